@@ -1,0 +1,148 @@
+package flows
+
+import "fmt"
+
+// Field is something that a flow can match or change: a header field, a field
+// of the packet's metadata, or a register. The order is the order of matches
+// in a flow; a field stands behind those it presupposes (nw_dst behind
+// eth_type), as OpenFlow wants it.
+type Field uint8
+
+// The fields in use. How they are written on the wire is internal/ovs/openflow's
+// business.
+const (
+	InPort Field = iota + 1 // OpenFlow port that the packet came in by
+	Metadata
+	Reg0
+	Reg1
+	Reg2
+	Reg3
+	Reg4
+	Reg5
+	Reg6
+	Reg7
+	XReg2 // reg4 and reg5 as one, reg4 above
+	TunID
+	TunMetadata0 // TupleNet's Geneve option
+	EthDst
+	EthSrc
+	EthType
+	IPProto
+	IPTTL
+	IPSrc
+	IPDst
+	ICMPType
+	ICMPCode
+	ARPOp
+	ARPSpa
+	ARPTpa
+	ARPSha
+	ARPTha
+	numFields
+)
+
+type fieldInfo struct {
+	name  string // as Open vSwitch names it, see ovs-fields(7)
+	width uint16 // bits
+}
+
+var fieldInfos = [numFields]fieldInfo{
+	InPort:       {"in_port", 32},
+	Metadata:     {"metadata", 64},
+	Reg0:         {"reg0", 32},
+	Reg1:         {"reg1", 32},
+	Reg2:         {"reg2", 32},
+	Reg3:         {"reg3", 32},
+	Reg4:         {"reg4", 32},
+	Reg5:         {"reg5", 32},
+	Reg6:         {"reg6", 32},
+	Reg7:         {"reg7", 32},
+	XReg2:        {"xreg2", 64},
+	TunID:        {"tun_id", 64},
+	TunMetadata0: {"tun_metadata0", 64},
+	EthDst:       {"eth_dst", 48},
+	EthSrc:       {"eth_src", 48},
+	EthType:      {"eth_type", 16},
+	IPProto:      {"nw_proto", 8},
+	IPTTL:        {"nw_ttl", 8},
+	IPSrc:        {"ip_src", 32},
+	IPDst:        {"ip_dst", 32},
+	ICMPType:     {"icmp_type", 8},
+	ICMPCode:     {"icmp_code", 8},
+	ARPOp:        {"arp_op", 16},
+	ARPSpa:       {"arp_spa", 32},
+	ARPTpa:       {"arp_tpa", 32},
+	ARPSha:       {"arp_sha", 48},
+	ARPTha:       {"arp_tha", 48},
+}
+
+// String returns Open vSwitch's name of the field.
+func (f Field) String() string {
+	if f > 0 && f < numFields && fieldInfos[f].name != "" {
+		return fieldInfos[f].name
+	}
+	return fmt.Sprintf("field(%d)", uint8(f))
+}
+
+// Width returns the number of bits of the field.
+func (f Field) Width() uint16 { return fieldInfos[f].width }
+
+func (f Field) fullMask() Value {
+	w := f.Width()
+	switch {
+	case w >= 128:
+		return Value{^uint64(0), ^uint64(0)}
+	case w > 64:
+		return Value{1<<(w-64) - 1, ^uint64(0)}
+	case w == 64:
+		return Value{0, ^uint64(0)}
+	}
+	return Value{0, 1<<w - 1}
+}
+
+// What a packet carries along on its way through the tables, and what of it
+// crosses the tunnel:
+//
+//	metadata   id of the switch or router that the packet is in; Geneve's VNI
+//	reg0       next hop: the IPv4 address whose MAC is wanted
+//	reg4       flags, 32 bits as in the Geneve option, see below
+//	reg5       destination port id (bits 16-31), source port id (bits 0-15)
+//	reg6       OpenFlow port of the tunnel to the chassis that has the port
+//	xreg2      reg4 and reg5 together are the 64 bits of the Geneve option
+//
+// The other registers are free.
+const (
+	RegDatapath = Metadata
+	RegNextHop  = Reg0
+	RegFlags    = Reg4
+	RegPorts    = Reg5
+	RegTunnel   = Reg6
+	RegOption   = XReg2
+)
+
+// Parts of the registers above.
+var (
+	BitsDatapath = Bits{RegDatapath, 0, 24}
+	BitsVNI      = Bits{TunID, 0, 24}
+	BitsSrcPort  = Bits{RegPorts, 0, 16}
+	BitsDstPort  = Bits{RegPorts, 16, 16}
+)
+
+// Flags: the low byte of RegFlags, and of the flags in the Geneve option. The
+// byte above holds a trace's sequence, the upper 16 bits its command id.
+const (
+	FlagLoopback   = 1 << 0 // may leave by the port that it came from
+	FlagTraced     = 1 << 1
+	FlagRedirected = 1 << 2
+	FlagTranslated = 1 << 3
+)
+
+// Constants of the protocols that rules match on.
+const (
+	ethTypeIPv4 = 0x0800
+	ethTypeARP  = 0x0806
+	protoICMP   = 1
+	arpRequest  = 1
+	arpReply    = 2
+	icmpEcho    = 8
+)

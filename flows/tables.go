@@ -1,0 +1,69 @@
+package flows
+
+// Table is the number of an OpenFlow table.
+type Table uint8
+
+// The tables in the order in which packets walk them. To add one, add a line
+// to the constants and one to the list. Numbers leave gaps, and a table keeps its number for
+// good: a restarted agent of a later version then finds its flows where they
+// were, and replaces none of them.
+const (
+	TableClassify Table = 0 // physical to logical
+
+	// Switch ingress, on the chassis where the packet enters a switch.
+	TableSwitchARP    Table = 100 // ARP requests
+	TableSwitchHook   Table = 201 // third parties' (the number is part of the contract)
+	TableSwitchLookup Table = 204 // destination port and its chassis
+	TableSwitchOutput Table = 206 // to this chassis or into a tunnel
+
+	// Switch egress, on the chassis that has the destination port.
+	TableSwitchLoopback Table = 208 // nothing returns to its port unasked
+	TableSwitchDeliver  Table = 210 // to the interface or to the peer router
+
+	// Router ingress.
+	TableRouterAdmit Table = 214 // what is meant for the router itself
+	TableRouterLocal Table = 216 // answers for the router itself
+	TableRouterRoute Table = 224 // next hop and router port
+
+	// Router egress.
+	TableRouterForward Table = 234 // from the router port into its switch
+	TableNeighbour     Table = 236 // MAC of the next hop, or of an ARP request's target
+	TableNeighbourDone Table = 238 // on to the switch, or back as an ARP reply
+
+	TableDrop Table = 252 // the one flow with actions=drop: its counter counts all drops
+)
+
+// TableInfo describes a table to people.
+type TableInfo struct {
+	Table Table
+	Name  string
+	Miss  Table // where a packet goes that no flow of the table matches; 0: a rule says
+}
+
+// Tables lists all tables in order.
+var Tables = []TableInfo{
+	{TableClassify, "classify", TableDrop},
+	{TableSwitchARP, "switch-arp", TableSwitchHook},
+	{TableSwitchHook, "switch-hook", TableSwitchLookup},
+	{TableSwitchLookup, "switch-lookup", TableDrop},
+	{TableSwitchOutput, "switch-output", 0},
+	{TableSwitchLoopback, "switch-loopback", TableSwitchDeliver},
+	{TableSwitchDeliver, "switch-deliver", TableDrop},
+	{TableRouterAdmit, "router-admit", TableDrop},
+	{TableRouterLocal, "router-local", TableDrop},
+	{TableRouterRoute, "router-route", TableDrop},
+	{TableRouterForward, "router-forward", TableDrop},
+	{TableNeighbour, "neighbour", TableDrop},
+	{TableNeighbourDone, "neighbour-done", 0},
+	{TableDrop, "drop", 0},
+}
+
+// String returns the table's name.
+func (t Table) String() string {
+	for _, i := range Tables {
+		if i.Table == t {
+			return i.Name
+		}
+	}
+	return "unknown"
+}

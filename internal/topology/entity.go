@@ -1,0 +1,156 @@
+package topology
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// MaxID is the largest id of a switch or router; ids travel as Geneve's 24-bit
+// VNI. 0 is no id.
+const MaxID = 1<<24 - 1
+
+// Entity is one thing of the topology: Switch, SwitchPort, Router, RouterPort,
+// StaticRoute, NAT or Chassis from the store, or Node, Interface or Tunnel of
+// this node. All are comparable values.
+type Entity interface {
+	// Key returns the entity's name, unique in the topology.
+	Key() Key
+}
+
+// Stored is an entity that the store holds.
+type Stored interface {
+	Entity
+	// Value returns the text that the store keeps under the entity's key.
+	// Parse turns it back.
+	Value() string
+}
+
+// Extra holds the pairs of a stored value that this version does not know, as
+// "key=value,key=value" sorted by key, so that rewriting an object keeps what
+// others wrote into it.
+type Extra string
+
+// Switch is a distributed logical switch.
+type Switch struct {
+	Name  string
+	ID    uint32 // datapath id, 1 to MaxID; one space with the routers' ids
+	Extra Extra
+}
+
+// SwitchPort is a port of a logical switch. Either a workload's interface is
+// plugged into it (its iface-id is the port's name), or a router port (Peer).
+type SwitchPort struct {
+	Switch  string
+	Name    string
+	IP      netip.Addr // IPv4; OuterIP for a port to the physical network
+	MAC     MAC
+	Peer    string // router port, or the bridge of an outer port; may be empty
+	Chassis string // system-id of the chassis that the port is bound to; may be empty
+	Extra   Extra
+}
+
+// Router is a logical router. It lives on every chassis, unless it is pinned
+// to one.
+type Router struct {
+	Name    string
+	ID      uint32 // datapath id, as Switch.ID
+	Chassis string // system-id that the router is pinned to, or empty
+	Extra   Extra
+}
+
+// RouterPort is a port of a logical router, plugged into the switch port Peer.
+type RouterPort struct {
+	Router string
+	Name   string
+	Net    netip.Prefix // the port's address with its host bits, and the prefix length
+	MAC    MAC
+	Peer   string // switch port; may be empty
+	Extra  Extra
+}
+
+// StaticRoute sends what matches Net to NextHop through the router port
+// OutPort.
+type StaticRoute struct {
+	Router  string
+	Name    string
+	Net     netip.Prefix // host bits are kept as they were written
+	NextHop netip.Addr
+	OutPort string
+	Extra   Extra
+}
+
+// NATType tells which address a NAT rule translates.
+type NATType string
+
+// The two directions of a NAT rule.
+const (
+	SNAT NATType = "snat" // the source, on leaving the router
+	DNAT NATType = "dnat" // the destination, on entering it
+)
+
+// NAT translates addresses in Net to XlateIP (snat), or XlateIP's counterpart
+// (dnat).
+type NAT struct {
+	Router  string
+	Name    string
+	Net     netip.Prefix
+	XlateIP netip.Addr
+	Type    NATType
+	Extra   Extra
+}
+
+// Chassis is a host that takes part, by its Open vSwitch system-id.
+type Chassis struct {
+	Name  string     // system-id
+	IP    netip.Addr // tunnel address
+	Tick  int64      // Unix seconds of the registration; of two records with one IP the larger counts
+	Extra Extra
+}
+
+// Node is the host that the flows are compiled for. There is one, named by its
+// system-id.
+type Node struct {
+	Chassis string
+}
+
+// Interface is a local interface of the integration bridge that names a switch
+// port in external_ids:iface-id.
+type Interface struct {
+	Port   string // iface-id: the bare name of a switch port
+	OFPort uint32 // OpenFlow port number, never 0
+}
+
+// Tunnel is a local tunnel port to another chassis.
+type Tunnel struct {
+	Chassis string // system-id of the far end
+	OFPort  uint32 // OpenFlow port number, never 0
+}
+
+// Key implements Entity.
+func (s Switch) Key() Key      { return Key{KindSwitch, "", s.Name} }
+func (p SwitchPort) Key() Key  { return Key{KindSwitchPort, p.Switch, p.Name} }
+func (r Router) Key() Key      { return Key{KindRouter, "", r.Name} }
+func (p RouterPort) Key() Key  { return Key{KindRouterPort, p.Router, p.Name} }
+func (r StaticRoute) Key() Key { return Key{KindStaticRoute, r.Router, r.Name} }
+func (n NAT) Key() Key         { return Key{KindNAT, n.Router, n.Name} }
+func (c Chassis) Key() Key     { return Key{KindChassis, "", c.Name} }
+func (n Node) Key() Key        { return Key{KindNode, "", ""} }
+func (i Interface) Key() Key   { return Key{KindInterface, "", i.Port} }
+func (t Tunnel) Key() Key      { return Key{KindTunnel, "", t.Chassis} }
+
+// PortID returns the 16-bit id that names an address's port within its switch
+// or router: the low half of the IPv4 address. Ports of one switch whose
+// addresses agree in it cannot be told apart.
+func PortID(ip netip.Addr) uint16 {
+	b := ip.As4()
+	return binary.BigEndian.Uint16(b[2:])
+}
+
+// ID returns the port's id within its switch.
+func (p SwitchPort) ID() uint16 { return PortID(p.IP) }
+
+// ID returns the port's id within its router.
+func (p RouterPort) ID() uint16 { return PortID(p.Net.Addr()) }
+
+// Outer reports whether the port leads to the physical network.
+func (p SwitchPort) Outer() bool { return p.IP == OuterIP }

@@ -1,0 +1,112 @@
+package topology
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Kind tells what sort of thing a Key names.
+type Kind uint8
+
+// The kinds that the store holds, then the kinds that only this node knows,
+// then the indexes of a Model (see Model.Get).
+const (
+	KindSwitch Kind = iota + 1
+	KindSwitchPort
+	KindRouter
+	KindRouterPort
+	KindStaticRoute
+	KindNAT
+	KindChassis
+
+	KindNode
+	KindInterface
+	KindTunnel
+
+	// KindPortName finds a switch port by its bare name, which is what an
+	// interface's iface-id and a router port's peer hold.
+	KindPortName
+	// KindRouterPortName finds a router port by its bare name, which is what
+	// a switch port's peer holds.
+	KindRouterPortName
+)
+
+var kindNames = [...]string{
+	KindSwitch:         "switch",
+	KindSwitchPort:     "switch port",
+	KindRouter:         "router",
+	KindRouterPort:     "router port",
+	KindStaticRoute:    "static route",
+	KindNAT:            "NAT",
+	KindChassis:        "chassis",
+	KindNode:           "node",
+	KindInterface:      "interface",
+	KindTunnel:         "tunnel",
+	KindPortName:       "switch port name",
+	KindRouterPortName: "router port name",
+}
+
+// String returns the kind as people write it: "switch port".
+func (k Kind) String() string {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind(%d)", uint8(k))
+}
+
+// Stored reports whether entities of this kind come from the store (and not
+// from this node).
+func (k Kind) Stored() bool { return k >= KindSwitch && k <= KindChassis }
+
+// Parent returns the kind that an entity of kind k hangs on, or 0 if it
+// stands by itself.
+func (k Kind) Parent() Kind {
+	switch k {
+	case KindSwitchPort:
+		return KindSwitch
+	case KindRouterPort, KindStaticRoute, KindNAT:
+		return KindRouter
+	}
+	return 0
+}
+
+// Key names one entity. Parent is the name of the switch or router that it
+// hangs on and is empty for everything that hangs on nothing.
+type Key struct {
+	Kind   Kind
+	Parent string
+	Name   string
+}
+
+// String returns the key for people: "switch port LS-A/lsp-alice".
+func (k Key) String() string {
+	if k.Parent == "" {
+		return k.Kind.String() + " " + k.Name
+	}
+	return k.Kind.String() + " " + k.Parent + "/" + k.Name
+}
+
+// Compare orders keys by kind, parent and name.
+func (k Key) Compare(o Key) int {
+	if k.Kind != o.Kind {
+		return int(k.Kind) - int(o.Kind)
+	}
+	if c := strings.Compare(k.Parent, o.Parent); c != 0 {
+		return c
+	}
+	return strings.Compare(k.Name, o.Name)
+}
+
+// CheckName says why name cannot name an entity, or returns nil. A name is one
+// element of a path in the store.
+func CheckName(name string) error {
+	switch {
+	case strings.Contains(name, "/"):
+		return fmt.Errorf(`invalid name %q: "/" is not allowed`, name)
+	case strings.TrimSpace(name) == "":
+		return fmt.Errorf("invalid name %q: it is empty or contains only spaces", name)
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return fmt.Errorf("invalid name %q: control characters are not allowed", name)
+	}
+	return nil
+}

@@ -1,0 +1,246 @@
+package topology
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Parse reads the value that the store holds under key. The error names what
+// is wrong with the value, not the key; callers add it.
+func Parse(key Key, value string) (Stored, error) {
+	if err := CheckName(key.Name); err != nil {
+		return nil, err
+	}
+	p := parsePairs(value)
+	var e Stored
+	switch key.Kind {
+	case KindSwitch:
+		e = Switch{Name: key.Name, ID: p.id("id"), Extra: p.extra()}
+	case KindSwitchPort:
+		e = SwitchPort{Switch: key.Parent, Name: key.Name, IP: p.addr("ip"), MAC: p.mac("mac"),
+			Peer: p.optional("peer"), Chassis: p.optional("chassis"), Extra: p.extra()}
+	case KindRouter:
+		e = Router{Name: key.Name, ID: p.id("id"), Chassis: p.optional("chassis"), Extra: p.extra()}
+	case KindRouterPort:
+		e = RouterPort{Router: key.Parent, Name: key.Name, Net: p.prefix("ip", "prefix"), MAC: p.mac("mac"),
+			Peer: p.optional("peer"), Extra: p.extra()}
+	case KindStaticRoute:
+		e = StaticRoute{Router: key.Parent, Name: key.Name, Net: p.prefix("ip", "prefix"),
+			NextHop: p.addr("next_hop"), OutPort: p.required("outport"), Extra: p.extra()}
+	case KindNAT:
+		e = NAT{Router: key.Parent, Name: key.Name, Net: p.prefix("ip", "prefix"),
+			XlateIP: p.addr("xlate_ip"), Type: p.natType("xlate_type"), Extra: p.extra()}
+	case KindChassis:
+		e = Chassis{Name: key.Name, IP: p.addr("ip"), Tick: p.tick("tick"), Extra: p.extra()}
+	default:
+		return nil, fmt.Errorf("the store holds no %s", key.Kind)
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	return e, nil
+}
+
+// Value implements Stored.
+func (s Switch) Value() string { return join(s.Extra, "id", strconv.FormatUint(uint64(s.ID), 10)) }
+
+// Value implements Stored.
+func (p SwitchPort) Value() string {
+	return join(p.Extra, "ip", p.IP.String(), "mac", p.MAC.String(), "peer", p.Peer, "chassis", p.Chassis)
+}
+
+// Value implements Stored.
+func (r Router) Value() string {
+	return join(r.Extra, "id", strconv.FormatUint(uint64(r.ID), 10), "chassis", r.Chassis)
+}
+
+// Value implements Stored.
+func (p RouterPort) Value() string {
+	return join(p.Extra, "ip", p.Net.Addr().String(), "prefix", strconv.Itoa(p.Net.Bits()), "mac", p.MAC.String(), "peer", p.Peer)
+}
+
+// Value implements Stored.
+func (r StaticRoute) Value() string {
+	return join(r.Extra, "ip", r.Net.Addr().String(), "prefix", strconv.Itoa(r.Net.Bits()),
+		"next_hop", r.NextHop.String(), "outport", r.OutPort)
+}
+
+// Value implements Stored.
+func (n NAT) Value() string {
+	return join(n.Extra, "ip", n.Net.Addr().String(), "prefix", strconv.Itoa(n.Net.Bits()),
+		"xlate_ip", n.XlateIP.String(), "xlate_type", string(n.Type))
+}
+
+// Value implements Stored. The tick stands last, where older agents look for it.
+func (c Chassis) Value() string {
+	var b strings.Builder
+	b.WriteString("ip=" + c.IP.String())
+	if c.Extra != "" {
+		b.WriteString("," + string(c.Extra))
+	}
+	b.WriteString(",tick=" + strconv.FormatInt(c.Tick, 10))
+	return b.String()
+}
+
+// ParseAddr parses an IPv4 address. Addresses are netip.Addr everywhere, so
+// that this is the place to widen when IPv6 comes.
+func ParseAddr(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	if err != nil || !a.Is4() {
+		return netip.Addr{}, fmt.Errorf("invalid IP %q, want an IPv4 address such as 10.20.1.10", s)
+	}
+	return a, nil
+}
+
+// ParsePrefix parses an IPv4 network or an address in its network, such as
+// 10.20.1.1/24; the host bits are kept.
+func ParsePrefix(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil || !p.Addr().Is4() {
+		return netip.Prefix{}, fmt.Errorf("invalid CIDR %q, want an address and a prefix length such as 10.20.1.1/24", s)
+	}
+	return p, nil
+}
+
+// join prints pairs in their order, without those that are empty, and what
+// others added after them.
+func join(extra Extra, pairs ...string) string {
+	var b strings.Builder
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(pairs[i] + "=" + pairs[i+1])
+	}
+	if extra != "" {
+		b.WriteString("," + string(extra))
+	}
+	return b.String()
+}
+
+// pairs is a value under the parser: what is still to be read, and the first
+// thing that was wrong with it.
+type pairs struct {
+	rest []pair
+	err  error
+}
+
+type pair struct{ key, value string }
+
+func parsePairs(s string) *pairs {
+	p := &pairs{}
+	for _, field := range strings.Split(s, ",") {
+		field = strings.TrimSpace(field)
+		if field == "" {
+			continue
+		}
+		k, v, ok := strings.Cut(field, "=")
+		if !ok || k == "" {
+			p.fail("%q is not a key=value pair", field)
+			continue
+		}
+		p.rest = append(p.rest, pair{k, v})
+	}
+	return p
+}
+
+func (p *pairs) fail(format string, args ...any) {
+	if p.err == nil {
+		p.err = fmt.Errorf(format, args...)
+	}
+}
+
+// optional takes key out of the pairs. Where a key stands twice, the last one
+// counts, as it always did for readers that build a map.
+func (p *pairs) optional(key string) string {
+	value := ""
+	p.rest = slices.DeleteFunc(p.rest, func(kv pair) bool {
+		if kv.key == key {
+			value = kv.value
+		}
+		return kv.key == key
+	})
+	return value
+}
+
+func (p *pairs) required(key string) string {
+	v := p.optional(key)
+	if v == "" {
+		p.fail("%s is missing", key)
+	}
+	return v
+}
+
+func (p *pairs) id(key string) uint32 {
+	v := p.required(key)
+	n, err := strconv.ParseUint(v, 10, 32)
+	if err != nil || n == 0 || n > MaxID {
+		p.fail("invalid %s %q, want a number from 1 to %d", key, v, MaxID)
+	}
+	return uint32(n)
+}
+
+func (p *pairs) addr(key string) netip.Addr {
+	a, err := ParseAddr(p.required(key))
+	if err != nil {
+		p.fail("%s: %w", key, err)
+	}
+	return a
+}
+
+func (p *pairs) prefix(ipKey, bitsKey string) netip.Prefix {
+	a, v := p.addr(ipKey), p.required(bitsKey)
+	bits, err := strconv.Atoi(v)
+	if err != nil || bits < 0 || bits > 32 {
+		p.fail("invalid %s %q, want a number from 0 to 32", bitsKey, v)
+	}
+	return netip.PrefixFrom(a, bits)
+}
+
+func (p *pairs) mac(key string) MAC {
+	m, err := ParseMAC(p.required(key))
+	if err != nil {
+		p.fail("%s: %w", key, err)
+	}
+	if m.IsMulticast() && m != OuterMAC {
+		p.fail("invalid %s %s, a port cannot have a multicast address", key, m)
+	}
+	return m
+}
+
+func (p *pairs) natType(key string) NATType {
+	t := NATType(p.required(key))
+	if t != SNAT && t != DNAT {
+		p.fail("invalid %s %q, want snat or dnat", key, t)
+	}
+	return t
+}
+
+func (p *pairs) tick(key string) int64 {
+	v := p.required(key)
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		p.fail("invalid %s %q, want Unix seconds", key, v)
+	}
+	return n
+}
+
+// extra returns what nobody asked for, in one order, so that equal values
+// compare equal.
+func (p *pairs) extra() Extra {
+	if len(p.rest) == 0 {
+		return ""
+	}
+	slices.SortStableFunc(p.rest, func(a, b pair) int { return strings.Compare(a.key, b.key) })
+	out := make([]string, len(p.rest))
+	for i, kv := range p.rest {
+		out[i] = kv.key + "=" + kv.value
+	}
+	return Extra(strings.Join(out, ","))
+}
