@@ -29,6 +29,10 @@ const (
 	// KindRouterPortName finds a router port by its bare name, which is what
 	// a switch port's peer holds.
 	KindRouterPortName
+	// KindRouterNet finds the router port that a network is connected
+	// through: Parent is the router, Name the masked prefix. Several ports
+	// may have one network; the one created first is found.
+	KindRouterNet
 )
 
 var kindNames = [...]string{
@@ -44,6 +48,7 @@ var kindNames = [...]string{
 	KindTunnel:         "tunnel",
 	KindPortName:       "switch port name",
 	KindRouterPortName: "router port name",
+	KindRouterNet:      "connected network",
 }
 
 // String returns the kind as people write it: "switch port".

@@ -1,0 +1,309 @@
+package flows
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"tuplenet/internal/topology"
+)
+
+// world is a small space of random topologies: names, ids and addresses are
+// few, so that entities meet, conflict, and miss each other.
+type world struct {
+	*rand.Rand
+	created int64
+}
+
+func (w *world) name(kind string, n int) string { return fmt.Sprint(kind, w.IntN(n)) }
+
+func (w *world) entity() topology.Entity {
+	addr := netip.AddrFrom4([4]byte{10, byte(w.IntN(2)), 0, byte(1 + w.IntN(6))})
+	switch w.IntN(12) {
+	case 0:
+		return topology.Switch{Name: w.name("ls", 4), ID: uint32(1 + w.IntN(8))}
+	case 1:
+		r := topology.Router{Name: w.name("lr", 3), ID: uint32(1 + w.IntN(8))}
+		if w.IntN(2) == 0 {
+			r.Chassis = w.name("hv", 3)
+		}
+		return r
+	case 2, 3:
+		return topology.RouterPort{Router: w.name("lr", 3), Name: w.name("rp", 5),
+			Net: netip.PrefixFrom(addr, 16+8*w.IntN(2)), MAC: topology.MACFromIP(addr), Peer: w.name("p", 8)}
+	case 4:
+		return topology.Chassis{Name: w.name("hv", 3), IP: addr, Tick: int64(w.IntN(5))}
+	case 5:
+		return topology.Tunnel{Chassis: w.name("hv", 3), OFPort: uint32(1 + w.IntN(20))}
+	case 6, 7:
+		return topology.Interface{Port: w.name("p", 8), OFPort: uint32(1 + w.IntN(20))}
+	case 8:
+		return topology.Node{Chassis: w.name("hv", 2)}
+	}
+	p := topology.SwitchPort{Switch: w.name("ls", 4), Name: w.name("p", 8), IP: addr, MAC: topology.MACFromIP(addr)}
+	switch w.IntN(4) {
+	case 0:
+		p.Peer = w.name("rp", 5)
+	case 1:
+		p.Chassis = w.name("hv", 3)
+	case 2:
+		p.IP, p.MAC = topology.OuterIP, topology.OuterMAC
+	}
+	return p
+}
+
+func (w *world) changes() []topology.Change {
+	var out []topology.Change
+	for range 1 + w.IntN(4) {
+		w.created++
+		e := w.entity()
+		c := topology.Change{Key: e.Key(), Entity: e, Created: w.created}
+		if w.IntN(3) == 0 {
+			c.Entity = nil
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func set(all []CookieFlow) map[uint64]bool {
+	out := map[uint64]bool{}
+	for _, f := range all {
+		out[f.Cookie] = true
+	}
+	return out
+}
+
+// After any sequence of changes the engine holds the flows that a compile from
+// scratch makes, and the differences that it handed over add up to them.
+func TestIncrementalEqualsScratch(t *testing.T) {
+	for seed := range uint64(60) {
+		w := &world{Rand: rand.New(rand.NewPCG(seed, 7))}
+		model := topology.NewModel()
+		engine := NewEngine(model)
+		bridge := map[uint64]uint64{} // identity to cookie, as a bridge keeps flows
+		for step := range 120 {
+			delta := engine.Update(model.Apply(w.changes()).Touched)
+			for _, f := range delta.Put {
+				identity, cookie, _ := f.Flow.Hash(nil)
+				bridge[identity] = cookie
+			}
+			for _, c := range delta.Gone {
+				maps.DeleteFunc(bridge, func(_, cookie uint64) bool { return cookie == c })
+			}
+			held := set(slices.Collect(engine.All()))
+			fresh, _ := Compile(model)
+			want := set(fresh)
+			if !maps.Equal(held, want) {
+				t.Fatalf("seed %d step %d: incremental has %d flows, scratch %d", seed, step, len(held), len(want))
+			}
+			got := map[uint64]bool{}
+			for _, cookie := range bridge {
+				got[cookie] = true
+			}
+			if !maps.Equal(got, want) {
+				t.Fatalf("seed %d step %d: the differences add up to %d flows, want %d", seed, step, len(got), len(want))
+			}
+		}
+		// When everything goes, nothing is left behind.
+		var gone []topology.Change
+		for e := range model.All() {
+			gone = append(gone, topology.Change{Key: e.Key()})
+		}
+		for len(gone) > 0 { // what was ignored counts once its rival is gone
+			engine.Update(model.Apply(gone).Touched)
+			gone = nil
+			for e := range model.All() {
+				gone = append(gone, topology.Change{Key: e.Key()})
+			}
+		}
+		if engine.Len() != 0 || len(engine.nodes) != 0 {
+			t.Fatalf("seed %d: %d flows and %d nodes left of an empty topology", seed, engine.Len(), len(engine.nodes))
+		}
+	}
+}
+
+// An update that changes nothing that rules read runs none of them.
+func TestNoChangeNoRuns(t *testing.T) {
+	model := grid(10, 5)
+	engine := NewEngine(model)
+	engine.Update(keys(model))
+	before := engine.Runs()
+	delta := engine.Update([]topology.Key{{Kind: topology.KindSwitchPort, Parent: "nowhere", Name: "nothing"}})
+	if len(delta.Put)+len(delta.Gone) != 0 || engine.Runs() != before {
+		t.Errorf("delta %v after %d runs", delta, engine.Runs()-before)
+	}
+}
+
+// The work for a change does not grow with the topology.
+func TestRunsDoNotGrow(t *testing.T) {
+	changes := map[string]topology.Entity{
+		"remote port": remotePort("ls0", 250),
+		"chassis":     topology.Tunnel{Chassis: "hv-new", OFPort: 9999},
+		"interface":   topology.Interface{Port: "nobody", OFPort: 9999},
+	}
+	for name, e := range changes {
+		var runs []int
+		for _, size := range []int{10, 100} {
+			model := grid(size, 20)
+			engine := NewEngine(model)
+			engine.Update(keys(model))
+			delta := engine.Update(model.Apply([]topology.Change{{Key: e.Key(), Entity: e, Created: 1e9}}).Touched)
+			runs = append(runs, delta.Runs)
+		}
+		if runs[0] != runs[1] || runs[0] == 0 {
+			t.Errorf("%s: %d runs in the small topology, %d in the large one", name, runs[0], runs[1])
+		}
+	}
+}
+
+// Rules that contradict each other are reported, and the result is the same
+// whichever ran first.
+func TestContradictionIsReported(t *testing.T) {
+	saved := rules
+	defer func() { rules = saved }()
+	clash := func(r *Reader, s topology.Switch) []Flow {
+		return []Flow{{Table: TableSwitchHook, Priority: 7, Actions: []Action{Output{s.ID}}}}
+	}
+	rules = []rule{on("clash", clash)}
+	a, b := topology.Switch{Name: "a", ID: 1}, topology.Switch{Name: "b", ID: 2}
+	var cookies []uint64
+	for _, order := range [][]topology.Entity{{a, b}, {b, a}} {
+		model := topology.NewModel()
+		engine := NewEngine(model)
+		var last Delta
+		for _, e := range order {
+			last = engine.Update(model.Apply([]topology.Change{{Key: e.Key(), Entity: e}}).Touched)
+		}
+		if len(last.Conflicts) != 1 || engine.Len() != 1 {
+			t.Fatalf("conflicts %q, %d flows", last.Conflicts, engine.Len())
+		}
+		for f := range engine.All() {
+			cookies = append(cookies, f.Cookie)
+		}
+		// When one goes the other's flow stands.
+		engine.Update(model.Apply([]topology.Change{{Key: a.Key()}}).Touched)
+		for f := range engine.All() {
+			if got := f.Flow.Actions[0].(Output).Port; got != b.ID {
+				t.Errorf("output to %d is left, want %d", got, b.ID)
+			}
+		}
+	}
+	if cookies[0] != cookies[1] {
+		t.Errorf("the order of arrival decided: %#x, %#x", cookies[0], cookies[1])
+	}
+}
+
+func TestOwner(t *testing.T) {
+	model := grid(1, 2)
+	engine := NewEngine(model)
+	engine.Update(keys(model))
+	for f := range engine.All() {
+		if f.Flow.Table != TableNeighbour || f.Flow.Priority == prioMiss {
+			continue
+		}
+		rule, key, ok := engine.Owner(f.Cookie)
+		if !ok || rule != "neighbour" || key.Kind != topology.KindSwitchPort {
+			t.Errorf("cookie %#x leads to rule %q on %v", f.Cookie, rule, key)
+		}
+	}
+	if _, _, ok := engine.Owner(1); ok {
+		t.Error("a foreign cookie has an owner")
+	}
+}
+
+// Every table that a packet can be sent to is declared, in order, and has an
+// answer for a packet that nothing matches.
+func TestTables(t *testing.T) {
+	model := grid(1, 1)
+	all, problems := Compile(model)
+	if len(problems) > 0 {
+		t.Error(problems)
+	}
+	declared, missed := map[Table]bool{}, map[Table]bool{}
+	for i, info := range Tables {
+		if i > 0 && info.Table <= Tables[i-1].Table {
+			t.Errorf("table %s is out of order", info.Name)
+		}
+		declared[info.Table] = true
+	}
+	drops := 0
+	for _, f := range all {
+		if len(f.Flow.Match) == 0 {
+			missed[f.Flow.Table] = true
+		}
+		if len(f.Flow.Actions) == 0 {
+			drops++
+		}
+		for _, a := range f.Flow.Actions {
+			switch a := a.(type) {
+			case Goto:
+				if !declared[a.Table] {
+					t.Errorf("goto to undeclared table %d", a.Table)
+				}
+			case Resubmit:
+				if !declared[a.Table] {
+					t.Errorf("resubmit to undeclared table %d", a.Table)
+				}
+			}
+		}
+	}
+	for table := range declared {
+		if !missed[table] {
+			t.Errorf("table %s drops silently what nothing matches", table)
+		}
+	}
+	if drops != 1 {
+		t.Errorf("%d flows drop, want the one of table drop", drops)
+	}
+}
+
+func keys(m *topology.Model) []topology.Key {
+	var out []topology.Key
+	for e := range m.All() {
+		out = append(out, e.Key())
+	}
+	return out
+}
+
+func remotePort(sw string, n int) topology.SwitchPort {
+	var s int
+	fmt.Sscanf(sw, "ls%d", &s)
+	ip := netip.AddrFrom4([4]byte{10, byte(s), byte(n / 250), byte(2 + n%250)})
+	return topology.SwitchPort{Switch: sw, Name: fmt.Sprintf("%s-p%d", sw, n), IP: ip, MAC: topology.MACFromIP(ip), Chassis: fmt.Sprint("hv", n%8)}
+}
+
+// grid makes switches of ports each, joined by one router, the first port of
+// each switch local.
+func grid(switches, ports int) *topology.Model {
+	m := topology.NewModel()
+	var c []topology.Change
+	add := func(e topology.Entity) {
+		c = append(c, topology.Change{Key: e.Key(), Entity: e, Created: int64(len(c) + 1)})
+	}
+	add(topology.Node{Chassis: "self"})
+	add(topology.Router{Name: "lr", ID: 1})
+	for h := range 8 {
+		add(topology.Tunnel{Chassis: fmt.Sprint("hv", h), OFPort: uint32(100 + h)})
+	}
+	for s := range switches {
+		sw := fmt.Sprint("ls", s)
+		add(topology.Switch{Name: sw, ID: uint32(2 + s)})
+		gw := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(s), 0, 1}), 16)
+		add(topology.SwitchPort{Switch: sw, Name: sw + "_to_lr", IP: gw.Addr(), MAC: topology.MACFromIP(gw.Addr()), Peer: "lr_to_" + sw})
+		add(topology.RouterPort{Router: "lr", Name: "lr_to_" + sw, Net: gw, MAC: topology.MACFromIP(gw.Addr()), Peer: sw + "_to_lr"})
+		for p := range ports {
+			port := remotePort(sw, p)
+			if p == 0 {
+				port.Chassis = "self"
+				add(topology.Interface{Port: port.Name, OFPort: uint32(200 + s)})
+			}
+			add(port)
+		}
+	}
+	m.Apply(c)
+	return m
+}

@@ -1,0 +1,107 @@
+package flows
+
+import (
+	"slices"
+
+	"tuplenet/internal/topology"
+)
+
+// Reader is how a rule reads the topology. It remembers every key that was
+// asked for, whether or not there was anything, and the engine runs the rule
+// again when one of them changes. A Reader is valid during the run only.
+type Reader struct {
+	engine *Engine
+	nodes  []*node // what the present run read
+}
+
+func (r *Reader) get(key topology.Key) topology.Entity {
+	n := r.engine.node(key)
+	if !slices.Contains(r.nodes, n) {
+		r.nodes = append(r.nodes, n)
+	}
+	return r.engine.model.Get(key)
+}
+
+func find[E topology.Entity](r *Reader, key topology.Key) (E, bool) {
+	e, ok := r.get(key).(E)
+	return e, ok
+}
+
+// Node returns the host that flows are compiled for.
+func (r *Reader) Node() topology.Node {
+	n, _ := find[topology.Node](r, topology.Node{}.Key())
+	return n
+}
+
+// Switch returns the switch of that name.
+func (r *Reader) Switch(name string) (topology.Switch, bool) {
+	return find[topology.Switch](r, topology.Switch{Name: name}.Key())
+}
+
+// Router returns the router of that name.
+func (r *Reader) Router(name string) (topology.Router, bool) {
+	return find[topology.Router](r, topology.Router{Name: name}.Key())
+}
+
+// PortNamed returns the switch port of that bare name, whichever its switch.
+func (r *Reader) PortNamed(name string) (topology.SwitchPort, bool) {
+	return find[topology.SwitchPort](r, topology.Key{Kind: topology.KindPortName, Name: name})
+}
+
+// RouterPortNamed returns the router port of that bare name, whichever its
+// router.
+func (r *Reader) RouterPortNamed(name string) (topology.RouterPort, bool) {
+	return find[topology.RouterPort](r, topology.Key{Kind: topology.KindRouterPortName, Name: name})
+}
+
+// Connected returns the router port that port's network is reached through: of
+// several ports in one network the one that was created first.
+func (r *Reader) Connected(port topology.RouterPort) (topology.RouterPort, bool) {
+	return find[topology.RouterPort](r, topology.Key{
+		Kind: topology.KindRouterNet, Parent: port.Router, Name: port.Net.Masked().String()})
+}
+
+// Interface returns the local interface that is plugged into the switch port
+// of that name.
+func (r *Reader) Interface(port string) (topology.Interface, bool) {
+	return find[topology.Interface](r, topology.Interface{Port: port}.Key())
+}
+
+// Tunnel returns the local tunnel port to a chassis.
+func (r *Reader) Tunnel(chassis string) (topology.Tunnel, bool) {
+	return find[topology.Tunnel](r, topology.Tunnel{Chassis: chassis}.Key())
+}
+
+// RouterOf returns the router port that a switch port is joined to, and its
+// router. Both ports must name each other as peers.
+func (r *Reader) RouterOf(port topology.SwitchPort) (topology.RouterPort, topology.Router, bool) {
+	if port.Peer == "" || port.Outer() {
+		return topology.RouterPort{}, topology.Router{}, false
+	}
+	rp, ok := r.RouterPortNamed(port.Peer)
+	if !ok || rp.Peer != port.Name {
+		return topology.RouterPort{}, topology.Router{}, false
+	}
+	router, ok := r.Router(rp.Router)
+	return rp, router, ok
+}
+
+// SwitchOf returns the switch port that a router port is joined to, and its
+// switch. Both ports must name each other as peers.
+func (r *Reader) SwitchOf(port topology.RouterPort) (topology.SwitchPort, topology.Switch, bool) {
+	if port.Peer == "" {
+		return topology.SwitchPort{}, topology.Switch{}, false
+	}
+	sp, ok := r.PortNamed(port.Peer)
+	if !ok || sp.Peer != port.Name || sp.Outer() {
+		return topology.SwitchPort{}, topology.Switch{}, false
+	}
+	sw, ok := r.Switch(sp.Switch)
+	return sp, sw, ok
+}
+
+// Here reports whether a router lives on this node: it does unless it is
+// pinned to another chassis.
+func (r *Reader) Here(router topology.Router) bool {
+	return router.Chassis == "" || router.Chassis == r.Node().Chassis
+}

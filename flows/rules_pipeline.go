@@ -1,0 +1,75 @@
+package flows
+
+import "tuplenet/internal/topology"
+
+// pipeline makes the flows that are there whatever the topology: where a
+// packet goes on when no flow of a table matches, and what is done to all
+// packets alike.
+func pipeline(*Reader, topology.Node) []Flow {
+	var out []Flow
+	for _, t := range Tables {
+		if t.Miss != 0 {
+			out = append(out, Flow{Table: t.Table, Priority: prioMiss, Actions: []Action{Goto{t.Miss}}})
+		}
+	}
+	return append(out,
+		// An ARP request asks for the MAC of an address in a switch, as a
+		// routed packet does: one table answers both.
+		Flow{TableSwitchARP, prioNormal, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{
+			Move{All(ARPTpa), All(RegNextHop)},
+			Goto{TableNeighbour},
+		}},
+		Flow{TableNeighbourDone, prioNormal, []Match{isARP}, arpReplyActions},
+		Flow{TableNeighbourDone, prioMiss, nil, []Action{Resubmit{TableSwitchHook}}},
+
+		// The one way into a tunnel.
+		Flow{TableSwitchOutput, prioMiss, nil, []Action{
+			Move{BitsDatapath, BitsVNI},
+			Move{All(RegOption), All(TunMetadata0)},
+			OutputField{All(RegTunnel)},
+		}},
+
+		Flow{TableRouterAdmit, prioMiss + 1, []Match{isIP}, []Action{Goto{TableRouterRoute}}},
+		Flow{TableRouterLocal, prioNormal, []Match{isIP, Exact(IPProto, protoICMP),
+			Exact(ICMPType, icmpEcho), Exact(ICMPCode, 0)}, echoReplyActions},
+		// A packet whose TTL is used up goes no further.
+		Flow{TableRouterRoute, prioGuard, []Match{isIP, Exact(IPTTL, 0)}, []Action{drop}},
+		Flow{TableRouterRoute, prioGuard, []Match{isIP, Exact(IPTTL, 1)}, []Action{drop}},
+
+		Flow{Table: TableDrop, Priority: prioMiss},
+	)
+}
+
+// arpReplyActions turn an ARP request, whose target's MAC the neighbour table
+// has put in place of the destination, into the reply (RFC 826).
+var arpReplyActions = []Action{
+	Move{All(ARPSha), All(ARPTha)},
+	Move{All(ARPSpa), All(ARPTpa)},
+	Move{All(EthDst), All(ARPSha)},
+	Move{All(RegNextHop), All(ARPSpa)},
+	Move{All(EthSrc), All(EthDst)},
+	Move{All(ARPSha), All(EthSrc)},
+	Load{All(ARPOp), arpReply},
+	OutputInPort{},
+}
+
+// echoReplyActions turn an ICMP echo request to a router into the reply
+// (RFC 792), which the router then routes like any packet.
+var echoReplyActions = []Action{
+	Move{All(IPDst), All(RegNextHop)},
+	Move{All(IPSrc), All(IPDst)},
+	Move{All(RegNextHop), All(IPSrc)},
+	Load{All(ICMPType), 0},
+	Load{All(IPTTL), 255},
+	Goto{TableRouterRoute},
+}
+
+// tunnel lets in what comes from a chassis: the sender has found the
+// destination port, so the packet enters at the switch's egress.
+func tunnel(_ *Reader, t topology.Tunnel) []Flow {
+	return []Flow{{TableClassify, prioNormal, []Match{Exact(InPort, uint64(t.OFPort))}, []Action{
+		Move{BitsVNI, BitsDatapath},
+		Move{All(TunMetadata0), All(RegOption)},
+		Goto{TableSwitchLoopback},
+	}}}
+}

@@ -1,0 +1,6 @@
+// Package bench measures what the project promises: how long the compiler, the
+// agent and the path from etcd to the bridge take, at sizes that its users run.
+// `make bench` calls it, prints its figures as a table and writes them to
+// docs/performance.md. It is not part of the product; nothing imports it but
+// benchmarks.
+package bench

@@ -1,0 +1,121 @@
+package topology
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+)
+
+// claim is something that only one entity may have: an id, an address, a name.
+// Entities that make the same claim contend; the one that ranks first gets it
+// and the others are ignored until it is free (see Model).
+type claim struct {
+	kind  claimKind
+	scope string
+	num   uint64
+}
+
+type claimKind uint8
+
+const (
+	claimDatapath claimKind = iota + 1 // switches and routers: one space of ids
+	claimPortID                        // within a switch: low 16 bits of the address
+	claimPortMAC                       // within a switch
+	claimPortName                      // everywhere: an iface-id names a port by it
+	claimRouterPortID
+	claimRouterPortMAC
+	claimRouterPortName
+	claimRoute
+	claimNAT
+	claimTunnelIP
+	claimRouterNet // shared: several ports of a router may have one network
+)
+
+// shared reports whether several entities may make the claim and all count.
+// Such a claim only serves to find the one that ranks first.
+func (k claimKind) shared() bool { return k == claimRouterNet }
+
+// claims returns what e claims, in the order in which a conflict is reported.
+func claims(e Entity) []claim {
+	switch e := e.(type) {
+	case Switch:
+		return []claim{{claimDatapath, "", uint64(e.ID)}}
+	case Router:
+		return []claim{{claimDatapath, "", uint64(e.ID)}}
+	case SwitchPort:
+		return []claim{
+			{claimPortID, e.Switch, uint64(e.ID())},
+			{claimPortMAC, e.Switch, e.MAC.Uint64()},
+			{claimPortName, e.Name, 0},
+		}
+	case RouterPort:
+		return []claim{
+			{claimRouterPortID, e.Router, uint64(e.ID())},
+			{claimRouterPortMAC, e.Router, e.MAC.Uint64()},
+			{claimRouterPortName, e.Name, 0},
+			e.netClaim(),
+		}
+	case StaticRoute:
+		return []claim{{claimRoute, fmt.Sprintf("%s %s %s %s", e.Router, e.Net.Masked(), e.NextHop, e.OutPort), 0}}
+	case NAT:
+		return []claim{{claimNAT, fmt.Sprintf("%s %s %s %s", e.Router, e.Type, e.Net.Masked(), e.XlateIP), 0}}
+	case Chassis:
+		b := e.IP.As4()
+		return []claim{{claimTunnelIP, "", uint64(binary.BigEndian.Uint32(b[:]))}}
+	}
+	return nil
+}
+
+func (p RouterPort) netClaim() claim {
+	return claim{claimRouterNet, p.Router + " " + p.Net.Masked().String(), 0}
+}
+
+// describe says what e has in common with the entity that it lost the claim to.
+func (c claim) describe(e, to Entity) string {
+	switch c.kind {
+	case claimDatapath:
+		return fmt.Sprintf("id %d", c.num)
+	case claimPortID:
+		p, q := e.(SwitchPort), to.(SwitchPort)
+		if p.IP != q.IP {
+			return fmt.Sprintf("port id %d (addresses %s and %s agree in their low 16 bits; a switch wider than /16 cannot tell them apart)", c.num, p.IP, q.IP)
+		}
+		return "address " + p.IP.String()
+	case claimRouterPortID:
+		p, q := e.(RouterPort), to.(RouterPort)
+		if p.Net.Addr() != q.Net.Addr() {
+			return fmt.Sprintf("port id %d (addresses %s and %s agree in their low 16 bits)", c.num, p.Net.Addr(), q.Net.Addr())
+		}
+		return "address " + p.Net.Addr().String()
+	case claimPortMAC:
+		return "MAC " + e.(SwitchPort).MAC.String()
+	case claimRouterPortMAC:
+		return "MAC " + e.(RouterPort).MAC.String()
+	case claimPortName, claimRouterPortName:
+		return "name " + c.scope
+	case claimRoute:
+		return "prefix, next hop and output port"
+	case claimNAT:
+		return "networks and translation"
+	case claimTunnelIP:
+		return "tunnel address " + e.(Chassis).IP.String()
+	}
+	return "claim"
+}
+
+// compareRank orders records that contend. The one that was created first
+// stays, which every node and every restart sees alike. Of two chassis the one
+// that registered last owns an address.
+func compareRank(a, b *record) int {
+	if ca, ok := a.entity.(Chassis); ok {
+		if cb, ok := b.entity.(Chassis); ok {
+			if c := cmp.Compare(cb.Tick, ca.Tick); c != 0 {
+				return c
+			}
+		}
+	}
+	if c := cmp.Compare(a.created, b.created); c != 0 {
+		return c
+	}
+	return a.key.Compare(b.key)
+}

@@ -1,0 +1,318 @@
+package topology
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// Change is one thing that happened to one key.
+type Change struct {
+	Key     Key
+	Entity  Entity // what the key holds now; nil if it is gone, or if Err is set
+	Created int64  // revision of the store at which the key was created; 0 for this node's own facts
+	Err     error  // the key is there, but its value cannot be used
+}
+
+// Model is the topology in memory. It holds every entity that it was told of,
+// and tells apart those that count and those that are ignored because another
+// entity, created before, has the same id, address, MAC or name in the same
+// scope. When the conflict ends, what was ignored counts again.
+//
+// An entity's parent or peer need not exist: they may come later, and an entity
+// whose parent is gone waits for its return.
+//
+// A Model is not safe for concurrent use.
+type Model struct {
+	records   map[Key]*record
+	holders   map[claim]*record   // claims that one record makes
+	contested map[claim][]*record // claims that several make
+}
+
+type record struct {
+	key     Key
+	entity  Entity
+	created int64
+	claims  []claim
+	counts  bool
+	ignored bool // decided not to count, and reported
+}
+
+// Conflict says that an entity is ignored, and because of which other.
+type Conflict struct {
+	Ignored Key
+	Because Key
+	What    string // what the two have in common: "address 10.0.0.1"
+}
+
+func (c Conflict) String() string {
+	return fmt.Sprintf("%s is ignored: %s has the same %s", c.Ignored, c.Because, c.What)
+}
+
+// Result tells what a batch of changes did.
+type Result struct {
+	Touched   []Key      // keys, of entities and of indexes, that read differently now; sorted, without duplicates
+	Conflicts []Conflict // entities that are ignored from now on
+	Resolved  []Key      // entities that were ignored and count from now on
+}
+
+// NewModel returns an empty topology.
+func NewModel() *Model {
+	return &Model{
+		records:   map[Key]*record{},
+		holders:   map[claim]*record{},
+		contested: map[claim][]*record{},
+	}
+}
+
+// Get returns the entity that counts under key, or nil. The kinds of indexes
+// (KindPortName and those after it) find an entity by something else than its
+// name.
+func (m *Model) Get(key Key) Entity {
+	var r *record
+	switch key.Kind {
+	case KindPortName:
+		r = m.holder(claim{claimPortName, key.Name, 0})
+	case KindRouterPortName:
+		r = m.holder(claim{claimRouterPortName, key.Name, 0})
+	case KindRouterNet:
+		r = m.holder(claim{claimRouterNet, key.Parent + " " + key.Name, 0})
+	default:
+		r = m.records[key]
+	}
+	if r == nil || !r.counts {
+		return nil
+	}
+	return r.entity
+}
+
+// All yields every entity that counts, in no order.
+func (m *Model) All() iter.Seq[Entity] {
+	return func(yield func(Entity) bool) {
+		for _, r := range m.records {
+			if r.counts && !yield(r.entity) {
+				return
+			}
+		}
+	}
+}
+
+// Len returns the number of entities, ignored ones included.
+func (m *Model) Len() int { return len(m.records) }
+
+// Replace makes changes everything that the store holds: what the model has
+// from the store and changes does not name is gone. This node's own facts stay.
+func (m *Model) Replace(changes []Change) Result {
+	named := make(map[Key]struct{}, len(changes))
+	for _, c := range changes {
+		named[c.Key] = struct{}{}
+	}
+	all := slices.Clone(changes)
+	for key := range m.records {
+		if _, ok := named[key]; !ok && key.Kind.Stored() {
+			all = append(all, Change{Key: key})
+		}
+	}
+	return m.Apply(all)
+}
+
+// Apply carries out changes in their order. A change with Err leaves the last
+// valid state of its key in force.
+func (m *Model) Apply(changes []Change) Result {
+	b := batch{m: m, touched: make(map[Key]struct{}, len(changes)), unsettled: map[*record]struct{}{}}
+	for _, c := range changes {
+		switch {
+		case c.Err != nil:
+		case c.Entity == nil:
+			b.remove(c.Key)
+		default:
+			b.put(c)
+		}
+	}
+	b.settle()
+	for key := range b.touched {
+		b.result.Touched = append(b.result.Touched, key)
+	}
+	slices.SortFunc(b.result.Touched, Key.Compare)
+	return b.result
+}
+
+// batch is an Apply under way.
+type batch struct {
+	m         *Model
+	touched   map[Key]struct{}
+	unsettled map[*record]struct{} // whether they count has to be decided anew
+	result    Result
+}
+
+func (b *batch) put(c Change) {
+	m, r := b.m, b.m.records[c.Key]
+	if r == nil {
+		r = &record{key: c.Key, entity: c.Entity, created: c.Created, claims: claims(c.Entity)}
+		m.records[c.Key] = r
+		b.claim(r)
+		return
+	}
+	if r.entity == c.Entity && r.created == c.Created {
+		return
+	}
+	sameRank := r.created == c.Created && c.Key.Kind != KindChassis // a chassis' rank changes with its tick
+	if r.counts {
+		b.touch(r)
+	}
+	r.entity, r.created = c.Entity, c.Created
+	if r.counts {
+		b.touch(r) // in the indexes it may stand elsewhere now
+	}
+	// A port that is bound to another chassis claims what it claimed before:
+	// nothing to decide.
+	wanted := claims(c.Entity)
+	if sameRank && slices.Equal(r.claims, wanted) {
+		return
+	}
+	b.release(r)
+	r.claims = wanted
+	b.claim(r)
+}
+
+func (b *batch) remove(key Key) {
+	r := b.m.records[key]
+	if r == nil {
+		return
+	}
+	if r.counts {
+		b.touch(r)
+	}
+	delete(b.m.records, key)
+	delete(b.unsettled, r)
+	b.release(r)
+}
+
+// touch notes that what r's key, or an index that leads to r, returns differs
+// from before.
+func (b *batch) touch(r *record) {
+	b.touched[r.key] = struct{}{}
+	switch r.key.Kind {
+	case KindSwitchPort:
+		b.touched[Key{Kind: KindPortName, Name: r.key.Name}] = struct{}{}
+	case KindRouterPort:
+		b.touched[Key{Kind: KindRouterPortName, Name: r.key.Name}] = struct{}{}
+		net := r.entity.(RouterPort).Net.Masked().String()
+		b.touched[Key{KindRouterNet, r.key.Parent, net}] = struct{}{}
+	}
+}
+
+// claim enters r's claims.
+func (b *batch) claim(r *record) {
+	m := b.m
+	b.unsettled[r] = struct{}{}
+	for _, c := range r.claims {
+		if list := m.contested[c]; list != nil {
+			m.contested[c] = append(list, r)
+		} else if other := m.holders[c]; other != nil {
+			delete(m.holders, c)
+			m.contested[c] = []*record{other, r}
+		} else {
+			m.holders[c] = r
+			continue
+		}
+		b.unsettle(c)
+	}
+}
+
+// release takes r's claims back.
+func (b *batch) release(r *record) {
+	m := b.m
+	for _, c := range r.claims {
+		if m.holders[c] == r {
+			delete(m.holders, c)
+			continue
+		}
+		list := slices.DeleteFunc(m.contested[c], func(o *record) bool { return o == r })
+		if len(list) == 1 {
+			m.holders[c] = list[0]
+			delete(m.contested, c)
+		} else {
+			m.contested[c] = list
+		}
+		for _, o := range list {
+			b.unsettled[o] = struct{}{}
+		}
+	}
+}
+
+func (b *batch) unsettle(c claim) {
+	for _, r := range b.m.contested[c] {
+		b.unsettled[r] = struct{}{}
+	}
+}
+
+// settle decides which of the unsettled records count: a record does unless
+// one that counts and ranks before it makes one of its claims. As a decision
+// only bears on records that rank after, deciding in order of rank decides
+// each once.
+func (b *batch) settle() {
+	queue := make([]*record, 0, len(b.unsettled))
+	for r := range b.unsettled {
+		queue = append(queue, r)
+	}
+	slices.SortFunc(queue, compareRank)
+	for len(queue) > 0 {
+		r := queue[0]
+		queue = queue[1:]
+		delete(b.unsettled, r)
+		winner, lost := b.m.blocked(r)
+		counts := winner == nil
+		switch {
+		case !counts && !r.ignored:
+			b.result.Conflicts = append(b.result.Conflicts,
+				Conflict{r.key, winner.key, lost.describe(r.entity, winner.entity)})
+		case counts && r.ignored:
+			b.result.Resolved = append(b.result.Resolved, r.key)
+		}
+		r.ignored = !counts
+		if counts == r.counts {
+			continue
+		}
+		r.counts = counts
+		b.touch(r)
+		for _, c := range r.claims {
+			for _, o := range b.m.contested[c] {
+				if _, queued := b.unsettled[o]; o != r && !queued && compareRank(o, r) > 0 {
+					b.unsettled[o] = struct{}{}
+					at, _ := slices.BinarySearchFunc(queue, o, compareRank)
+					queue = slices.Insert(queue, at, o)
+				}
+			}
+		}
+	}
+}
+
+// blocked returns the record that keeps r from counting, and by which claim.
+func (m *Model) blocked(r *record) (*record, claim) {
+	for _, c := range r.claims {
+		if c.kind.shared() {
+			continue
+		}
+		for _, o := range m.contested[c] {
+			if o != r && o.counts && compareRank(o, r) < 0 {
+				return o, c
+			}
+		}
+	}
+	return nil, claim{}
+}
+
+// holder returns the record that ranks first of those that claim c and count.
+func (m *Model) holder(c claim) *record {
+	if r := m.holders[c]; r != nil {
+		return r
+	}
+	var first *record
+	for _, r := range m.contested[c] {
+		if r.counts && (first == nil || compareRank(r, first) < 0) {
+			first = r
+		}
+	}
+	return first
+}
