@@ -1,0 +1,84 @@
+package ovs
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ovn-kubernetes/libovsdb/model"
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+)
+
+const (
+	failModeSecure = "secure"
+	openFlow14     = "OpenFlow14"
+)
+
+// ensureBridge makes the bridge when it is missing. One that is there is taken
+// as it is, but for what the driver cannot do without: fail mode secure, lest
+// it forwards on its own, and OpenFlow 1.4.
+func (d *Driver) ensureBridge(ctx context.Context, s *session) error {
+	ops, err := d.ensureBridgeOps(s)
+	if err == nil {
+		err = s.transact(ctx, ops)
+	}
+	if err != nil {
+		return fmt.Errorf("bridge %s: %w", d.cfg.Bridge, err)
+	}
+	return nil
+}
+
+// ensureBridgeOps returns the operations of ensureBridge, none if nothing is
+// to be done.
+func (d *Driver) ensureBridgeOps(s *session) ([]ovsdb.Operation, error) {
+	b := findBridge(s, d.cfg.Bridge)
+	if b == nil {
+		d.log.Info("making the integration bridge", "bridge", d.cfg.Bridge, "datapath_type", d.cfg.DatapathType)
+		return d.createBridgeOps(s)
+	}
+	if b.FailMode != nil && *b.FailMode == failModeSecure && speaks(b, openFlow14) {
+		return nil, nil
+	}
+	want := &bridge{FailMode: new(failModeSecure), Protocols: slices.Clone(b.Protocols)}
+	if !speaks(b, openFlow14) {
+		want.Protocols = append(want.Protocols, openFlow14)
+	}
+	d.log.Info("adjusting the integration bridge", "bridge", b.Name, "fail_mode", *want.FailMode, "protocols", want.Protocols)
+	return s.client.Where(b).Update(want, &want.FailMode, &want.Protocols)
+}
+
+// createBridgeOps returns the operations that make the bridge with its local
+// port.
+func (d *Driver) createBridgeOps(s *session) ([]ovsdb.Operation, error) {
+	const brID, portID, ifaceID = "bridge", "port", "interface"
+	root := findRow(s.cache, tableOpenVSwitch, func(*openVSwitch) bool { return true })
+	if root == nil {
+		return nil, fmt.Errorf("the OVS database is empty")
+	}
+	var ops []ovsdb.Operation
+	for _, row := range []model.Model{
+		&iface{UUID: ifaceID, Name: d.cfg.Bridge, Type: "internal"},
+		&port{UUID: portID, Name: d.cfg.Bridge, Interfaces: []string{ifaceID}},
+		&bridge{UUID: brID, Name: d.cfg.Bridge, FailMode: new(failModeSecure), DatapathType: d.cfg.DatapathType, Ports: []string{portID}},
+	} {
+		op, err := s.client.Create(row)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, op...)
+	}
+	op, err := s.client.Where(root).Mutate(root, model.Mutation{
+		Field: &root.Bridges, Mutator: ovsdb.MutateOperationInsert, Value: []string{brID},
+	})
+	return append(ops, op...), err
+}
+
+func findBridge(s *session, name string) *bridge {
+	return findRow(s.cache, tableBridge, func(b *bridge) bool { return b.Name == name })
+}
+
+// speaks reports whether the bridge accepts a version of OpenFlow; without a
+// list it accepts all.
+func speaks(b *bridge, version string) bool {
+	return len(b.Protocols) == 0 || slices.Contains(b.Protocols, version)
+}

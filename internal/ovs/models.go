@@ -1,0 +1,92 @@
+package ovs
+
+import (
+	"fmt"
+
+	"github.com/ovn-kubernetes/libovsdb/cache"
+	"github.com/ovn-kubernetes/libovsdb/client"
+	"github.com/ovn-kubernetes/libovsdb/model"
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+)
+
+// The rows that the driver works with, as ovs-vswitchd.conf.db(5) describes
+// them, and of them the columns that it needs. What ovs-vswitchd rewrites all
+// the time, such as statistics, is not among them: each write would wake us.
+type (
+	openVSwitch struct {
+		UUID        string            `ovsdb:"_uuid"`
+		Bridges     []string          `ovsdb:"bridges"`
+		ExternalIDs map[string]string `ovsdb:"external_ids"`
+	}
+	bridge struct {
+		UUID         string   `ovsdb:"_uuid"`
+		Name         string   `ovsdb:"name"`
+		DatapathType string   `ovsdb:"datapath_type"`
+		FailMode     *string  `ovsdb:"fail_mode"`
+		Protocols    []string `ovsdb:"protocols"`
+		Ports        []string `ovsdb:"ports"`
+	}
+	port struct {
+		UUID       string   `ovsdb:"_uuid"`
+		Name       string   `ovsdb:"name"`
+		Interfaces []string `ovsdb:"interfaces"`
+	}
+	iface struct {
+		UUID        string            `ovsdb:"_uuid"`
+		Name        string            `ovsdb:"name"`
+		Type        string            `ovsdb:"type"`
+		Options     map[string]string `ovsdb:"options"`
+		ExternalIDs map[string]string `ovsdb:"external_ids"`
+		OFPort      *int              `ovsdb:"ofport"`
+		Error       *string           `ovsdb:"error"`
+	}
+)
+
+// The names of their tables.
+const (
+	tableOpenVSwitch = "Open_vSwitch"
+	tableBridge      = "Bridge"
+	tablePort        = "Port"
+	tableInterface   = "Interface"
+)
+
+func databaseModel() (model.ClientDBModel, error) {
+	return model.NewClientDBModel("Open_vSwitch", map[string]model.Model{
+		tableOpenVSwitch: &openVSwitch{},
+		tableBridge:      &bridge{},
+		tablePort:        &port{},
+		tableInterface:   &iface{},
+	})
+}
+
+// monitorOptions names every column: without, libovsdb asks for all that the
+// schema has, and an update of one that a model lacks loses the whole update.
+func monitorOptions() []client.MonitorOption {
+	o, b, p, i := &openVSwitch{}, &bridge{}, &port{}, &iface{}
+	return []client.MonitorOption{
+		client.WithTable(o, &o.Bridges, &o.ExternalIDs),
+		client.WithTable(b, &b.Name, &b.DatapathType, &b.FailMode, &b.Protocols, &b.Ports),
+		client.WithTable(p, &p.Name, &p.Interfaces),
+		client.WithTable(i, &i.Name, &i.Type, &i.Options, &i.ExternalIDs, &i.OFPort, &i.Error),
+	}
+}
+
+// findRow returns a row of the replica that passes the test, or nil. The row is
+// shared: it must not be changed.
+func findRow[T any](c *cache.TableCache, table string, test func(*T) bool) *T {
+	for _, row := range c.Table(table).RowsShallow() {
+		if row := row.(*T); test(row) {
+			return row
+		}
+	}
+	return nil
+}
+
+// checkResults returns the errors of a transaction, with the server's words.
+func checkResults(results []ovsdb.OperationResult, ops []ovsdb.Operation) error {
+	failed, err := ovsdb.CheckOperationResults(results, ops)
+	if len(failed) > 0 {
+		return fmt.Errorf("%w, the first with: %w", err, failed[0])
+	}
+	return err
+}

@@ -1,0 +1,215 @@
+package ovs
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ovn-kubernetes/libovsdb/model"
+	"github.com/ovn-kubernetes/libovsdb/ovsdb"
+)
+
+// TunnelSpec asks for a tunnel to a chassis.
+type TunnelSpec struct {
+	Chassis string     // system-id of the other end
+	IP      netip.Addr // its tunnel address, IPv4
+}
+
+// tunnelsPerTransaction bounds what ovs-vswitchd has to set up in one go.
+const tunnelsPerTransaction = 500
+
+const tunnelPrefix = "tupleNet-"
+
+// tunnelName returns the name of the port to an IPv4 address.
+func tunnelName(ip netip.Addr) string {
+	b := ip.As4()
+	return tunnelPrefix + strconv.FormatUint(uint64(binary.BigEndian.Uint32(b[:])), 10)
+}
+
+// isTunnelName reports whether a port of that name is the driver's. The port
+// tupleNet-flowbased, which earlier versions make, is not.
+func isTunnelName(name string) bool {
+	number, ok := strings.CutPrefix(name, tunnelPrefix)
+	_, err := strconv.ParseUint(number, 10, 32)
+	return ok && err == nil
+}
+
+// SetTunnels makes the tunnel ports of the bridge those that are wanted, and
+// writes nothing where they are already. A port is known by its name, and so
+// by the address it leads to: one that exists, whoever made it, keeps its
+// OpenFlow port. What there is of one chassis, the port to its new address and
+// the one to its old, changes in one transaction.
+//
+// A chassis is to be in the list once. A tunnel that cannot be had does not
+// keep others out; the error names all of those. OpenFlow ports come later,
+// with an event.
+func (d *Driver) SetTunnels(ctx context.Context, want []TunnelSpec) error {
+	s, err := d.currentSession()
+	if err != nil {
+		return err
+	}
+	changes, err := d.tunnelChanges(s, want)
+	for batch := range slices.Chunk(changes, tunnelsPerTransaction) {
+		ops, opsErr := d.setTunnelsOps(s, batch)
+		if opsErr == nil {
+			opsErr = s.transact(ctx, ops)
+		}
+		if opsErr != nil {
+			return errors.Join(err, fmt.Errorf("change tunnel ports of bridge %s: %w", d.cfg.Bridge, opsErr))
+		}
+	}
+	return err
+}
+
+// tunnelChange is what has to be done about the tunnels of one chassis.
+type tunnelChange struct {
+	chassis string
+	remote  netip.Addr // of the wanted tunnel, if it is to be made or changed
+	have    *iface     // its row, if it is to be changed
+	stale   []string   // UUIDs of ports that are to go
+}
+
+// tunnelChanges compares the tunnel ports with what is wanted, and returns the
+// differences ordered by chassis. The error is about tunnels that are left out.
+func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, error) {
+	type row struct {
+		port  *port
+		iface *iface
+	}
+	have := map[string]row{} // in the bridge, by name
+	eachInterface(s.cache, d.cfg.Bridge, func(p *port, i *iface) {
+		if isTunnelName(i.Name) {
+			have[i.Name] = row{p, i}
+		}
+	})
+	elsewhere := map[string]bool{} // in other bridges: names are unique in OVSDB
+	for _, r := range s.cache.Table(tableInterface).RowsShallow() {
+		name := r.(*iface).Name
+		if _, here := have[name]; !here && isTunnelName(name) {
+			elsewhere[name] = true
+		}
+	}
+
+	var problems []error
+	changes := map[string]*tunnelChange{}
+	change := func(chassis string) *tunnelChange {
+		if changes[chassis] == nil {
+			changes[chassis] = &tunnelChange{chassis: chassis}
+		}
+		return changes[chassis]
+	}
+	users := map[string]string{} // port name to chassis
+	for _, spec := range want {
+		if !spec.IP.Is4() {
+			problems = append(problems, fmt.Errorf("tunnel to chassis %s: %s is not an IPv4 address", spec.Chassis, spec.IP))
+			continue
+		}
+		name := tunnelName(spec.IP)
+		if user, used := users[name]; used {
+			problems = append(problems, fmt.Errorf("tunnel to chassis %s: chassis %s has its address %s", spec.Chassis, user, spec.IP))
+			continue
+		}
+		if elsewhere[name] {
+			problems = append(problems, fmt.Errorf("tunnel to chassis %s: port %s is in another bridge; remove it with: ovs-vsctl del-port %s",
+				spec.Chassis, name, name))
+			continue
+		}
+		users[name] = spec.Chassis
+		switch r, exists := have[name]; {
+		case !exists:
+			change(spec.Chassis).remote = spec.IP
+		case r.iface.Type != tunnelType || !contains(r.iface.Options, tunnelOptions(spec.IP)) ||
+			r.iface.ExternalIDs["chassis-id"] != spec.Chassis:
+			c := change(spec.Chassis)
+			c.remote, c.have = spec.IP, r.iface
+		}
+	}
+	for name, r := range have {
+		if _, wanted := users[name]; !wanted {
+			c := change(r.iface.ExternalIDs["chassis-id"])
+			c.stale = append(c.stale, r.port.UUID)
+		}
+	}
+	sorted := make([]tunnelChange, 0, len(changes))
+	for _, c := range changes {
+		sorted = append(sorted, *c)
+	}
+	slices.SortFunc(sorted, func(a, b tunnelChange) int { return cmp.Compare(a.chassis, b.chassis) })
+	return sorted, errors.Join(problems...)
+}
+
+// setTunnelsOps returns the operations that carry out the changes.
+func (d *Driver) setTunnelsOps(s *session, changes []tunnelChange) (ops []ovsdb.Operation, err error) {
+	b := findBridge(s, d.cfg.Bridge)
+	if b == nil {
+		return nil, fmt.Errorf("the bridge is missing: %w", ErrNotConnected)
+	}
+	add := func(op []ovsdb.Operation, opErr error) {
+		ops, err = append(ops, op...), errors.Join(err, opErr)
+	}
+	var made, stale []string
+	for n, c := range changes {
+		stale = append(stale, c.stale...)
+		switch {
+		case c.have != nil:
+			row := &iface{
+				Type:        tunnelType,
+				Options:     merged(c.have.Options, tunnelOptions(c.remote)),
+				ExternalIDs: merged(c.have.ExternalIDs, map[string]string{"chassis-id": c.chassis}),
+			}
+			add(s.client.Where(c.have).Update(row, &row.Type, &row.Options, &row.ExternalIDs))
+		case c.remote.IsValid():
+			name, ifaceID, portID := tunnelName(c.remote), fmt.Sprintf("interface%d", n), fmt.Sprintf("port%d", n)
+			add(s.client.Create(&iface{
+				UUID: ifaceID, Name: name, Type: tunnelType,
+				Options:     tunnelOptions(c.remote),
+				ExternalIDs: map[string]string{"chassis-id": c.chassis},
+			}))
+			add(s.client.Create(&port{UUID: portID, Name: name, Interfaces: []string{ifaceID}}))
+			made = append(made, portID)
+		}
+	}
+	// A port that no bridge refers to any more is removed by the server.
+	if len(made) > 0 {
+		add(s.client.Where(b).Mutate(b, model.Mutation{Field: &b.Ports, Mutator: ovsdb.MutateOperationInsert, Value: made}))
+	}
+	if len(stale) > 0 {
+		add(s.client.Where(b).Mutate(b, model.Mutation{Field: &b.Ports, Mutator: ovsdb.MutateOperationDelete, Value: stale}))
+	}
+	return ops, err
+}
+
+const tunnelType = "geneve"
+
+// tunnelOptions returns the options that make a Geneve tunnel whose VNI the
+// flows set.
+func tunnelOptions(remote netip.Addr) map[string]string {
+	return map[string]string{"remote_ip": remote.String(), "key": "flow", "csum": "true"}
+}
+
+// contains reports whether all of part is in m.
+func contains(m, part map[string]string) bool {
+	for k, v := range part {
+		if m[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// merged returns m with part over it.
+func merged(m, part map[string]string) map[string]string {
+	m = maps.Clone(m)
+	if m == nil {
+		m = map[string]string{}
+	}
+	maps.Copy(m, part)
+	return m
+}

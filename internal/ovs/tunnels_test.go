@@ -1,0 +1,165 @@
+package ovs
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tuplenet/internal/ovs/ovstest"
+)
+
+func spec(chassis, ip string) TunnelSpec { return TunnelSpec{chassis, netip.MustParseAddr(ip)} }
+
+func setTunnels(t *testing.T, d *Driver, want ...TunnelSpec) {
+	t.Helper()
+	if err := d.SetTunnels(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitTunnels waits until the tunnels to the chassis, and no others, have
+// OpenFlow ports, and returns those.
+func awaitTunnels(t *testing.T, d *Driver, want ...TunnelSpec) map[string]uint32 {
+	t.Helper()
+	ofports := map[string]uint32{}
+	var got []string
+	describe := func(chassis string, ip netip.Addr) string { return chassis + " at " + ip.String() }
+	wanted := []string{}
+	for _, w := range want {
+		wanted = append(wanted, describe(w.Chassis, w.IP))
+	}
+	await(t, d, fmt.Sprint("tunnels to ", wanted), func() bool {
+		got = []string{}
+		for _, tun := range d.Tunnels() {
+			got = append(got, describe(tun.Chassis, tun.RemoteIP))
+			ofports[tun.Chassis] = tun.OFPort
+		}
+		return cmp.Equal(got, wanted)
+	})
+	return ofports
+}
+
+// ports returns the ports of br-int that ovs-vsctl knows.
+func ports(o *ovstest.OVS) string {
+	return strings.Join(strings.Fields(o.Vsctl("list-ports", "br-int")), " ")
+}
+
+func TestTunnels(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	d, _ := open(t, o)
+	hv1, hv2 := spec("hv1", "10.0.0.1"), spec("hv2", "192.168.255.254")
+	setTunnels(t, d, hv1, hv2)
+	before := awaitTunnels(t, d, hv1, hv2)
+	if got, want := ports(o), "tupleNet-167772161 tupleNet-3232301054"; got != want {
+		t.Errorf("ports are %q, want %q", got, want)
+	}
+	got := o.Vsctl("get", "Interface", "tupleNet-167772161", "type", "options", "external_ids")
+	if want := "geneve\n{csum=\"true\", key=flow, remote_ip=\"10.0.0.1\"}\n{chassis-id=hv1}"; got != want {
+		t.Errorf("the interface is %s, want %s", got, want)
+	}
+
+	// The same again writes nothing.
+	s, err := d.currentSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changes, err := d.tunnelChanges(s, []TunnelSpec{hv2, hv1}); len(changes) > 0 || err != nil {
+		t.Errorf("changes %+v, error %v where nothing is to be done", changes, err)
+	}
+
+	// A new address is a new port; the old one goes, others stay.
+	moved := spec("hv1", "10.0.0.3")
+	setTunnels(t, d, moved, hv2)
+	after := awaitTunnels(t, d, moved, hv2)
+	if after["hv2"] != before["hv2"] {
+		t.Errorf("ofport of hv2 changed from %d to %d", before["hv2"], after["hv2"])
+	}
+	if got, want := ports(o), "tupleNet-167772163 tupleNet-3232301054"; got != want {
+		t.Errorf("ports are %q, want %q", got, want)
+	}
+
+	// A port deleted by hand comes back.
+	o.Vsctl("del-port", "tupleNet-167772163")
+	awaitTunnels(t, d, hv2)
+	setTunnels(t, d, moved, hv2)
+	awaitTunnels(t, d, moved, hv2)
+
+	// So does what was changed by hand.
+	o.Vsctl("set", "Interface", "tupleNet-167772163", "options:remote_ip=10.9.9.9")
+	awaitTunnels(t, d, spec("hv1", "10.9.9.9"), hv2)
+	setTunnels(t, d, moved, hv2)
+	before = awaitTunnels(t, d, moved, hv2)
+
+	// Another driver finds all as it is.
+	d.Close()
+	d2, _ := open(t, o)
+	setTunnels(t, d2, moved, hv2)
+	if diff := cmp.Diff(before, awaitTunnels(t, d2, moved, hv2)); diff != "" {
+		t.Errorf("ofports (-before +after the restart):\n%s", diff)
+	}
+
+	setTunnels(t, d2)
+	awaitTunnels(t, d2)
+	if got := ports(o); got != "" {
+		t.Errorf("ports %q are left", got)
+	}
+}
+
+// TestTunnelsFound meets ports that others made.
+func TestTunnelsFound(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	o.Vsctl("add-br", "br-other", "--", "add-br", "br-int",
+		"--", "add-port", "br-int", "tupleNet-flowbased", "--", "set", "Interface", "tupleNet-flowbased",
+		"type=geneve", "options:remote_ip=flow", "options:key=flow", "external_ids:chassis-id=flow_base_tunnel",
+		"--", "add-port", "br-int", "tupleNet-167772161", "--", "set", "Interface", "tupleNet-167772161", "ofport_request=77",
+		"type=geneve", "options:remote_ip=10.0.0.1", "options:key=flow", "options:tos=inherit",
+		"external_ids:chassis-id=old", "external_ids:note=mine",
+		"--", "add-port", "br-other", "tupleNet-167772162", "--", "add-port", "br-int", "vxlan0")
+	d, _ := open(t, o)
+	hv1, hv3 := spec("hv1", "10.0.0.1"), spec("hv3", "10.0.0.3")
+	err := d.SetTunnels(t.Context(), []TunnelSpec{hv1, spec("hv2", "10.0.0.2"), hv3, spec("hv6", "fd00::1"), spec("hv7", "10.0.0.3")})
+	for _, want := range []string{"ovs-vsctl del-port tupleNet-167772162", "hv6: fd00::1 is not an IPv4 address", "hv7: chassis hv3 has its address"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want one with %q", err, want)
+		}
+	}
+	ofports := awaitTunnels(t, d, hv1, hv3)
+	if ofports["hv1"] != 77 {
+		t.Errorf("ofport of the port found is %d, want 77 as before", ofports["hv1"])
+	}
+	got := o.Vsctl("get", "Interface", "tupleNet-167772161", "options", "external_ids")
+	if want := "{csum=\"true\", key=flow, remote_ip=\"10.0.0.1\", tos=inherit}\n{chassis-id=hv1, note=mine}"; got != want {
+		t.Errorf("the port found became %s, want %s", got, want)
+	}
+	setTunnels(t, d)
+	awaitTunnels(t, d)
+	if got, want := ports(o), "tupleNet-flowbased vxlan0"; got != want {
+		t.Errorf("ports left are %q, want %q", got, want)
+	}
+}
+
+// manyTunnels returns n tunnels to addresses of the network 10.net.0.0/16.
+func manyTunnels(n int, net byte) []TunnelSpec {
+	var specs []TunnelSpec
+	for i := range n {
+		specs = append(specs, TunnelSpec{fmt.Sprintf("hv%04d", i), netip.AddrFrom4([4]byte{10, net, byte(i >> 8), byte(i)})})
+	}
+	return specs
+}
+
+// TestTunnelsMany takes more than one transaction, and moves all of them.
+func TestTunnelsMany(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	d, _ := open(t, o)
+	for net := range byte(2) {
+		want := manyTunnels(tunnelsPerTransaction+100, net)
+		setTunnels(t, d, want...)
+		awaitTunnels(t, d, want...)
+	}
+}
