@@ -150,11 +150,11 @@ func (e *Engine) Update(touched []topology.Key) Delta {
 	return u.finish()
 }
 
-// All yields every flow, in no order.
-func (e *Engine) All() iter.Seq[CookieFlow] {
-	return func(yield func(CookieFlow) bool) {
+// All yields every flow behind its cookie, in no order.
+func (e *Engine) All() iter.Seq2[uint64, *Flow] {
+	return func(yield func(uint64, *Flow) bool) {
 		for _, f := range e.flows {
-			if !yield(CookieFlow{f.cookie, f.flow}) {
+			if !yield(f.cookie, f.flow) {
 				return
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"testing"
 
 	"tuplenet/internal/topology"
@@ -94,7 +93,10 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 			for _, c := range delta.Gone {
 				maps.DeleteFunc(bridge, func(_, cookie uint64) bool { return cookie == c })
 			}
-			held := set(slices.Collect(engine.All()))
+			held := map[uint64]bool{}
+			for cookie := range engine.All() {
+				held[cookie] = true
+			}
 			fresh, _ := Compile(model)
 			want := set(fresh)
 			if !maps.Equal(held, want) {
@@ -181,13 +183,13 @@ func TestContradictionIsReported(t *testing.T) {
 		if len(last.Conflicts) != 1 || engine.Len() != 1 {
 			t.Fatalf("conflicts %q, %d flows", last.Conflicts, engine.Len())
 		}
-		for f := range engine.All() {
-			cookies = append(cookies, f.Cookie)
+		for cookie := range engine.All() {
+			cookies = append(cookies, cookie)
 		}
 		// When one goes the other's flow stands.
 		engine.Update(model.Apply([]topology.Change{{Key: a.Key()}}).Touched)
-		for f := range engine.All() {
-			if got := f.Flow.Actions[0].(Output).Port; got != b.ID {
+		for _, f := range engine.All() {
+			if got := f.Actions[0].(Output).Port; got != b.ID {
 				t.Errorf("output to %d is left, want %d", got, b.ID)
 			}
 		}
@@ -201,13 +203,13 @@ func TestOwner(t *testing.T) {
 	model := grid(1, 2)
 	engine := NewEngine(model)
 	engine.Update(keys(model))
-	for f := range engine.All() {
-		if f.Flow.Table != TableNeighbour || f.Flow.Priority == prioMiss {
+	for cookie, f := range engine.All() {
+		if f.Table != TableNeighbour || f.Priority == prioMiss {
 			continue
 		}
-		rule, key, ok := engine.Owner(f.Cookie)
+		rule, key, ok := engine.Owner(cookie)
 		if !ok || rule != "neighbour" || key.Kind != topology.KindSwitchPort {
-			t.Errorf("cookie %#x leads to rule %q on %v", f.Cookie, rule, key)
+			t.Errorf("cookie %#x leads to rule %q on %v", cookie, rule, key)
 		}
 	}
 	if _, _, ok := engine.Owner(1); ok {

@@ -27,6 +27,7 @@ type Model struct {
 	records   map[Key]*record
 	holders   map[claim]*record   // claims that one record makes
 	contested map[claim][]*record // claims that several make
+	chassis   map[Key]struct{}    // keys of all chassis
 }
 
 type record struct {
@@ -62,6 +63,7 @@ func NewModel() *Model {
 		records:   map[Key]*record{},
 		holders:   map[claim]*record{},
 		contested: map[claim][]*record{},
+		chassis:   map[Key]struct{}{},
 	}
 }
 
@@ -91,6 +93,18 @@ func (m *Model) All() iter.Seq[Entity] {
 	return func(yield func(Entity) bool) {
 		for _, r := range m.records {
 			if r.counts && !yield(r.entity) {
+				return
+			}
+		}
+	}
+}
+
+// Chassis yields every chassis that counts, in no order. It takes as long as
+// there are chassis.
+func (m *Model) Chassis() iter.Seq[Chassis] {
+	return func(yield func(Chassis) bool) {
+		for key := range m.chassis {
+			if r := m.records[key]; r.counts && !yield(r.entity.(Chassis)) {
 				return
 			}
 		}
@@ -150,6 +164,9 @@ func (b *batch) put(c Change) {
 	if r == nil {
 		r = &record{key: c.Key, entity: c.Entity, created: c.Created, claims: claims(c.Entity)}
 		m.records[c.Key] = r
+		if c.Key.Kind == KindChassis {
+			m.chassis[c.Key] = struct{}{}
+		}
 		b.claim(r)
 		return
 	}
@@ -184,6 +201,7 @@ func (b *batch) remove(key Key) {
 		b.touch(r)
 	}
 	delete(b.m.records, key)
+	delete(b.m.chassis, key)
 	delete(b.unsettled, r)
 	b.release(r)
 }
