@@ -1,0 +1,42 @@
+# sudo does not have Go's own directory in its path.
+export PATH := $(PATH):/usr/local/go/bin
+export CGO_ENABLED := 0
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: all deps build test demo bench lint fuzz clean
+
+all: build
+
+deps: ## install what is needed, by package name
+	@packaging/deps.sh
+
+build: ## bin/tuplenet and its names
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tuplenet .
+	@ln -sf tuplenet bin/tpctl
+
+test: deps build ## all tests: unit, golden, scenarios with real Open vSwitch
+	go test -count=1 -timeout 20m ./...
+
+demo: deps build ## two hosts, one router, a ping across
+	@bin/tuplenet lab demo
+
+bench: deps build ## measure; ONLY=compile,latency,... for a subset; writes docs/performance.md
+	go run ./internal/bench/cmd -only '$(ONLY)' -write docs/performance.md
+
+lint: ## formatting, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt would change these files"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+fuzz: ## each fuzz target for FUZZTIME (20s)
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),20s) $$p || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -rf bin dist

@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
+)
+
+// binder writes into the store which ports are plugged in here. Its methods
+// belong to the agent's loop, the writing is done beside it: etcd may be away.
+// A claim is tried until it succeeds, until the port is gone or until the claim
+// is forgotten.
+type binder struct {
+	store *store.Store
+	self  string
+	log   *slog.Logger
+	done  chan *claim // claims that have ended, for the loop
+
+	ctx    context.Context
+	limit  *semaphore.Weighted // writes at a time
+	claims map[string]*claim   // under way, by the port's bare name
+}
+
+type claim struct {
+	name   string
+	key    topology.Key
+	cancel context.CancelFunc
+	ok     bool // the claim is in the store
+}
+
+func newBinder(s *store.Store, self string, log *slog.Logger) *binder {
+	return &binder{store: s, self: self, log: log, done: make(chan *claim), ctx: context.Background(),
+		limit: semaphore.NewWeighted(16), claims: map[string]*claim{}}
+}
+
+func (b *binder) start(ctx context.Context) { b.ctx = ctx }
+
+// claim has a port bound to this chassis. It reports false when a claim on it
+// is under way already.
+func (b *binder) claim(name string, key topology.Key) bool {
+	if b.claims[name] != nil {
+		return false
+	}
+	ctx, cancel := context.WithCancel(b.ctx)
+	c := &claim{name: name, key: key, cancel: cancel}
+	b.claims[name] = c
+	go func() {
+		defer cancel()
+		c.ok = b.bind(ctx, key)
+		select {
+		case b.done <- c:
+		case <-b.ctx.Done():
+		}
+	}()
+	return true
+}
+
+// forget ends a claim that is under way.
+func (b *binder) forget(name string) {
+	if c := b.claims[name]; c != nil {
+		c.cancel()
+		delete(b.claims, name)
+	}
+}
+
+// ended takes note of a claim from done. It reports whether the claim was
+// still wanted and is in the store.
+func (b *binder) ended(c *claim) bool {
+	if b.claims[c.name] != c {
+		return false
+	}
+	delete(b.claims, c.name)
+	return c.ok
+}
+
+// bind reports whether the claim is in the store.
+func (b *binder) bind(ctx context.Context, key topology.Key) bool {
+	said := false
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		if b.limit.Acquire(ctx, 1) != nil {
+			return false
+		}
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := b.store.Bind(try, key, b.self)
+		cancel()
+		b.limit.Release(1)
+		switch {
+		case err == nil:
+			return true
+		case ctx.Err() != nil, errors.Is(err, store.ErrNotFound): // its return is an event
+			return false
+		case !said:
+			said = true
+			b.log.Warn("cannot bind a port, will try again", "port", key, "error", err)
+		}
+		if !pause(ctx, wait) {
+			return false
+		}
+	}
+}

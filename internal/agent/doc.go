@@ -1,0 +1,17 @@
+// Package agent is what runs on every node. It joins the three rooms that do
+// the work:
+//
+//	store.Watch ─▶ topology.Model ─▶ flows.Engine ─▶ ovs.Driver
+//	                    ▲                                │
+//	                    └── interfaces, tunnels ◀────────┘
+//
+// and writes what a node has to write: its chassis record, its presence, and
+// which of the ports are plugged in here.
+//
+// One goroutine (Run) owns the model and the engine; whatever may take long or
+// has to be tried again (writing to etcd, making tunnel ports) is done beside
+// it. Nothing here polls: everything follows from an event of etcd or of Open
+// vSwitch. When either is away, flows and tunnels stay as they are.
+//
+// modes/agent.go is the only caller.
+package agent

@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"tuplenet/internal/ovs"
+	"tuplenet/internal/topology"
+)
+
+// plug is a local interface that names a switch port, and what became of it.
+//
+//	           store says here
+//	claiming ─────────────────▶ bound
+//	   ▲                          │ store says elsewhere
+//	   │ interface comes anew,    ▼
+//	   │ or nobody has the port yielded
+//	   └──────────────────────────┘
+//
+// Who plugs in last has the port, as when a virtual machine moves: its old
+// interface may stay for a while, but its old host does not take the port back.
+type plug struct {
+	iface   ovs.Interface
+	state   plugState
+	written bool // our claim is in the store
+	again   bool // the store changed while a claim was under way
+}
+
+type plugState uint8
+
+const (
+	claiming plugState = iota
+	bound
+	yielded
+)
+
+// readOVS takes in the interfaces and tunnels that the bridge has now.
+func (a *Agent) readOVS() {
+	seen := map[string]bool{}
+	for _, i := range a.OVS.Interfaces() {
+		p := a.plugs[i.IfaceID]
+		switch {
+		case seen[i.IfaceID]:
+			if p.iface.Name != i.Name {
+				a.Log.Warn("two interfaces have the same iface-id, the second is ignored",
+					"port", i.IfaceID, "interface", p.iface.Name, "ignored", i.Name)
+			}
+		case p == nil || p.iface != i:
+			a.plugs[i.IfaceID] = &plug{iface: i}
+			a.Log.Info("interface plugged in", "port", i.IfaceID, "interface", i.Name, "ofport", i.OFPort)
+			a.change(topology.Change{Entity: topology.Interface{Port: i.IfaceID, OFPort: i.OFPort}})
+			a.portChanged(i.IfaceID)
+		}
+		seen[i.IfaceID] = true
+	}
+	for id, p := range a.plugs {
+		if !seen[id] {
+			delete(a.plugs, id)
+			a.binder.forget(id)
+			a.Log.Info("interface unplugged", "port", id, "interface", p.iface.Name)
+			a.change(topology.Change{Key: topology.Interface{Port: id}.Key()})
+		}
+	}
+	a.readTunnels()
+}
+
+// portChanged decides anew who has a port, after its interface or its value in
+// the store has changed.
+func (a *Agent) portChanged(name string) {
+	p := a.plugs[name]
+	if p == nil {
+		return
+	}
+	port, ok := a.model.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
+	switch {
+	case !ok: // it may come, or come back
+		p.state, p.written = claiming, false
+	case port.Chassis == a.self:
+		if p.state != bound {
+			a.Log.Info("port is bound", "port", port.Key(), "interface", p.iface.Name)
+		}
+		p.state = bound
+	case port.Chassis != "" && (p.state == bound || p.written):
+		a.Log.Info("port has moved to another chassis", "port", port.Key(), "chassis", port.Chassis)
+		p.state = yielded
+		a.binder.forget(name)
+		a.change(topology.Change{Key: topology.Interface{Port: name}.Key()})
+		return
+	case p.state == yielded && port.Chassis != "":
+		return
+	default:
+		p.state, p.written = claiming, false
+		p.again = !a.binder.claim(name, port.Key())
+	}
+	a.change(topology.Change{Entity: topology.Interface{Port: name, OFPort: p.iface.OFPort}})
+}
+
+// claimed follows up on a claim that has ended.
+func (a *Agent) claimed(c *claim) {
+	p := a.plugs[c.name]
+	if !a.binder.ended(c) || p == nil {
+		return
+	}
+	p.written = p.state == claiming
+	if p.again {
+		p.again = false
+		a.portChanged(c.name)
+	}
+}

@@ -1,0 +1,94 @@
+package ctl
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"tuplenet/internal/topology"
+)
+
+// widest is the shortest prefix that a switch may have: a port's id is the low
+// 16 bits of its address.
+const widest = 16
+
+// name returns s without the blanks around it, or why it cannot name an object.
+func name(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	return s, topology.CheckName(s)
+}
+
+// reference returns s as a name that stands within another object's value, or
+// nothing if s is empty. Pairs of a value are separated by commas.
+func reference(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	s, err := name(s)
+	if err == nil && strings.Contains(s, ",") {
+		err = fmt.Errorf(`invalid name %q: "," is not allowed in a name that another object refers to`, s)
+	}
+	return s, err
+}
+
+// portAddress parses the address of a workload's port, or of an outer port.
+func portAddress(s string) (netip.Addr, error) {
+	ip, err := topology.ParseAddr(strings.TrimSpace(s))
+	if err != nil {
+		return ip, err
+	}
+	return ip, checkUnicast(ip)
+}
+
+func checkUnicast(ip netip.Addr) error {
+	if ip == topology.OuterIP {
+		return nil
+	}
+	if ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() {
+		return fmt.Errorf("invalid IP %s: a port needs a unicast address", ip)
+	}
+	return nil
+}
+
+// routerNetwork parses a router port's address with the prefix length of the
+// switch that it leads to.
+func routerNetwork(s string) (netip.Prefix, error) {
+	p, err := topology.ParsePrefix(strings.TrimSpace(s))
+	if err != nil {
+		return p, err
+	}
+	ip := p.Addr()
+	switch {
+	case p.Bits() < widest:
+		return p, fmt.Errorf("invalid CIDR %s: a switch cannot be wider than /%d, as the low 16 bits of an address are its port's id and two ports would share one", p, widest)
+	case p.Bits() < 31 && ip == p.Masked().Addr():
+		return p, fmt.Errorf("invalid CIDR %s: %s is the address of the network, want that of a host in it", p, ip)
+	case p.Bits() < 31 && !p.Contains(ip.Next()):
+		return p, fmt.Errorf("invalid CIDR %s: %s is the broadcast address of the network, want that of a host in it", p, ip)
+	case ip == topology.OuterIP:
+		return p, fmt.Errorf("invalid CIDR %s: %s stands for the physical network", p, ip)
+	}
+	return p, checkUnicast(ip)
+}
+
+// portMAC parses the MAC of a port with the address ip. If s is empty, the
+// port gets the MAC that belongs to its address.
+func portMAC(s string, ip netip.Addr) (topology.MAC, error) {
+	outer := ip == topology.OuterIP
+	if s == "" {
+		if outer {
+			return topology.OuterMAC, nil
+		}
+		return topology.MACFromIP(ip), nil
+	}
+	mac, err := topology.ParseMAC(strings.TrimSpace(s))
+	switch {
+	case err != nil:
+		return mac, err
+	case outer && mac != topology.OuterMAC:
+		return mac, fmt.Errorf("invalid MAC %s: a port with the address %s has %s", mac, ip, topology.OuterMAC)
+	case !outer && mac.IsMulticast():
+		return mac, fmt.Errorf("invalid MAC %s: a port cannot have a multicast address", mac)
+	}
+	return mac, nil
+}

@@ -1,0 +1,148 @@
+package ctl
+
+import (
+	"errors"
+	"fmt"
+
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
+)
+
+func addSwitch(s *session, args []string) error {
+	sw, err := name(args[0])
+	if err != nil {
+		return err
+	}
+	made, err := s.create(topology.Switch{Name: sw})
+	if err != nil {
+		return err
+	}
+	return s.made(made, "switch %s created", sw)
+}
+
+func addRouter(s *session, args []string) error {
+	lr, err := name(args[0])
+	if err != nil {
+		return err
+	}
+	chassis, err := reference(optional(args, 1))
+	if err != nil {
+		return err
+	}
+	made, err := s.create(topology.Router{Name: lr, Chassis: chassis})
+	if err != nil {
+		return err
+	}
+	return s.made(made, "router %s created", lr)
+}
+
+// linkRouter makes the two ports that join a router and a switch, each the
+// other's peer.
+func linkRouter(s *session, args []string) error {
+	lr, err := name(args[0])
+	if err != nil {
+		return err
+	}
+	sw, err := name(args[1])
+	if err != nil {
+		return err
+	}
+	switchPort, err := reference(sw + "_to_" + lr)
+	if err != nil {
+		return err
+	}
+	routerPort := lr + "_to_" + sw
+	network, err := routerNetwork(args[2])
+	if err != nil {
+		return err
+	}
+	ip, mac := network.Addr(), topology.MACFromIP(network.Addr())
+	made, err := s.create(
+		topology.SwitchPort{Switch: sw, Name: switchPort, IP: ip, MAC: mac, Peer: routerPort},
+		topology.RouterPort{Router: lr, Name: routerPort, Net: network, MAC: mac, Peer: switchPort},
+	)
+	if err != nil {
+		return err
+	}
+	return s.made(made, "%s linked to %s", lr, sw)
+}
+
+func deleteSwitch(s *session, args []string) error {
+	return s.deleteDevice(topology.KindSwitch, args[0])
+}
+func deleteRouter(s *session, args []string) error {
+	return s.deleteDevice(topology.KindRouter, args[0])
+}
+
+func (s *session) deleteDevice(kind topology.Kind, arg string) error {
+	device, err := name(arg)
+	if err != nil {
+		return err
+	}
+	err = s.store.Delete(s.ctx, topology.Key{Kind: kind, Name: device}, s.Recursive)
+	if errors.Is(err, store.ErrNotEmpty) {
+		hangs := "ports"
+		if kind == topology.KindRouter {
+			hangs = "ports, routes or NAT rules"
+		}
+		return fmt.Errorf(`failed to delete %s: there are remaining %s, consider using "-r"?`, device, hangs)
+	}
+	if err != nil {
+		return err
+	}
+	return s.say("%s deleted", device)
+}
+
+func showSwitches(s *session, args []string) error { return s.showKind(topology.KindSwitch, args) }
+func showRouters(s *session, args []string) error  { return s.showKind(topology.KindRouter, args) }
+func showChassis(s *session, args []string) error  { return s.showKind(topology.KindChassis, args) }
+
+// showKind shows the one that args names, or all that hang on nothing.
+func (s *session) showKind(kind topology.Kind, args []string) error {
+	if len(args) == 0 {
+		return s.showAll(kind, "")
+	}
+	n, err := name(args[0])
+	if err != nil {
+		return err
+	}
+	return s.showOne(topology.Key{Kind: kind, Name: n})
+}
+
+// deleteChassis deletes the record with a name, or those with an address.
+func deleteChassis(s *session, args []string) error {
+	n, err := name(args[0])
+	if err != nil {
+		return err
+	}
+	key := topology.Key{Kind: topology.KindChassis, Name: n}
+	err = s.store.Delete(s.ctx, key, false)
+	if err == nil {
+		return s.say("%s deleted", n)
+	}
+	ip, notAddress := topology.ParseAddr(n)
+	if notAddress != nil || !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	all, err := s.list(topology.KindChassis, "")
+	if err != nil {
+		return err
+	}
+	found := false
+	for _, e := range all {
+		if e.(topology.Chassis).IP != ip {
+			continue
+		}
+		found = true
+		if err := s.store.Delete(s.ctx, e.Key(), false); err != nil {
+			return err
+		}
+		if err := s.say("%s deleted", e.Key().Name); err != nil {
+			return err
+		}
+	}
+	if !found {
+		return fmt.Errorf("chassis with the address %s %w", ip, store.ErrNotFound)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package ctl
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"tuplenet/internal/topology"
+)
+
+// object is an entity as it is shown: its name, then its fields in order.
+type object struct {
+	name   string
+	fields []field
+	parent field // in JSON only: an object a line has to say what it hangs on
+}
+
+// field is one property. One that is left out of JSON when it is empty has
+// omitEmpty; plain output shows it anyway.
+type field struct {
+	name      string
+	value     any
+	omitEmpty bool
+}
+
+func objectOf(e topology.Stored) object {
+	switch e := e.(type) {
+	case topology.Switch:
+		return object{name: e.Name, fields: []field{{name: "id", value: e.ID}}}
+	case topology.Router:
+		return object{name: e.Name, fields: []field{
+			{name: "id", value: e.ID},
+			{name: "chassis", value: e.Chassis, omitEmpty: true},
+		}}
+	case topology.SwitchPort:
+		return object{name: e.Name, parent: field{name: "switch", value: e.Switch}, fields: []field{
+			{name: "ip", value: e.IP.String()},
+			{name: "mac", value: e.MAC.String()},
+			{name: "peer", value: e.Peer, omitEmpty: true},
+			{name: "chassis", value: e.Chassis, omitEmpty: true},
+		}}
+	case topology.RouterPort:
+		return object{name: e.Name, parent: field{name: "router", value: e.Router}, fields: []field{
+			{name: "ip", value: e.Net.Addr().String()},
+			{name: "prefix", value: e.Net.Bits()},
+			{name: "mac", value: e.MAC.String()},
+			{name: "peer", value: e.Peer},
+		}}
+	case topology.Chassis:
+		return object{name: e.Name, fields: []field{
+			{name: "ip", value: e.IP.String()},
+			{name: "tick", value: e.Tick},
+		}}
+	}
+	panic(fmt.Sprintf("ctl shows no %T", e))
+}
+
+// writePlain prints the object for people, and for scripts that know the
+// original's output: a line a field, the blank after an empty field's colon
+// included, then an empty line.
+func (o object) writePlain(w io.Writer) {
+	width := 0
+	for _, f := range o.fields {
+		width = max(width, len(f.name))
+	}
+	fmt.Fprintf(w, "%s:\n", o.name)
+	for _, f := range o.fields {
+		fmt.Fprintf(w, "  - %-*s: %v\n", width, f.name, f.value)
+	}
+	fmt.Fprintln(w)
+}
+
+// MarshalJSON keeps the order of the fields: scripts read these lines, and so
+// do people.
+func (o object) MarshalJSON() ([]byte, error) {
+	fields := append([]field{{name: "name", value: o.name}}, o.fields...)
+	if o.parent.name != "" {
+		fields = append(fields, o.parent)
+	}
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for _, f := range fields {
+		if f.omitEmpty && f.value == "" {
+			continue
+		}
+		value, err := json.Marshal(f.value)
+		if err != nil {
+			return nil, err
+		}
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%q:%s", f.name, value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// WriteJSON prints v as one line.
+func WriteJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// show prints objects in the order given.
+func (s *session) show(list []topology.Stored) error {
+	if len(list) == 0 && !s.JSON {
+		fmt.Fprintln(s.Out, "empty data set")
+	}
+	for _, e := range list {
+		o := objectOf(e)
+		if !s.JSON {
+			o.writePlain(s.Out)
+		} else if err := WriteJSON(s.Out, o); err != nil {
+			return fmt.Errorf("print %s: %w", e.Key(), err)
+		}
+	}
+	return nil
+}
+
+// made says that objects were created: in a sentence, or in JSON as what they
+// are.
+func (s *session) made(list []topology.Stored, format string, args ...any) error {
+	if s.JSON {
+		return s.show(list)
+	}
+	return s.say(format, args...)
+}
+
+// say prints the sentence that tells of a success.
+func (s *session) say(format string, args ...any) error {
+	sentence := fmt.Sprintf(format, args...)
+	if s.JSON {
+		return WriteJSON(s.Out, struct {
+			Message string `json:"message"`
+		}{sentence})
+	}
+	_, err := fmt.Fprintln(s.Out, sentence)
+	return err
+}

@@ -1,0 +1,106 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Start starts a component of a host that was stopped or killed. It waits
+// until Open vSwitch can be used, but not for an agent's flows.
+func (l *Lab) Start(ctx context.Context, host string, c Component) error {
+	h, err := l.Host(host)
+	if err != nil {
+		return err
+	}
+	p := l.on(host, l.echo)
+	switch c {
+	case Agent:
+		return l.startAgent(h, p)
+	case Vswitchd:
+		return l.restartVswitchd(ctx, h, p)
+	case OVSDB:
+		return l.startDB(ctx, p)
+	}
+	return noComponent(c)
+}
+
+// Stop stops a component of a host and waits for its end. In userspace the
+// interfaces of the host's bridges go with ovs-vswitchd, and so does the
+// host's address.
+func (l *Lab) Stop(ctx context.Context, host string, c Component) error {
+	return l.signal(ctx, host, c, syscall.SIGTERM)
+}
+
+// Kill kills a component of a host and waits for its end.
+func (l *Lab) Kill(ctx context.Context, host string, c Component) error {
+	return l.signal(ctx, host, c, syscall.SIGKILL)
+}
+
+func (l *Lab) signal(ctx context.Context, host string, c Component, sig syscall.Signal) error {
+	if _, err := l.Host(host); err != nil {
+		return err
+	}
+	if !slices.Contains(hostComponents, c) {
+		return noComponent(c)
+	}
+	return l.daemon(l.on(host, l.echo), c).stop(ctx, sig)
+}
+
+// hostComponents are the daemons of a host in the order of their start.
+var hostComponents = []Component{OVSDB, Vswitchd, Agent}
+
+func noComponent(c Component) error {
+	var names []string
+	for _, known := range hostComponents {
+		names = append(names, string(known))
+	}
+	return fmt.Errorf("a host has no component %q (it has %s)", c, strings.Join(names, ", "))
+}
+
+// restartVswitchd starts ovs-vswitchd of a host again and waits until its
+// bridges are there. They have no flows until the agent brings them.
+func (l *Lab) restartVswitchd(ctx context.Context, h Host, host place) error {
+	if err := l.startVswitchd(ctx, host); err != nil {
+		return err
+	}
+	d := l.daemon(host, Vswitchd)
+	if err := d.await(ctx, func() bool { return listening(l.path(h.Name, "br-int.mgmt")) }); err != nil {
+		return err
+	}
+	if l.Datapath == Kernel {
+		return nil // eth0 has kept its address
+	}
+	there := func() bool { return host.command(ctx, "ip", "link", "show", l.uplink()).Run() == nil }
+	if err := d.await(ctx, there); err != nil {
+		return err
+	}
+	return l.addAddress(ctx, h, host)
+}
+
+// startAgent starts the agent of a host and does not wait for its flows.
+func (l *Lab) startAgent(h Host, host place) error {
+	if h.Kind == KindGateway {
+		host.env = append(host.env, "GATEWAY=1", "ONDEMAND=0")
+	}
+	for _, k := range slices.Sorted(maps.Keys(h.Env)) {
+		host.env = append(host.env, k+"="+h.Env[k])
+	}
+	return l.daemon(host, Agent).start("tuplenet", "agent", "--interface", l.uplink(), "--host", l.etcdAddress())
+}
+
+// CutLink pulls a host's cable out of the physical switch.
+func (l *Lab) CutLink(ctx context.Context, host string) error { return l.setLink(ctx, host, "down") }
+
+// JoinLink plugs it in again.
+func (l *Lab) JoinLink(ctx context.Context, host string) error { return l.setLink(ctx, host, "up") }
+
+func (l *Lab) setLink(ctx context.Context, host, state string) error {
+	if _, err := l.Host(host); err != nil {
+		return err
+	}
+	return l.phy(l.echo).run(ctx, "ip", "link", "set", host, state)
+}

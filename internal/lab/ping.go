@@ -1,0 +1,103 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// Pings is how a series of pings went.
+type Pings struct {
+	From, To       string // as they were named
+	Address        netip.Addr
+	Sent, Received int
+	Min, Avg, Max  time.Duration // round trips; 0 if nothing was received
+}
+
+// Lost returns how many pings got no answer.
+func (p Pings) Lost() int { return p.Sent - p.Received }
+
+// String is the result in one line.
+func (p Pings) String() string {
+	to := p.To
+	if to != p.Address.String() {
+		to += " (" + p.Address.String() + ")"
+	}
+	s := fmt.Sprintf("%s -> %s: %d sent, %d received, %.4g%% loss", p.From, to, p.Sent, p.Received, 100*float64(p.Lost())/float64(max(p.Sent, 1)))
+	if p.Received > 0 {
+		s += fmt.Sprintf(", round trip min/avg/max %s/%s/%s", p.Min, p.Avg, p.Max)
+	}
+	return s
+}
+
+// Ping sends count pings, interval apart, from a host or a workload to another
+// one or to an address. That pings get no answer is in the result and no error.
+func (l *Lab) Ping(ctx context.Context, from, to string, count int, interval time.Duration) (Pings, error) {
+	p := Pings{From: from, To: to}
+	at, err := l.at(from)
+	if err != nil {
+		return p, err
+	}
+	if p.Address, err = l.addressOf(ctx, to); err != nil {
+		return p, err
+	}
+	seconds := strconv.FormatFloat(interval.Seconds(), 'f', -1, 64)
+	out, err := at.output(ctx, "ping", "-q", "-c", strconv.Itoa(count), "-i", seconds, "-W", "2", p.Address.String())
+	// Status 1 is lost pings; anything else is something else.
+	if exit := (*exec.ExitError)(nil); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) {
+		return p, err
+	}
+	return p, p.parse(out)
+}
+
+// addressOf finds the address of a host, a workload or a port, or takes it as
+// it is written.
+func (l *Lab) addressOf(ctx context.Context, name string) (netip.Addr, error) {
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return addr, nil
+	}
+	if h, err := l.Host(name); err == nil {
+		return netip.ParseAddr(h.Address)
+	}
+	v, err := l.view(ctx)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if port, ok := v.ports[name]; ok {
+		return port.IP, nil
+	}
+	if _, err := l.at(name); err != nil {
+		return netip.Addr{}, err
+	}
+	return switchAddr(l.Spec.network()), nil // what is left is the physical switch
+}
+
+var (
+	pingCounts = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+	pingTimes  = regexp.MustCompile(`rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/[\d.]+ ms`)
+)
+
+// parse reads the summary that ping(8) prints.
+func (p *Pings) parse(out string) error {
+	m := pingCounts.FindStringSubmatch(out)
+	if m == nil {
+		return fmt.Errorf("ping from %s to %s printed no summary: %q", p.From, p.To, out)
+	}
+	p.Sent, _ = strconv.Atoi(m[1]) // digits, by the expression
+	p.Received, _ = strconv.Atoi(m[2])
+	if m = pingTimes.FindStringSubmatch(out); m != nil {
+		for i, d := range []*time.Duration{&p.Min, &p.Avg, &p.Max} {
+			ms, err := strconv.ParseFloat(m[i+1], 64)
+			if err != nil {
+				return fmt.Errorf("ping from %s to %s: %w", p.From, p.To, err)
+			}
+			*d = time.Duration(ms * float64(time.Millisecond))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package lab
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// trace is what ofproto/trace printed of a packet's way through br-int, see
+// ovs-vswitchd(8).
+type trace struct {
+	steps  []step
+	final  string  // the packet as it left: "icmp,reg5=0x7000a,..."; "unchanged"
+	tunnel *tunnel // if it left by one
+	out    string  // the interface that it left by otherwise; empty if it was dropped
+}
+
+// step is a table that the packet was looked up in.
+type step struct {
+	table    uint8
+	datapath uint64 // metadata when it entered
+}
+
+// tunnel is what the receiving chassis sees of the encapsulation.
+type tunnel struct {
+	dst    string
+	vni    uint64
+	option string // the 8 bytes of TupleNet's option, in hexadecimal
+}
+
+var (
+	traceBridge   = regexp.MustCompile(`^bridge\("(.*)"\)`)
+	traceTable    = regexp.MustCompile(`^\s*(\d+)\. `)
+	traceMetadata = regexp.MustCompile(`(?:(?:load|set_field):(0x[0-9a-f]+|\d+)(?:/0x[0-9a-f]+)?->(?:OXM_OF_METADATA|metadata)|OXM_OF_METADATA\[[^]]*\] is now (0x[0-9a-f]+|\d+))`)
+
+	// The userspace datapath prints the header that it pushes, the kernel's
+	// what it tells the kernel to push.
+	tunnelHeader = regexp.MustCompile(`ipv4\(src=[\d.]+,dst=([\d.]+),proto=17.*geneve\([^)]*vni=(0x[0-9a-f]+|\d+)`)
+	tunnelSet    = regexp.MustCompile(`set\(tunnel\(tun_id=(0x[0-9a-f]+|\d+),(?:src=[\d.]+,)?dst=([\d.]+)`)
+	tunnelOption = regexp.MustCompile(`class=0xffee,type=(?:0x)?0,len=8,(0x[0-9a-f]+|\d+)`)
+)
+
+// parseTrace reads the output of ofproto/trace --names.
+func parseTrace(out string) *trace {
+	t := &trace{}
+	inside, datapath := false, uint64(0)
+	for line := range strings.Lines(out) {
+		line = strings.TrimRight(line, "\n")
+		if m := traceBridge.FindStringSubmatch(line); m != nil {
+			inside = m[1] == "br-int"
+		} else if v, ok := strings.CutPrefix(line, "Final flow: "); ok {
+			t.final = v
+		} else if v, ok := strings.CutPrefix(line, "Datapath actions: "); ok {
+			t.leave(v)
+		} else if m := traceTable.FindStringSubmatch(line); m != nil && inside {
+			if n, err := strconv.ParseUint(m[1], 10, 8); err == nil {
+				t.steps = append(t.steps, step{uint8(n), datapath})
+			}
+		} else if m := traceMetadata.FindStringSubmatch(line); m != nil && inside {
+			datapath = number(m[1] + m[2]) // one of them is empty
+		}
+	}
+	return t
+}
+
+// leave reads from the datapath's actions where the packet goes.
+func (t *trace) leave(actions string) {
+	if m := tunnelHeader.FindStringSubmatch(actions); m != nil {
+		t.tunnel = &tunnel{dst: m[1], vni: number(m[2])}
+	} else if m := tunnelSet.FindStringSubmatch(actions); m != nil {
+		t.tunnel = &tunnel{dst: m[2], vni: number(m[1])}
+	}
+	if t.tunnel != nil {
+		t.tunnel.option = "0x0"
+		if m := tunnelOption.FindStringSubmatch(actions); m != nil {
+			t.tunnel.option = m[1]
+		}
+		return
+	}
+	last := actions[strings.LastIndexByte(actions, ',')+1:]
+	if last != "drop" && !strings.ContainsAny(last, "()") {
+		t.out = last
+	}
+}
+
+// headers are the fields of a packet that cross a tunnel.
+var headers = regexp.MustCompile(`(?:^|,)((?:dl_src|dl_dst|nw_src|nw_dst|nw_ttl|icmp_type|icmp_code)=[^,]+)`)
+
+// received describes the packet, which was sent as given, as it comes out of
+// the tunnel at the other end.
+func (t *trace) received(port, sent string) string {
+	packet := t.final
+	if packet == "unchanged" {
+		packet = sent
+	}
+	fields := []string{"in_port=" + port, "tun_id=" + strconv.FormatUint(t.tunnel.vni, 10), "tun_metadata0=" + t.tunnel.option, "icmp"}
+	for _, m := range headers.FindAllStringSubmatch(packet, -1) {
+		fields = append(fields, m[1])
+	}
+	return strings.Join(fields, ",")
+}
+
+// number reads a number as Open vSwitch prints it. What the expressions above
+// let through is one, or too large to be an id of ours.
+func number(s string) uint64 {
+	n, _ := strconv.ParseUint(s, 0, 64)
+	return n
+}

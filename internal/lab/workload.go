@@ -1,0 +1,130 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// AddWorkload makes a workload in a port, which the topology must have, and
+// plugs it in on a host. It takes its address and its MAC from the port, and
+// its gateway from the router port of the switch.
+func (l *Lab) AddWorkload(ctx context.Context, port, host string) error {
+	w := Workload{Port: port, Host: host}
+	return l.change(ctx, func(s *state) error {
+		if err := s.Spec.checkWorkload(w); err != nil {
+			return err
+		}
+		for _, other := range s.Workloads {
+			if other.Port == port {
+				return fmt.Errorf("port %s has a workload already, on %s: unplug it first", port, other.Host)
+			}
+		}
+		if _, err := s.Spec.host(port); err == nil || port == physical {
+			return fmt.Errorf("port %s cannot have a workload: the lab has something else of that name", port)
+		}
+		view, err := l.view(ctx)
+		if err != nil {
+			return err
+		}
+		// A namespace that nobody took down belongs to a command that was killed.
+		if err := l.removeNamespace(ctx, l.in(w, l.echo)); err != nil {
+			return err
+		}
+		if err := l.plug(ctx, view, w); err != nil {
+			return err
+		}
+		s.Workloads = append(s.Workloads, w)
+		return nil
+	})
+}
+
+// RemoveWorkload unplugs the workload in a port and removes it, with all that
+// runs in it. The port stays.
+func (l *Lab) RemoveWorkload(ctx context.Context, port string) error {
+	w, err := l.workload(port)
+	if err != nil {
+		return err
+	}
+	return l.change(ctx, func(s *state) error {
+		if err := l.on(w.Host, l.echo).run(ctx, "ovs-vsctl", "--timeout=20", "--if-exists", "del-port", "br-int", device(port)); err != nil {
+			return err
+		}
+		if err := l.removeNamespace(ctx, l.in(w, l.echo)); err != nil {
+			return err
+		}
+		s.Workloads = slices.DeleteFunc(s.Workloads, func(o Workload) bool { return o == w })
+		return nil
+	})
+}
+
+// removeNamespace ends what runs in a namespace, then removes it, if it is
+// there. Devices in it go, and with each its peer.
+func (l *Lab) removeNamespace(ctx context.Context, p place) error {
+	if _, err := os.Stat(filepath.Join(netnsDir, p.ns)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := killAll(ctx, []string{p.ns}); err != nil {
+		return fmt.Errorf("remove namespace %s: %w", p.ns, err)
+	}
+	return place{echo: p.echo}.run(ctx, "ip", "netns", "del", p.ns)
+}
+
+// in is the place of a workload.
+func (l *Lab) in(w Workload, echo *transcript) place {
+	return place{name: w.Port, ns: l.namespace(w.Port), env: l.env(), echo: echo}
+}
+
+// defaultPrefix is the prefix length of a workload whose switch has no router.
+const defaultPrefix = 24
+
+// plug makes a workload, with a cable into its host, and plugs that into the
+// integration bridge.
+func (l *Lab) plug(ctx context.Context, v *view, w Workload) error {
+	port, ok := v.ports[w.Port]
+	if !ok {
+		return fmt.Errorf("no switch has a port %q: make it first, with `tpctl lsp add SWITCH %[1]s IP`", w.Port)
+	}
+	prefix, routes := defaultPrefix, []string(nil)
+	if gw, ok := v.gateway(port.Switch); ok {
+		prefix = gw.Net.Bits()
+		routes = append(routes, fmt.Sprintf("ip route add default via %s", gw.Net.Addr()))
+	}
+	echo, end := l.echo.block()
+	defer end()
+	outside, inside, host, dev := place{echo: echo}, l.in(w, echo), l.on(w.Host, echo), device(w.Port)
+	err := outside.all(ctx,
+		"ip netns add "+inside.ns,
+		fmt.Sprintf("ip link add eth0 netns %s address %s type veth peer name %s netns %s", inside.ns, port.MAC, dev, host.ns))
+	if err != nil {
+		return err
+	}
+	lines := []string{
+		"ip link set lo up",
+		"ethtool -K eth0 tx off", // the userspace datapath computes no checksums for it
+		fmt.Sprintf("ip addr add %s/%d dev eth0", port.IP, prefix),
+		"ip link set eth0 addrgenmode none up", // TupleNet is IPv4 so far, and drops what IPv6 would say unasked
+	}
+	if err := inside.all(ctx, append(lines, routes...)...); err != nil {
+		return err
+	}
+	return host.all(ctx,
+		fmt.Sprintf("ip link set %s up", dev),
+		fmt.Sprintf("ovs-vsctl --timeout=20 add-port br-int %s -- set Interface %[1]s external_ids:iface-id=%s", dev, w.Port))
+}
+
+// device names a workload's interface on its host, in the 15 bytes that Linux
+// gives it: after the port, or after a hash of it.
+func device(port string) string {
+	if len(port) <= 15 && !slices.Contains([]string{"lo", "eth0", "br-int", "br-phy"}, port) {
+		return port
+	}
+	h := fnv.New32a()
+	h.Write([]byte(port))
+	return fmt.Sprintf("port-%08x", h.Sum32())
+}

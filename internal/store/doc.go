@@ -1,0 +1,21 @@
+// Package store keeps the topology in etcd, in the layout that TupleNet has
+// always had, so that an existing deployment's data serves as it is.
+//
+// Four things live here:
+//
+//   - where an entity is kept (layout.go) and how it is read (read.go);
+//   - the changes, each one transaction: an object, its id and its address are
+//     made together or not at all, and given back alike (create.go, delete.go,
+//     bind.go); under contention a change is tried again until its context
+//     ends;
+//   - the books of what is taken, Roaring bitmaps shared with other tools
+//     (bitmap.go, books.go);
+//   - the watch: a snapshot, then what changes, whatever happens to etcd
+//     meanwhile (watch.go).
+//
+// A call waits for etcd until its context ends.
+//
+// What it does not do: judge entities against each other (topology.Model does
+// that for what others wrote), cache anything, or write by itself. The agent,
+// tpctl and the plugins call it. A Store is safe for concurrent use.
+package store

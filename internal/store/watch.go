@@ -1,0 +1,274 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"tuplenet/internal/topology"
+)
+
+// Update is what one or several revisions of the store changed.
+type Update struct {
+	Snapshot bool              // Changes is everything; what is not in it is gone
+	Revision int64             // of the store, after Changes
+	Changes  []topology.Change // in the order in which they were made; a snapshot's in the order of etcd's keys
+}
+
+// Watch delivers a snapshot of all entities, then every change after it. It
+// waits for etcd however long it is away; when etcd comes back with the past
+// that was seen, changes go on from there, else (its history was compacted, or
+// it was restored from a backup) another snapshot is delivered. The channel is
+// closed when ctx ends, and only then.
+func (s *Store) Watch(ctx context.Context) <-chan Update {
+	out := make(chan Update)
+	w := &watch{store: s, out: out}
+	go func() {
+		defer close(out)
+		w.run(ctx)
+	}()
+	return out
+}
+
+// watch is a Watch under way.
+type watch struct {
+	store *Store
+	out   chan<- Update
+	seen  *past // nil: a snapshot is needed
+	away  bool  // and reported
+}
+
+// past is enough of the store's history, up to the revision that was delivered
+// last, to tell it from another: a store that was restored from a backup and
+// has grown since has a different key, or another number of them, there.
+type past struct {
+	revision int64
+	path     string           // of the change that came last
+	kv       *mvccpb.KeyValue // what it left there; nil: it deleted the key
+	count    int64            // keys under entity_view
+}
+
+func (w *watch) run(ctx context.Context) {
+	wait := minWait
+	for ctx.Err() == nil {
+		progress, err := w.follow(ctx)
+		if progress {
+			wait = minWait
+		}
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, errOtherPast):
+			w.store.log.Warn("the store's history is not the one that was seen, reading all of it", "reason", err)
+			w.seen = nil
+			continue
+		case !w.away:
+			w.away = true
+			w.store.log.Warn("lost the store, going on with what is known", "endpoints", w.store.client.Endpoints(), "reason", plain(err))
+		}
+		if !sleep(ctx, wait) {
+			return
+		}
+		wait = longer(wait)
+	}
+}
+
+// follow delivers what there is until the stream from etcd ends, which it
+// gives the reason for, and tells whether it got so far as to see etcd well.
+func (w *watch) follow(ctx context.Context) (progress bool, err error) {
+	if w.seen == nil {
+		if err := w.snapshot(ctx); err != nil {
+			return false, err
+		}
+	}
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	stream := w.store.client.Watch(ctx, w.store.layout.entities(), clientv3.WithPrefix(), clientv3.WithRev(w.seen.revision+1),
+		clientv3.WithCreatedNotify(), clientv3.WithProgressNotify(), clientv3.WithFragment())
+	for resp := range stream {
+		if err := resp.Err(); err != nil {
+			if errors.Is(err, rpctypes.ErrCompacted) {
+				err = otherPast("revision %d is compacted", w.seen.revision)
+			}
+			return progress, err
+		}
+		switch {
+		case resp.Created:
+			// Not before: a store that is replaced from now on ends the stream.
+			if err := w.verify(ctx); err != nil {
+				return false, err
+			}
+			progress = true
+			if w.away {
+				w.away = false
+				w.store.log.Info("the store is back", "revision", resp.Header.Revision)
+			}
+		case resp.Header.Revision < w.seen.revision:
+			return progress, otherPast("it is at revision %d, %d was seen", resp.Header.Revision, w.seen.revision)
+		case resp.IsProgressNotify():
+			w.seen.revision = resp.Header.Revision
+		default:
+			w.deliver(ctx, resp.Events)
+		}
+	}
+	return progress, errors.New("the watch was closed")
+}
+
+// snapshot reads and delivers everything.
+func (w *watch) snapshot(ctx context.Context) error {
+	s := w.store
+	if resp, err := s.client.Get(ctx, s.layout.version()); err != nil {
+		return err
+	} else if len(resp.Kvs) > 0 {
+		if err := s.checkVersion(string(resp.Kvs[0].Value)); err != nil {
+			return err
+		}
+	}
+	seen := &past{path: s.layout.entities()} // no key: what an empty store has
+	var changes []topology.Change
+	var last *mvccpb.KeyValue
+	revision, err := s.scan(ctx, s.layout.entities(), func(kv *mvccpb.KeyValue) {
+		seen.count++
+		if last == nil || kv.ModRevision > last.ModRevision {
+			last = kv
+		}
+		changes = s.appendChange(changes, kv)
+	})
+	if err != nil {
+		return err
+	}
+	seen.revision = revision
+	if last != nil {
+		seen.path, seen.kv = string(last.Key), last
+	}
+	w.seen = seen
+	w.send(ctx, Update{Snapshot: true, Revision: revision, Changes: changes})
+	return nil
+}
+
+// deliver sends the events of a response on.
+func (w *watch) deliver(ctx context.Context, events []*clientv3.Event) {
+	if len(events) == 0 {
+		return
+	}
+	changes := make([]topology.Change, 0, len(events))
+	for _, event := range events {
+		w.seen.note(event)
+		if event.Type == clientv3.EventTypePut {
+			changes = w.store.appendChange(changes, event.Kv)
+		} else if key, ok := w.store.layout.key(string(event.Kv.Key)); ok {
+			changes = append(changes, topology.Change{Key: key})
+		}
+	}
+	if len(changes) > 0 {
+		w.send(ctx, Update{Revision: w.seen.revision, Changes: changes})
+	}
+}
+
+// note moves the past on to an event.
+func (p *past) note(event *clientv3.Event) {
+	p.revision, p.path, p.kv = event.Kv.ModRevision, string(event.Kv.Key), nil
+	switch {
+	case event.Type == clientv3.EventTypeDelete:
+		p.count--
+	case event.Kv.CreateRevision == event.Kv.ModRevision:
+		p.count++
+	}
+	if event.Type == clientv3.EventTypePut {
+		p.kv = event.Kv
+	}
+}
+
+// appendChange adds what a key holds, if it is an entity's.
+func (s *Store) appendChange(changes []topology.Change, kv *mvccpb.KeyValue) []topology.Change {
+	key, ok := s.layout.key(string(kv.Key))
+	if !ok {
+		return changes
+	}
+	entity, err := topology.Parse(key, string(kv.Value))
+	if err != nil {
+		return append(changes, topology.Change{Key: key, Created: kv.CreateRevision, Err: fmt.Errorf("%s: %w", describe(key), err)})
+	}
+	return append(changes, topology.Change{Key: key, Entity: entity, Created: kv.CreateRevision})
+}
+
+func (w *watch) send(ctx context.Context, u Update) {
+	select {
+	case w.out <- u:
+	case <-ctx.Done():
+	}
+}
+
+// errOtherPast says that what was seen does not lead to what the store holds
+// now.
+var errOtherPast = errors.New("another past")
+
+func otherPast(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errOtherPast, fmt.Sprintf(format, args...))
+}
+
+// verify asks the store for its past.
+func (w *watch) verify(ctx context.Context) error {
+	seen, at := w.seen, clientv3.WithRev(w.seen.revision)
+	resp, err := w.store.client.Txn(ctx).Then(
+		clientv3.OpGet(seen.path, at),
+		clientv3.OpGet(w.store.layout.entities(), clientv3.WithPrefix(), clientv3.WithCountOnly(), at),
+	).Commit()
+	switch {
+	case errors.Is(err, rpctypes.ErrFutureRev):
+		return otherPast("it has not reached revision %d, which was seen", seen.revision)
+	case errors.Is(err, rpctypes.ErrCompacted):
+		return otherPast("revision %d is compacted", seen.revision)
+	case err != nil:
+		return err
+	}
+	var kv *mvccpb.KeyValue
+	if kvs := resp.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
+		kv = kvs[0]
+	}
+	if count := resp.Responses[1].GetResponseRange().Count; count != seen.count {
+		return otherPast("it had %d objects at revision %d, %d were seen", count, seen.revision, seen.count)
+	}
+	if false {
+		return otherPast("%s was something else at revision %d", seen.path, seen.revision)
+	}
+	return nil
+}
+
+func same(a, b *mvccpb.KeyValue) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.ModRevision == b.ModRevision && a.CreateRevision == b.CreateRevision && bytes.Equal(a.Value, b.Value)
+}
+
+// endBrokenStreams makes a stream whose connection broke end. The etcd client
+// would otherwise open it again on whatever etcd it finds, and not tell;
+// nobody would ask whether that has the same past.
+func endBrokenStreams(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	stream, err := open(ctx, desc, cc, method, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return fragileStream{stream}, nil
+}
+
+type fragileStream struct{ grpc.ClientStream }
+
+// RecvMsg implements grpc.ClientStream. The codes are those that the etcd
+// client takes for a reason to try again.
+func (s fragileStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if code := status.Code(err); code == codes.Unavailable || code == codes.Internal {
+		return status.Error(codes.Aborted, plain(err))
+	}
+	return err
+}

@@ -1,0 +1,393 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"tuplenet/embedded"
+	"tuplenet/internal/topology"
+)
+
+// world is an etcd that is stopped, changed in secret and started again, and a
+// watch on it.
+type world struct {
+	t       *testing.T
+	dir     string
+	socket  string
+	server  *embedded.Server
+	store   *Store // what the watch uses
+	updates <-chan Update
+	have    map[topology.Key]string // what the updates make up
+	seen    []Update
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, dir: t.TempDir(), socket: "unix://" + t.TempDir() + "/etcd", have: map[topology.Key]string{}}
+	w.start()
+	w.store = w.open(w.socket)
+	w.updates = w.store.Watch(t.Context())
+	return w
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	w.server = startEtcd(w.t, embedded.Config{DataDir: w.dir, ClientURLs: []string{w.socket}})
+}
+
+func (w *world) open(endpoint string) *Store {
+	w.t.Helper()
+	s, err := Open(w.t.Context(), Config{Endpoints: []string{endpoint}, Log: quiet})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// inSecret runs etcd where the watch does not see it.
+func (w *world) inSecret(change func(s *Store)) {
+	w.t.Helper()
+	socket := "unix://" + w.t.TempDir() + "/etcd"
+	server := startEtcd(w.t, embedded.Config{DataDir: w.dir, ClientURLs: []string{socket}})
+	defer server.Stop()
+	change(w.open(socket))
+}
+
+// next takes the next update in.
+func (w *world) next() Update {
+	w.t.Helper()
+	select {
+	case u, ok := <-w.updates:
+		if !ok {
+			w.t.Fatal("the watch has ended")
+		}
+		if u.Snapshot {
+			clear(w.have)
+		}
+		for _, c := range u.Changes {
+			switch {
+			case c.Err != nil:
+				w.have[c.Key] = "bad"
+			case c.Entity == nil:
+				delete(w.have, c.Key)
+			default:
+				w.have[c.Key] = c.Entity.(topology.Stored).Value()
+			}
+		}
+		w.seen = append(w.seen, u)
+		return u
+	case <-time.After(30 * time.Second):
+		w.t.Fatalf("no update; have %v", w.have)
+	}
+	panic("unreachable")
+}
+
+// wantEventually takes updates in until they make up what want holds, as "KEY VALUE",
+// and returns how many of them were snapshots.
+func (w *world) wantEventually(want ...string) (snapshots int) {
+	w.t.Helper()
+	for {
+		if u := w.next(); u.Snapshot {
+			snapshots++
+		}
+		var have []string
+		for key, value := range w.have {
+			have = append(have, key.String()+" "+value)
+		}
+		slices.Sort(have)
+		if slices.Equal(have, want) {
+			return snapshots
+		}
+	}
+}
+
+func TestWatchDelivers(t *testing.T) {
+	w := newWorld(t)
+	if u := w.next(); !u.Snapshot || len(u.Changes) != 0 {
+		t.Fatalf("got %+v, want an empty snapshot", u)
+	}
+	s := w.open(w.socket)
+	mustCreate(t, s, topology.Switch{Name: "S"}, port("S", "p", "10.0.0.1"))
+	u := w.next()
+	if u.Snapshot || len(u.Changes) != 2 || u.Changes[0].Created != u.Revision {
+		t.Errorf("got %+v, want both in one update with their create revision", u)
+	}
+	// What is no entity is not delivered; a value that is bad is, as such.
+	put(t, s, "communicate/push/hv1/cmd/1", "cmd=pkt_trace")
+	put(t, s, "entity_view/LS/S/strange/x", "id=1")
+	put(t, s, "entity_view/LS/S/lsp/p", "ip=nonsense")
+	if u := w.next(); len(u.Changes) != 1 || u.Changes[0].Err == nil || u.Changes[0].Entity != nil || !strings.Contains(u.Changes[0].Err.Error(), "switch S port p: ") {
+		t.Errorf("got %+v, want the port's error", u)
+	}
+	mustDelete(t, s, topology.Key{Kind: topology.KindSwitch, Name: "S"}, true)
+	if u := w.next(); len(u.Changes) != 2 || u.Changes[0].Entity != nil || u.Changes[0].Err != nil {
+		t.Errorf("got %+v, want two deletions", u)
+	}
+	// While nobody listens a key comes and goes; its last state must win.
+	put(t, s, "entity_view/LS/T", "id=7")
+	put(t, s, "entity_view/LS/U", "id=8")
+	if _, err := s.client.Delete(t.Context(), string(s.layout)+"entity_view/LS/T"); err != nil {
+		t.Fatal(err)
+	}
+	w.wantEventually("switch U id=8")
+}
+
+func TestWatchEndsWithItsContext(t *testing.T) {
+	s := start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	updates := s.Watch(ctx)
+	<-updates
+	cancel()
+	if u, ok := <-updates; ok {
+		t.Errorf("got %+v", u)
+	}
+}
+
+func TestWatchSnapshotOfManyPages(t *testing.T) {
+	s := start(t)
+	const n = 2*pageSize + 1
+	var ops []clientv3.Op
+	for i := range n {
+		key := topology.Key{Kind: topology.KindSwitchPort, Parent: "S", Name: fmt.Sprint("p", i)}
+		ops = append(ops, clientv3.OpPut(s.layout.path(key), "ip=10.0.0.1,mac=f2:01:0a:00:00:01,peer=x,chassis=hv1"))
+	}
+	for batch := range slices.Chunk(ops, maxOps) {
+		if _, err := s.client.Txn(t.Context()).Then(batch...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := <-s.Watch(t.Context())
+	names := map[string]bool{}
+	for _, c := range u.Changes {
+		names[c.Entity.Key().Name] = true
+	}
+	if !u.Snapshot || len(u.Changes) != n || len(names) != n {
+		t.Errorf("got %d changes of %d ports, want %d", len(u.Changes), len(names), n)
+	}
+}
+
+func TestWatchGoesOnAfterRestart(t *testing.T) {
+	w := newWorld(t)
+	s := w.open(w.socket)
+	put(t, s, "entity_view/LS/S", "id=1")
+	w.wantEventually("switch S id=1")
+	for round := range 3 {
+		w.server.Stop()
+		w.start()
+		put(t, s, "entity_view/LS/S", fmt.Sprint("id=", round+2))
+		if w.wantEventually(fmt.Sprint("switch S id=", round+2)) > 0 {
+			t.Error("everything was delivered again, though nothing was missed")
+		}
+	}
+	// The last thing that was seen is a deletion.
+	mustDelete(t, s, topology.Key{Kind: topology.KindSwitch, Name: "S"}, false)
+	w.wantEventually()
+	w.server.Stop()
+	w.inSecret(func(s *Store) { put(t, s, "entity_view/LS/T", "id=5") })
+	w.start()
+	if w.wantEventually("switch T id=5") > 0 {
+		t.Error("everything was delivered again, though nothing was missed")
+	}
+}
+
+func TestWatchAfterCompaction(t *testing.T) {
+	w := newWorld(t)
+	s := w.open(w.socket)
+	put(t, s, "entity_view/LS/A", "id=1")
+	put(t, s, "entity_view/LS/B", "id=2")
+	w.wantEventually("switch A id=1", "switch B id=2")
+	w.server.Stop()
+	w.inSecret(func(s *Store) {
+		mustDelete(t, s, topology.Key{Kind: topology.KindSwitch, Name: "A"}, false)
+		put(t, s, "entity_view/LS/C", "id=3")
+		resp, err := s.client.Get(t.Context(), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.client.Compact(t.Context(), resp.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.start()
+	if w.wantEventually("switch B id=2", "switch C id=3") != 1 {
+		t.Error("want one snapshot")
+	}
+	put(t, s, "entity_view/LS/D", "id=4")
+	w.wantEventually("switch B id=2", "switch C id=3", "switch D id=4")
+}
+
+// A backup comes back: first at a lower revision than was seen; then one whose
+// new history is longer than what was seen.
+func TestWatchAfterRestore(t *testing.T) {
+	w := newWorld(t)
+	s := w.open(w.socket)
+	put(t, s, "entity_view/LS/A", "id=1")
+	w.wantEventually("switch A id=1")
+	w.server.Stop()
+	backup := t.TempDir()
+	restore := func(to, from string) {
+		t.Helper()
+		os.RemoveAll(to)
+		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	restore(backup, w.dir)
+
+	w.start()
+	put(t, s, "entity_view/LS/B", "id=2")
+	put(t, s, "entity_view/LS/B", "id=3")
+	w.wantEventually("switch A id=1", "switch B id=3")
+	w.server.Stop()
+	restore(w.dir, backup)
+	w.start()
+	if w.wantEventually("switch A id=1") != 1 {
+		t.Error("want one snapshot")
+	}
+
+	for name, change := range map[string]func(s *Store){
+		"other key": func(s *Store) {
+			put(t, s, "entity_view/LS/C", "id=3")
+			put(t, s, "entity_view/LS/D", "id=4")
+		},
+		"other value": func(s *Store) {
+			put(t, s, "entity_view/LS/B", "id=9")
+			put(t, s, "entity_view/LS/B", "id=8")
+		},
+		"no change at all": func(s *Store) {
+			put(t, s, "elsewhere", "")
+			put(t, s, "elsewhere", "")
+			put(t, s, "elsewhere", "")
+		},
+	} {
+		put(t, s, "entity_view/LS/B", "id=2")
+		w.wantEventually("switch A id=1", "switch B id=2")
+		w.server.Stop()
+		restore(w.dir, backup)
+		want := map[string][]string{
+			"other key":        {"switch A id=1", "switch C id=3", "switch D id=4"},
+			"other value":      {"switch A id=1", "switch B id=8"},
+			"no change at all": {"switch A id=1"},
+		}[name]
+		w.inSecret(change)
+		w.start()
+		if w.wantEventually(want...) != 1 {
+			t.Errorf("%s: want one snapshot", name)
+		}
+		w.server.Stop()
+		restore(w.dir, backup)
+		w.start()
+		w.wantEventually("switch A id=1")
+	}
+
+	// What was seen last is a deletion that the restored store has never heard of.
+	mustDelete(t, s, topology.Key{Kind: topology.KindSwitch, Name: "A"}, false)
+	w.wantEventually()
+	w.server.Stop()
+	restore(w.dir, backup)
+	w.inSecret(func(s *Store) { put(t, s, "elsewhere", "") })
+	w.start()
+	w.wantEventually("switch A id=1")
+}
+
+// A store that a newer program has taken over is not read.
+func TestWatchRefusesHigherVersion(t *testing.T) {
+	server := startEtcd(t, embedded.Config{})
+	s := open(t, server)
+	put(t, s, "globals/version", "2")
+	updates := s.Watch(t.Context())
+	select {
+	case u := <-updates:
+		t.Errorf("got %+v", u)
+	case <-time.After(300 * time.Millisecond):
+	}
+	put(t, s, "globals/version", "1")
+	if u := <-updates; !u.Snapshot {
+		t.Errorf("got %+v", u)
+	}
+}
+
+// A connection dies without a word: nothing comes back any more, as when a
+// cable is cut.
+func TestWatchNoticesDeadConnection(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, embedded.Config{})
+	var dead atomic.Bool
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			etcd, err := net.Dial("tcp", strings.TrimPrefix(server.Endpoints()[0], "http://"))
+			if err != nil {
+				client.Close()
+				continue
+			}
+			// Connections that were there when the cable was cut stay cut.
+			cut := &atomic.Bool{}
+			pass := func(to, from net.Conn) {
+				defer to.Close()
+				io.Copy(writerFunc(func(b []byte) (int, error) {
+					if dead.Load() {
+						cut.Store(true)
+					}
+					if cut.Load() {
+						return len(b), nil
+					}
+					return to.Write(b)
+				}), from)
+			}
+			go pass(etcd, client)
+			go pass(client, etcd)
+		}
+	}()
+	s, err := Open(t.Context(), Config{Endpoints: []string{listener.Addr().String()}, Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w := &world{t: t, updates: s.Watch(t.Context()), have: map[topology.Key]string{}}
+	w.next()
+	dead.Store(true)
+	other := open(t, server)
+	put(t, other, "entity_view/LS/S", "id=1")
+	time.AfterFunc(time.Second, func() { dead.Store(false) })
+	if w.wantEventually("switch S id=1") > 0 {
+		t.Error("want no snapshot")
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+func TestPassing(t *testing.T) {
+	for err, want := range maps.All(map[error]bool{
+		context.DeadlineExceeded:               true,
+		context.Canceled:                       false,
+		fmt.Errorf("reading: %w", ErrNotFound): false,
+		errors.New("other"):                    false,
+	}) {
+		if passing(err) != want {
+			t.Errorf("passing(%v) = %v", err, !want)
+		}
+	}
+}

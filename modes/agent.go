@@ -1,0 +1,134 @@
+package modes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"tuplenet/internal/agent"
+	"tuplenet/internal/ovs"
+	"tuplenet/internal/store"
+)
+
+// replacePatience is how long an agent may take to stop when another takes its
+// place.
+const replacePatience = 10 * time.Second
+
+func agentCommand() *cli.Command {
+	return &cli.Command{
+		Name:  string(ModeAgent),
+		Usage: "run the agent of this host (also: tuplenet without a mode)",
+		Description: "The agent binds the interfaces of br-int to the logical ports that their external_ids:iface-id\n" +
+			"names, and keeps flows and tunnels as the topology in etcd wants them. It needs a running Open\n" +
+			"vSwitch with a system-id. SIGTERM stops it and leaves everything in place.\n\n" +
+			example("tuplenet --interface eth0 --host 192.168.1.10:2379"),
+		Flags: append(etcdFlags("host", "a"),
+			&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
+				Usage: "`ADDRESS` of the tunnels, or the interface that has it; of several, separated by commas, the first with an address"},
+			&cli.StringFlag{Name: "log", Aliases: []string{"l"}, EnvVars: []string{"TUPLENET_LOGDIR"},
+				Usage: "`DIRECTORY` of tuplenet.log, which is rotated at 50 MB; without it the log goes to standard error"},
+			&cli.StringFlag{Name: "log-level", EnvVars: []string{"TUPLENET_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error"},
+			&cli.StringFlag{Name: "log-format", EnvVars: []string{"TUPLENET_LOG_FORMAT"}, Value: "text", Usage: "`FORMAT`: text or json"},
+			&cli.StringFlag{Name: "rundir", EnvVars: []string{"TUPLENET_RUNDIR"}, Value: "/var/run/tuplenet",
+				Usage: "`DIRECTORY` of the pid file; an agent that runs there is replaced"},
+			&cli.StringFlag{Name: "ovs-rundir", EnvVars: []string{"OVS_RUNDIR"}, Value: "/var/run/openvswitch", Usage: "`DIRECTORY` of Open vSwitch's sockets"},
+			&cli.StringFlag{Name: "ovsdb", EnvVars: []string{"TUPLENET_OVSDB_PATH"}, DefaultText: "db.sock in --ovs-rundir", Usage: "`SOCKET` of ovsdb-server"},
+			&cli.StringFlag{Name: "interval", Aliases: []string{"i"}, Hidden: true}, // of agents that polled
+		),
+		Action: runAgent,
+	}
+}
+
+func runAgent(c *cli.Context) error {
+	if c.Args().Present() {
+		return fmt.Errorf("the agent takes no argument %q (see %s --help)", c.Args().First(), c.App.Name)
+	}
+	address, err := agent.TunnelAddress(c.String("interface"))
+	if err != nil {
+		return err
+	}
+	etcd, err := etcdConfig(c, "host")
+	if err != nil {
+		return err
+	}
+	log, closeLog, err := newLog(c)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	etcd.Log = log
+
+	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	defer stop()
+	pid, err := agent.TakeRunDir(ctx, c.String("rundir"), replacePatience)
+	if err != nil {
+		return err
+	}
+	defer pid.Release()
+
+	driver, err := ovs.Open(ctx, ovs.Config{RunDir: c.String("ovs-rundir"), Database: socketEndpoint(c.String("ovsdb")), Log: log})
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	defer driver.Close()
+	st, err := store.New(etcd)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	return stopped(ctx, agent.New(agent.Config{Store: st, OVS: driver, TunnelIP: address, Log: log}).Run(ctx))
+}
+
+// stopped returns nil for the error of what a signal has ended.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// socketEndpoint returns the OVSDB endpoint of a socket's path; what is an
+// endpoint already stays as it is.
+func socketEndpoint(path string) string {
+	if path == "" || strings.Contains(path, ":") {
+		return path
+	}
+	return "unix:" + path
+}
+
+// newLog makes the logger that --log, --log-level and --log-format ask for.
+func newLog(c *cli.Context) (*slog.Logger, func(), error) {
+	var out io.Writer = c.App.ErrWriter
+	done := func() {}
+	if dir := c.String("log"); dir != "" {
+		file := &lumberjack.Logger{Filename: filepath.Join(dir, "tuplenet.log"), MaxSize: 50, MaxBackups: 3}
+		if _, err := file.Write(nil); err != nil {
+			return nil, nil, fmt.Errorf("log directory: %w", err)
+		}
+		out, done = file, func() { file.Close() }
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return nil, nil, fmt.Errorf("invalid --log-level %q, want debug, info, warn or error", c.String("log-level"))
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch format := c.String("log-format"); format {
+	case "text":
+		return slog.New(slog.NewTextHandler(out, options)), done, nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(out, options)), done, nil
+	default:
+		done()
+		return nil, nil, fmt.Errorf("invalid --log-format %q, want text or json", format)
+	}
+}

@@ -1,0 +1,114 @@
+package modes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tuplenet/internal/ctl"
+	"tuplenet/internal/store"
+)
+
+// ctlDialTimeout is how long tpctl waits for etcd before it gives up.
+const ctlDialTimeout = 3 * time.Second
+
+// ctlObjects says what the objects of tpctl's commands are.
+var ctlObjects = map[string]string{
+	"ls":  "logical switches",
+	"lsp": "ports of logical switches",
+	"lr":  "logical routers",
+	"lrp": "ports of logical routers",
+	"ch":  "chassis, the hosts that take part",
+}
+
+func ctlCommand() *cli.Command {
+	cmd := &cli.Command{
+		Name:  string(ModeCtl),
+		Usage: "show and change the virtual network (tpctl)",
+		Description: "Flags may stand anywhere; -- ends them. Names may not contain \"/\".\n\n" +
+			example("tpctl ls add LS-A", "tpctl -e 192.168.1.10:2379 lsp show LS-A --json"),
+		Flags: append(etcdFlags("endpoints", "e"),
+			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print one JSON object a line", DisableDefaultText: true}),
+		ArgsUsage:    "OBJECT VERB [arguments]",
+		OnUsageError: func(c *cli.Context, err error, sub bool) error { return ctlFailed(c, usageError(c, err, sub)) },
+		Action:       ctlGroup,
+	}
+	for _, command := range ctl.All() {
+		i := slices.IndexFunc(cmd.Subcommands, func(c *cli.Command) bool { return c.Name == command.Object })
+		if i < 0 {
+			i = len(cmd.Subcommands)
+			cmd.Subcommands = append(cmd.Subcommands, &cli.Command{
+				Name: command.Object, Usage: ctlObjects[command.Object], ArgsUsage: "VERB [arguments]",
+				Action: ctlGroup, OnUsageError: cmd.OnUsageError,
+			})
+		}
+		object := cmd.Subcommands[i]
+		object.Subcommands = append(object.Subcommands, ctlVerb(command, cmd.OnUsageError))
+	}
+	return cmd
+}
+
+func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Command {
+	verb := &cli.Command{
+		Name:         command.Verb,
+		Usage:        command.Usage,
+		ArgsUsage:    strings.Join(command.Args, " "),
+		Description:  strings.TrimSpace(command.Notes + "\n\n" + example(command.Example)),
+		OnUsageError: onUsageError,
+	}
+	if command.Alias != "" {
+		verb.Aliases = []string{command.Alias}
+	}
+	if command.Recursive {
+		verb.Flags = []cli.Flag{&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "delete what hangs on it too", DisableDefaultText: true}}
+	}
+	verb.Action = func(c *cli.Context) error {
+		env := ctl.Env{
+			Open:      func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c) },
+			In:        c.App.Reader,
+			Out:       c.App.Writer,
+			Err:       c.App.ErrWriter,
+			JSON:      c.Bool("json"),
+			Recursive: c.Bool("recursive"),
+		}
+		return ctlFailed(c, command.Run(c.Context, env, c.Args().Slice()))
+	}
+	return verb
+}
+
+func ctlOpen(ctx context.Context, c *cli.Context) (*store.Store, error) {
+	cfg, err := etcdConfig(c, "endpoints")
+	if err != nil {
+		return nil, err
+	}
+	cfg.DialTimeout = ctlDialTimeout
+	cfg.Log = slog.New(slog.DiscardHandler) // a command ends with one sentence
+	st, err := store.Open(ctx, cfg)
+	if err != nil && !errors.Is(err, store.ErrVersion) {
+		return nil, fmt.Errorf("%w (-e or TUPLENET_ENDPOINTS names another etcd)", err)
+	}
+	return st, err
+}
+
+func ctlGroup(c *cli.Context) error { return ctlFailed(c, groupAction(c)) }
+
+// ctlFailed prints err to standard output, where scripts look for its words,
+// and returns it for standard error and the exit status.
+func ctlFailed(c *cli.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if !c.Bool("json") {
+		fmt.Fprintln(c.App.Writer, err)
+		return err
+	}
+	return errors.Join(err, ctl.WriteJSON(c.App.Writer, struct {
+		Error string `json:"error"`
+	}{err.Error()}))
+}

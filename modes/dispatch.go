@@ -1,0 +1,75 @@
+package modes
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Mode is what one process of the binary is. Its text is the subcommand that
+// starts it.
+type Mode string
+
+// The modes. ModeRoot is tuplenet itself: its help and its version. ModeUnknown
+// is a subcommand that does not exist.
+const (
+	ModeRoot       Mode = ""
+	ModeUnknown    Mode = "unknown"
+	ModeAgent      Mode = "agent"
+	ModeGateway    Mode = "gateway"
+	ModeEtcd       Mode = "etcd"
+	ModeCtl        Mode = "ctl"
+	ModeLab        Mode = "lab"
+	ModeCNI        Mode = "cni"
+	ModeCNM        Mode = "cnm"
+	ModeVersion    Mode = "version"
+	ModeCompletion Mode = "completion"
+)
+
+// byName are the modes that the binary takes on under another name.
+var byName = map[string]Mode{
+	"tpctl": ModeCtl,
+	"tpcni": ModeCNI,
+	"tpcnm": ModeCNM,
+}
+
+// bySubcommand are the modes that a subcommand names. The CNI plugin is not
+// among them: container runtimes call it by its file's name.
+var bySubcommand = []Mode{ModeAgent, ModeGateway, ModeEtcd, ModeCtl, ModeLab, ModeCNM, ModeVersion, ModeCompletion}
+
+// ofRoot are the first words that concern the binary as a whole. Any other
+// flag there is one of the agent's.
+var ofRoot = []string{"help", "-h", "-help", "--help", "-v", "-version", "--version", completionFlag}
+
+// Dispatch picks the mode for argv, as main received it, and the value of
+// CNI_COMMAND. It returns the mode's own argv: the words that called it as one,
+// for its help, then its arguments.
+//
+// The binary's name decides before its arguments, and those before
+// CNI_COMMAND, which a container runtime may leave in the environment of what
+// it starts.
+func Dispatch(argv []string, cniCommand string) (Mode, []string) {
+	name, args := "tuplenet", []string(nil)
+	if len(argv) > 0 {
+		args = argv[1:]
+		called := filepath.Base(argv[0])
+		if mode, ok := byName[called]; ok {
+			return mode, append([]string{called}, args...)
+		}
+	}
+	whole := append([]string{name}, args...)
+	named := len(args) > 0 && (args[0] == "help" || !strings.HasPrefix(args[0], "-"))
+	switch {
+	case !named && cniCommand != "":
+		return ModeCNI, whole
+	case len(args) > 0 && slices.Contains(ofRoot, args[0]):
+		return ModeRoot, whole
+	case !named:
+		return ModeAgent, whole
+	}
+	mode := Mode(args[0])
+	if !slices.Contains(bySubcommand, mode) {
+		return ModeUnknown, whole
+	}
+	return mode, append([]string{name + " " + args[0]}, args[1:]...)
+}

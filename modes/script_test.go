@@ -1,0 +1,100 @@
+package modes
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"tuplenet/embedded"
+)
+
+// TestScripts runs testdata/*.txtar. Each script gets a store of its own in
+// one etcd, named to it by the environment: $TUPLENET_ENDPOINTS and
+// $TUPLENET_PREFIX. Beside testscript's commands a script has
+//
+//	put KEY VALUE    write what stands under the prefix, as another tool would
+//	keys             print all keys under the prefix and their values
+//	expand FILE      put the values of $VARIABLES into a file of the script
+func TestScripts(t *testing.T) {
+	server, err := embedded.Start(t.Context(), embedded.Config{
+		DataDir:    t.TempDir(),
+		ClientURLs: []string{"http://127.0.0.1:0"},
+		PeerURLs:   []string{"http://127.0.0.1:0"},
+		Log:        slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Fast:       true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := clientv3.New(clientv3.Config{Endpoints: server.Endpoints()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scripts atomic.Int32
+	// The scripts run in parallel, after this function has returned.
+	t.Cleanup(func() {
+		client.Close()
+		server.Stop()
+	})
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TUPLENET_ENDPOINTS", strings.Join(server.Endpoints(), ","))
+			env.Setenv("TUPLENET_PREFIX", fmt.Sprintf("/script%d", scripts.Add(1)))
+			// Not what this machine has in /etc.
+			env.Setenv("TUPLENET_CONFIG", filepath.Join(env.WorkDir, "empty.yaml"))
+			return os.WriteFile(env.Getenv("TUPLENET_CONFIG"), nil, 0o600)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"put":    func(ts *testscript.TestScript, neg bool, args []string) { put(ts, client, neg, args) },
+			"expand": expand,
+			"keys":   func(ts *testscript.TestScript, neg bool, args []string) { keys(ts, client, neg, args) },
+		},
+	})
+}
+
+func put(ts *testscript.TestScript, client *clientv3.Client, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: put KEY VALUE")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err := client.Put(ctx, ts.Getenv("TUPLENET_PREFIX")+"/"+args[0], args[1])
+	ts.Check(err)
+}
+
+func keys(ts *testscript.TestScript, client *clientv3.Client, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: keys")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	prefix := ts.Getenv("TUPLENET_PREFIX") + "/"
+	resp, err := client.Get(ctx, prefix, clientv3.WithPrefix())
+	ts.Check(err)
+	var lines []string
+	for _, kv := range resp.Kvs {
+		lines = append(lines, fmt.Sprintf("%s %s\n", strings.TrimPrefix(string(kv.Key), prefix), kv.Value))
+	}
+	slices.Sort(lines)
+	_, err = ts.Stdout().Write([]byte(strings.Join(lines, "")))
+	ts.Check(err)
+}
+
+func expand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: expand FILE")
+	}
+	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
