@@ -18,6 +18,10 @@ type logCore struct {
 	fields []zapcore.Field
 }
 
+func newLogCore(log *slog.Logger) *logCore {
+	return &logCore{log: log, muted: new(atomic.Bool)}
+}
+
 // Enabled implements zapcore.Core.
 func (c *logCore) Enabled(level zapcore.Level) bool {
 	return level >= zapcore.ErrorLevel && !c.muted.Load()

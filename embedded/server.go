@@ -84,7 +84,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.DataDir == "" {
 		return nil, errors.New("etcd needs a data directory")
 	}
-	core := &logCore{log: cmp.Or(cfg.Log, slog.Default()), muted: new(atomic.Bool)}
+	core := newLogCore(cmp.Or(cfg.Log, slog.Default()))
 	streams, drain := context.WithCancel(context.Background())
 	settings, err := cfg.settings(core)
 	if err != nil {

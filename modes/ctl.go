@@ -106,9 +106,9 @@ func ctlFailed(c *cli.Context, err error) error {
 	}
 	if !c.Bool("json") {
 		fmt.Fprintln(c.App.Writer, err)
-		return err
+		return printed{err}
 	}
-	return errors.Join(err, ctl.WriteJSON(c.App.Writer, struct {
+	return printed{errors.Join(err, ctl.WriteJSON(c.App.Writer, struct {
 		Error string `json:"error"`
-	}{err.Error()}))
+	}{err.Error()}))}
 }

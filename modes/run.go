@@ -149,7 +149,7 @@ func finish(err error, mode Mode, stdout, stderr io.Writer) int {
 	switch {
 	case mode == ModeCNI:
 		writeCNIError(stdout, err)
-	case err.Error() != "" && !(mode == ModeCtl && sameFile(stdout, stderr)):
+	case err.Error() != "" && !(errors.As(err, new(printed)) && sameFile(stdout, stderr)):
 		fmt.Fprintln(stderr, err)
 	}
 	if coder := cli.ExitCoder(nil); errors.As(err, &coder) {
@@ -157,6 +157,11 @@ func finish(err error, mode Mode, stdout, stderr io.Writer) int {
 	}
 	return 1
 }
+
+// printed is an error that standard output has been told of already.
+type printed struct{ error }
+
+func (p printed) Unwrap() error { return p.error }
 
 // sameFile reports whether what is written to a and b ends in one place, as on
 // a terminal.

@@ -3,7 +3,7 @@
 # Ubuntu's packages. Does nothing when all of it is there.
 set -eu
 
-packages="openvswitch-switch iproute2 iputils-ping ethtool tcpdump"
+packages="openvswitch-switch iproute2 iputils-ping ethtool tcpdump iperf3"
 
 fail() {
 	echo "make: $1" >&2

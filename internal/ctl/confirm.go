@@ -17,7 +17,7 @@ func confirm(in io.Reader, out io.Writer, name string) error {
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprintf(out, "%s and all data under it will be deleted\nconfirm? [yes/no] ", name)
 	}
-	line, err := bufio.NewReader(in).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return fmt.Errorf("read the confirmation from standard input: %w", err)
 	}

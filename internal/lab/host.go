@@ -31,6 +31,10 @@ func bestDatapath() Datapath {
 	return Kernel
 }
 
+// Where Open vSwitch's userspace datapath receives, nobody computes checksums
+// that a sender left to its device; hence "ethtool -K ... tx off" on every device
+// that sends. Without it ping works, and TCP and UDP do not.
+
 // cableMTU leaves room for Geneve around a workload's 1500 bytes.
 const cableMTU = "1600"
 
@@ -48,30 +52,30 @@ func (l *Lab) startSwitch(ctx context.Context) error {
 	return phy.all(ctx,
 		"ip link set lo up",
 		"ip link add br0 mtu "+cableMTU+" type bridge",
+		"ethtool -K br0 tx off",
 		fmt.Sprintf("ip addr add %s/%d dev br0", switchAddr(network), network.Bits()),
 		"ip link set br0 up")
 }
 
 // phy is the place of the physical switch.
 func (l *Lab) phy(echo *transcript) place {
-	return place{name: physical, ns: l.namespace(physical), env: l.env(), echo: echo}
+	return place{name: physical, ns: l.namespace(physical), env: l.env(l.etcdSocketURL()), echo: echo}
 }
 
 // on is the place of a host.
 func (l *Lab) on(host string, echo *transcript) place {
 	dir := l.path(host)
-	return place{name: host, ns: l.namespace(host), echo: echo, env: append(l.env(),
-		"TUPLENET_ENDPOINTS="+l.etcdAddress(),
+	return place{name: host, ns: l.namespace(host), echo: echo, env: append(l.env(l.etcdAddress()),
 		"TUPLENET_RUNDIR="+dir, "TUPLENET_LOGDIR="+dir,
 		"OVS_RUNDIR="+dir, "OVS_DBDIR="+dir, "OVS_LOGDIR="+dir)}
 }
 
 // env is what every place has in its environment.
-func (l *Lab) env() []string {
+func (l *Lab) env(endpoints string) []string {
 	return []string{
-		"TUPLENET_LAB=" + l.Name,
-		"TUPLENET_ENDPOINTS=" + l.etcdSocketURL(),
 		"PATH=" + l.path("bin") + string(filepath.ListSeparator) + os.Getenv("PATH"),
+		"TUPLENET_LAB=" + l.Name,
+		"TUPLENET_ENDPOINTS=" + endpoints,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os/exec"
 	"regexp"
@@ -30,7 +31,8 @@ func (p Pings) String() string {
 	}
 	s := fmt.Sprintf("%s -> %s: %d sent, %d received, %.4g%% loss", p.From, to, p.Sent, p.Received, 100*float64(p.Lost())/float64(max(p.Sent, 1)))
 	if p.Received > 0 {
-		s += fmt.Sprintf(", round trip min/avg/max %s/%s/%s", p.Min, p.Avg, p.Max)
+		ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+		s += fmt.Sprintf(", round trip min/avg/max %.3f/%.3f/%.3f ms", ms(p.Min), ms(p.Avg), ms(p.Max))
 	}
 	return s
 }
@@ -96,7 +98,7 @@ func (p *Pings) parse(out string) error {
 			if err != nil {
 				return fmt.Errorf("ping from %s to %s: %w", p.From, p.To, err)
 			}
-			*d = time.Duration(ms * float64(time.Millisecond))
+			*d = time.Duration(math.Round(ms*1000)) * time.Microsecond
 		}
 	}
 	return nil

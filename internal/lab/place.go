@@ -27,6 +27,7 @@ func (p place) command(ctx context.Context, argv ...string) *exec.Cmd {
 	}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Env = cmd.Environ() // ours win, also where the caller runs it by other means
 	return cmd
 }
 
@@ -45,7 +46,7 @@ func (p place) output(ctx context.Context, argv ...string) (string, error) {
 		if complaint == "" {
 			complaint = strings.TrimSpace(stdout.String())
 		}
-		return stdout.String(), fmt.Errorf("%s: %w: %s", p.line(argv), err, complaint)
+		return stdout.String(), fmt.Errorf("%s: %w: %s", p.line(argv), err, strings.ReplaceAll(complaint, "\n", "; "))
 	}
 	return stdout.String(), nil
 }
@@ -71,9 +72,8 @@ func (p place) show(argv []string) { p.echo.print(p.line(argv)) }
 
 // showEnv prints what has to be in the environment here, as it is typed.
 func (p place) showEnv() {
-	if len(p.env) > 0 {
-		p.show(append([]string{"export"}, p.env...))
-	}
+	line := p.name + "# export " + strings.Join(p.env, " ")
+	p.echo.print(strings.ReplaceAll(line, os.Getenv("PATH"), "$PATH"))
 }
 
 func (p place) line(argv []string) string { return p.name + "# " + shellJoin(argv) }

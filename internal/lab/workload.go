@@ -77,7 +77,7 @@ func (l *Lab) removeNamespace(ctx context.Context, p place) error {
 
 // in is the place of a workload.
 func (l *Lab) in(w Workload, echo *transcript) place {
-	return place{name: w.Port, ns: l.namespace(w.Port), env: l.env(), echo: echo}
+	return place{name: w.Port, ns: l.namespace(w.Port), env: l.env(l.etcdSocketURL()), echo: echo}
 }
 
 // defaultPrefix is the prefix length of a workload whose switch has no router.
@@ -106,7 +106,7 @@ func (l *Lab) plug(ctx context.Context, v *view, w Workload) error {
 	}
 	lines := []string{
 		"ip link set lo up",
-		"ethtool -K eth0 tx off", // the userspace datapath computes no checksums for it
+		"ethtool -K eth0 tx off",
 		fmt.Sprintf("ip addr add %s/%d dev eth0", port.IP, prefix),
 		"ip link set eth0 addrgenmode none up", // TupleNet is IPv4 so far, and drops what IPv6 would say unasked
 	}

@@ -51,15 +51,11 @@ func TestContention(t *testing.T) {
 	together(t, stores, func(s *Store, writer int) error {
 		for i := range portsPerWriter {
 			name := fmt.Sprintf("p-%d-%d", writer, i)
-			var err error
-			switch {
-			case i%10 == 0: // an address that others may have got already
+			err := ErrConflict
+			if i%10 == 0 { // an address that others may have got already
 				_, err = s.Create(ctx, port("S", name, fmt.Sprintf("10.1.%d.%d", i/10, writer+1)))
-				if !errors.Is(err, ErrConflict) {
-					break
-				}
-				fallthrough
-			default:
+			}
+			if errors.Is(err, ErrConflict) {
 				_, err = s.AllocatePort(ctx, topology.SwitchPort{Switch: "S", Name: name}, subnet)
 			}
 			if err != nil {

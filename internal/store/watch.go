@@ -237,7 +237,7 @@ func (w *watch) verify(ctx context.Context) error {
 	if count := resp.Responses[1].GetResponseRange().Count; count != seen.count {
 		return otherPast("it had %d objects at revision %d, %d were seen", count, seen.revision, seen.count)
 	}
-	if false {
+	if !same(kv, seen.kv) {
 		return otherPast("%s was something else at revision %d", seen.path, seen.revision)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
 	"slices"
@@ -30,7 +29,6 @@ type world struct {
 	store   *Store // what the watch uses
 	updates <-chan Update
 	have    map[topology.Key]string // what the updates make up
-	seen    []Update
 }
 
 func newWorld(t *testing.T) *world {
@@ -86,7 +84,6 @@ func (w *world) next() Update {
 				w.have[c.Key] = c.Entity.(topology.Stored).Value()
 			}
 		}
-		w.seen = append(w.seen, u)
 		return u
 	case <-time.After(30 * time.Second):
 		w.t.Fatalf("no update; have %v", w.have)
@@ -228,78 +225,86 @@ func TestWatchAfterCompaction(t *testing.T) {
 	w.wantEventually("switch B id=2", "switch C id=3", "switch D id=4")
 }
 
-// A backup comes back: first at a lower revision than was seen; then one whose
-// new history is longer than what was seen.
+// restore makes the data directory what it was when it was copied.
+func (w *world) restore(backup string) {
+	w.t.Helper()
+	os.RemoveAll(w.dir)
+	if err := os.CopyFS(w.dir, os.DirFS(backup)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// backup copies the data directory of an etcd that is stopped.
+func (w *world) backup() string {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(w.dir)); err != nil {
+		w.t.Fatal(err)
+	}
+	return dir
+}
+
+// A backup comes back that has not reached the revision that was seen.
 func TestWatchAfterRestore(t *testing.T) {
 	w := newWorld(t)
 	s := w.open(w.socket)
 	put(t, s, "entity_view/LS/A", "id=1")
 	w.wantEventually("switch A id=1")
 	w.server.Stop()
-	backup := t.TempDir()
-	restore := func(to, from string) {
-		t.Helper()
-		os.RemoveAll(to)
-		if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	restore(backup, w.dir)
-
+	backup := w.backup()
 	w.start()
 	put(t, s, "entity_view/LS/B", "id=2")
-	put(t, s, "entity_view/LS/B", "id=3")
-	w.wantEventually("switch A id=1", "switch B id=3")
+	w.wantEventually("switch A id=1", "switch B id=2")
 	w.server.Stop()
-	restore(w.dir, backup)
+	w.restore(backup)
 	w.start()
 	if w.wantEventually("switch A id=1") != 1 {
 		t.Error("want one snapshot")
 	}
+}
 
-	for name, change := range map[string]func(s *Store){
-		"other key": func(s *Store) {
-			put(t, s, "entity_view/LS/C", "id=3")
-			put(t, s, "entity_view/LS/D", "id=4")
-		},
-		"other value": func(s *Store) {
-			put(t, s, "entity_view/LS/B", "id=9")
-			put(t, s, "entity_view/LS/B", "id=8")
-		},
-		"no change at all": func(s *Store) {
-			put(t, s, "elsewhere", "")
-			put(t, s, "elsewhere", "")
-			put(t, s, "elsewhere", "")
-		},
-	} {
-		put(t, s, "entity_view/LS/B", "id=2")
-		w.wantEventually("switch A id=1", "switch B id=2")
-		w.server.Stop()
-		restore(w.dir, backup)
-		want := map[string][]string{
-			"other key":        {"switch A id=1", "switch C id=3", "switch D id=4"},
-			"other value":      {"switch A id=1", "switch B id=8"},
-			"no change at all": {"switch A id=1"},
-		}[name]
-		w.inSecret(change)
-		w.start()
-		if w.wantEventually(want...) != 1 {
-			t.Errorf("%s: want one snapshot", name)
-		}
-		w.server.Stop()
-		restore(w.dir, backup)
-		w.start()
-		w.wantEventually("switch A id=1")
+// A backup comes back and has another history since, at least as long as the
+// one that was seen.
+func TestWatchAfterRestoreWithAnotherHistory(t *testing.T) {
+	putB := func(t *testing.T, s *Store) { put(t, s, "entity_view/LS/B", "id=2") }
+	deleteA := func(t *testing.T, s *Store) {
+		mustDelete(t, s, topology.Key{Kind: topology.KindSwitch, Name: "A"}, false)
 	}
-
-	// What was seen last is a deletion that the restored store has never heard of.
-	mustDelete(t, s, topology.Key{Kind: topology.KindSwitch, Name: "A"}, false)
-	w.wantEventually()
-	w.server.Stop()
-	restore(w.dir, backup)
-	w.inSecret(func(s *Store) { put(t, s, "elsewhere", "") })
-	w.start()
-	w.wantEventually("switch A id=1")
+	elsewhere := func(t *testing.T, s *Store) { put(t, s, "elsewhere", "") }
+	for _, tt := range []struct {
+		name        string
+		seen, truth func(t *testing.T, s *Store) // what the watch saw after the backup, and what happened instead
+		late        bool                         // the watch starts after what it sees
+		want        string
+	}{
+		{"another key", putB, func(t *testing.T, s *Store) { put(t, s, "entity_view/LS/C", "id=2") }, false, "switch A id=1,switch C id=2"},
+		{"another value", putB, func(t *testing.T, s *Store) { put(t, s, "entity_view/LS/B", "id=3") }, false, "switch A id=1,switch B id=3"},
+		{"no put", putB, elsewhere, false, "switch A id=1"},
+		{"no deletion", deleteA, elsewhere, false, "switch A id=1"},
+		{"no deletion, seen from a snapshot", deleteA, elsewhere, true, "switch A id=1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			s := w.open(w.socket)
+			put(t, s, "entity_view/LS/A", "id=1")
+			w.wantEventually("switch A id=1")
+			w.server.Stop()
+			backup := w.backup()
+			w.start()
+			tt.seen(t, s)
+			if tt.late {
+				w.updates = s.Watch(t.Context())
+			}
+			w.next()
+			w.server.Stop()
+			w.restore(backup)
+			w.inSecret(func(s *Store) { tt.truth(t, s) })
+			w.start()
+			if w.wantEventually(strings.Split(tt.want, ",")...) != 1 {
+				t.Error("want one snapshot")
+			}
+		})
+	}
 }
 
 // A store that a newer program has taken over is not read.
@@ -380,12 +385,12 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestPassing(t *testing.T) {
-	for err, want := range maps.All(map[error]bool{
+	for err, want := range map[error]bool{
 		context.DeadlineExceeded:               true,
 		context.Canceled:                       false,
 		fmt.Errorf("reading: %w", ErrNotFound): false,
 		errors.New("other"):                    false,
-	}) {
+	} {
 		if passing(err) != want {
 			t.Errorf("passing(%v) = %v", err, !want)
 		}

@@ -1,0 +1,90 @@
+package lab_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScenarios runs docs/scenarios: what a user would do, on a lab of several
+// hosts with real Open vSwitch and real packets. Each script has a lab name of
+// its own in TUPLENET_LAB, and its lab is taken down whatever happens.
+//
+// Beside testscript's commands there are
+//
+//	eventually [!] [-stdout PATTERN] COMMAND...   run it until it succeeds (!: fails), and prints what matches
+func TestScenarios(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Fatal("the scenarios make network namespaces: run them as root (sudo make test)")
+	}
+	bin := buildBinary(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "../../docs/scenarios",
+		Setup: func(env *testscript.Env) error {
+			name := fmt.Sprintf("t%d-%s", os.Getpid(), strings.TrimPrefix(filepath.Base(env.WorkDir), "script-"))
+			env.Setenv("TUPLENET_LAB", name)
+			env.Setenv("TUPLENET_ENDPOINTS", "unix:///run/tuplenet/lab/"+name+"/etcd/etcd.sock")
+			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			env.Setenv("HOME", env.WorkDir)
+			env.Defer(func() {
+				if out, err := exec.Command(filepath.Join(bin, "tuplenet"), "lab", "down", "--name", name).CombinedOutput(); err != nil {
+					t.Errorf("lab %s is not down: %v\n%s", name, err, out)
+				}
+			})
+			return nil
+		},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// patience is how long a scenario waits for what it expects.
+const scenarioPatience = 20 * time.Second
+
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	var want *regexp.Regexp
+	if len(args) > 2 && args[0] == "-stdout" {
+		want, args = regexp.MustCompile("(?m)"+args[1]), args[2:]
+	}
+	if len(args) == 0 {
+		ts.Fatalf("usage: [!] eventually [-stdout PATTERN] COMMAND...")
+	}
+	deadline := time.Now().Add(scenarioPatience)
+	for {
+		err := ts.Exec(args[0], args[1:]...)
+		holds := err == nil
+		if want != nil {
+			holds = holds && want.MatchString(ts.ReadFile("stdout"))
+		}
+		if holds != neg {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("gave up after %s: %v", scenarioPatience, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// buildBinary returns a directory with tuplenet and its names.
+func buildBinary(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "tuplenet"), "tuplenet")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build tuplenet: %v\n%s", err, out)
+	}
+	if err := os.Symlink("tuplenet", filepath.Join(dir, "tpctl")); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
