@@ -18,6 +18,10 @@ type logCore struct {
 	fields []zapcore.Field
 }
 
+// tooEarly is what etcd says once when a new member starts: it has nothing yet
+// to read its storage's version from, and tries again.
+const tooEarly = "failed to update storage version"
+
 func newLogCore(log *slog.Logger) *logCore {
 	return &logCore{log: log, muted: new(atomic.Bool)}
 }
@@ -34,7 +38,7 @@ func (c *logCore) With(fields []zapcore.Field) zapcore.Core {
 
 // Check implements zapcore.Core.
 func (c *logCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(entry.Level) {
+	if c.Enabled(entry.Level) && entry.Message != tooEarly {
 		return checked.AddCore(entry, c)
 	}
 	return checked

@@ -110,6 +110,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		s.Stop()
 		return nil, fmt.Errorf("etcd in %s: %w", cfg.DataDir, err)
 	case <-ctx.Done():
+		// Closing alone would wait for clients' servers, which only start
+		// when the cluster is ready.
+		etcd.Server.HardStop()
 		s.Stop()
 		return nil, fmt.Errorf("etcd in %s did not become ready (are most of its cluster's members there?): %w", cfg.DataDir, ctx.Err())
 	}

@@ -17,6 +17,7 @@ func commands() []*cli.Command {
 	return []*cli.Command{
 		agentCommand(),
 		ctlCommand(),
+		etcdCommand(),
 		labCommand(),
 		versionCommand(),
 		completionCommand(),

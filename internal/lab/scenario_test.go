@@ -6,7 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,10 +25,11 @@ func TestScenarios(t *testing.T) {
 		t.Fatal("the scenarios make network namespaces: run them as root (sudo make test)")
 	}
 	bin := buildBinary(t)
+	var labs atomic.Int32
 	testscript.Run(t, testscript.Params{
 		Dir: "../../docs/scenarios",
 		Setup: func(env *testscript.Env) error {
-			name := fmt.Sprintf("t%d-%s", os.Getpid(), strings.TrimPrefix(filepath.Base(env.WorkDir), "script-"))
+			name := fmt.Sprintf("t%dn%d", os.Getpid(), labs.Add(1))
 			env.Setenv("TUPLENET_LAB", name)
 			env.Setenv("TUPLENET_ENDPOINTS", "unix:///run/tuplenet/lab/"+name+"/etcd/etcd.sock")
 			env.Setenv("PATH", bin+":"+os.Getenv("PATH"))

@@ -14,8 +14,8 @@ import (
 // they were stored. A switch or router without an id gets the lowest free one.
 // None of the entities may exist (ErrExists), their parents must, unless they
 // are among the entities (ErrNotFound), and no other port of a switch or router
-// may have the same 16-bit id (ErrConflict). One call takes about 60 entities;
-// etcd limits a transaction to 128 operations.
+// may have the same 16-bit id (ErrConflict). One call can involve 128 keys: the
+// entities, their parents and the books of what is in use.
 func (s *Store) Create(ctx context.Context, entities ...topology.Stored) ([]topology.Stored, error) {
 	if len(entities) == 0 {
 		return nil, nil
@@ -31,6 +31,9 @@ func (s *Store) Create(ctx context.Context, entities ...topology.Stored) ([]topo
 	}
 	var made []topology.Stored
 	err := s.change(ctx, doing, s.createPaths(entities), func(t *txn) error {
+		if err := s.checkParents(t, entities); err != nil {
+			return err
+		}
 		made = made[:0]
 		for _, e := range entities {
 			stored, err := s.create(ctx, t, e)
@@ -39,7 +42,7 @@ func (s *Store) Create(ctx context.Context, entities ...topology.Stored) ([]topo
 			}
 			made = append(made, stored)
 		}
-		return s.checkParents(t, entities)
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -181,14 +184,23 @@ func (s *Store) conflict(ctx context.Context, t *txn, port topology.Stored) erro
 		case addrOf(other) == ip:
 			return fmt.Errorf("%s: %s: %w, port %s has it", describe(key), ip, ErrConflict, other.Key().Name)
 		default:
-			return fmt.Errorf("%s: %s: %w, %s of port %s: ports are told apart by the low 16 bits of their addresses, so a %s cannot be wider than /16",
-				describe(key), ip, ErrConflict, addrOf(other), other.Key().Name, key.Kind.Parent())
+			return fmt.Errorf("%s: %s: %w, %s of port %s: ports of a %s are told apart by the low 16 bits of their addresses%s",
+				describe(key), ip, ErrConflict, addrOf(other), other.Key().Name, key.Kind.Parent(), wider(key))
 		}
 	}
-	if t.books[s.layout.book(parentOf(key))] != nil && len(t.ops) > 0 {
+	text, _ := t.get(s.layout.book(parentOf(key)))
+	if before, err := decodeBitmap(text); err == nil && !before.Contains(idOf(port)) {
 		return fmt.Errorf("%s: %s: %w that is created with it", describe(key), ip, ErrConflict)
 	}
 	return fmt.Errorf(`%s: %s: %w, which no port has any more; "tpctl toolbox rebuild-ip-book" frees it`, describe(key), ip, ErrConflict)
+}
+
+// wider says what the 16 bits mean for a switch.
+func wider(port topology.Key) string {
+	if port.Kind == topology.KindSwitchPort {
+		return ", so a switch cannot be wider than /16"
+	}
+	return ""
 }
 
 // addrOf returns the address of a port.

@@ -59,7 +59,7 @@ func (s *Store) deleteChildren(ctx context.Context, t *txn, key topology.Key, re
 		t.delete(s.layout.book(key))
 		return nil
 	}
-	resp, err := s.client.Get(ctx, children, clientv3.WithPrefix(), clientv3.WithCountOnly(), clientv3.WithRev(t.revision))
+	resp, err := s.client.Get(ctx, children, clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err != nil {
 		return s.failed("looking for what hangs on "+describe(key), err)
 	}
@@ -100,9 +100,10 @@ func (s *Store) givePort(ctx context.Context, t *txn, port topology.Stored) erro
 		return fmt.Errorf("%s: %w", describe(port.Key()), err)
 	}
 	// If there are as many ports as ids, each has its own, and there is no
-	// need to read them all.
+	// need to read them all. (If the two are not of one revision, the book has
+	// changed since, and the transaction will not be carried out.)
 	ports := s.layout.collection(port.Key().Kind, parent.Name)
-	resp, err := s.client.Get(ctx, ports, clientv3.WithPrefix(), clientv3.WithCountOnly(), clientv3.WithRev(t.revision))
+	resp, err := s.client.Get(ctx, ports, clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err != nil {
 		return s.failed("counting the ports of "+describe(parent), err)
 	}

@@ -20,11 +20,10 @@ const maxOps = 128
 // txn is one attempt of a change: some keys, all read at one revision, and
 // what shall be written if they still are as they were read.
 type txn struct {
-	revision int64
-	read     map[string]*mvccpb.KeyValue // nil: no such key
-	guards   []clientv3.Cmp
-	ops      []clientv3.Op
-	books    map[string]*roaring.Bitmap // what takeID and freeID changed
+	read   map[string]*mvccpb.KeyValue // nil: no such key
+	guards []clientv3.Cmp
+	ops    []clientv3.Op
+	books  map[string]*roaring.Bitmap // what takeID and freeID changed
 }
 
 // change reads the keys at paths, lets plan decide what to write, and writes
@@ -71,9 +70,8 @@ func (s *Store) begin(ctx context.Context, paths []string) (*txn, error) {
 		return nil, err
 	}
 	t := &txn{
-		revision: resp.Header.Revision,
-		read:     make(map[string]*mvccpb.KeyValue, len(paths)),
-		books:    map[string]*roaring.Bitmap{},
+		read:  make(map[string]*mvccpb.KeyValue, len(paths)),
+		books: map[string]*roaring.Bitmap{},
 	}
 	for i, path := range paths {
 		var modified int64

@@ -69,7 +69,6 @@ func (w *watch) run(ctx context.Context) {
 		case errors.Is(err, errOtherPast):
 			w.store.log.Warn("the store's history is not the one that was seen, reading all of it", "reason", err)
 			w.seen = nil
-			continue
 		case !w.away:
 			w.away = true
 			w.store.log.Warn("lost the store, going on with what is known", "endpoints", w.store.client.Endpoints(), "reason", plain(err))
