@@ -28,7 +28,9 @@ func labCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			labUp(), labDown(), labStatus(), labExec(), labPing(), labPath(),
 			labVerb("plug", "plug a workload into a port of the topology, on a host", "PORT HOST", "tuplenet lab plug lsp-carol host-bob",
-				func(ctx context.Context, l *lab.Lab, args []string) error { return l.AddWorkload(ctx, args[0], args[1]) }),
+				func(ctx context.Context, l *lab.Lab, args []string) error {
+					return l.AddWorkload(ctx, args[0], args[1])
+				}),
 			labVerb("unplug", "unplug a workload and remove it; its port stays", "PORT", "tuplenet lab unplug lsp-carol",
 				func(ctx context.Context, l *lab.Lab, args []string) error { return l.RemoveWorkload(ctx, args[0]) }),
 			labVerb("cut", "cut a host's cable to the physical switch", "HOST", "tuplenet lab cut host-bob",

@@ -35,7 +35,7 @@ func Run(argv []string, cniCommand string, stdin io.Reader, stdout, stderr io.Wr
 	app, err := newApp(mode, argv)
 	if err == nil {
 		app.Reader, app.Writer, app.ErrWriter = stdin, stdout, stderr
-		if mode == ModeCtl {
+		if mode == ModeCtl || mode == ModeLab {
 			argv = permute(app, argv)
 		}
 		err = app.RunContext(context.Background(), argv)

@@ -85,15 +85,17 @@ func (a *Agent) Run(ctx context.Context) error {
 				return err
 			}
 			admitted = true
-		case u := <-updates:
-			a.readUpdate(u)
-			for more := true; more; {
+		case u, open := <-updates:
+			for more := true; open && more; {
+				a.readUpdate(u)
 				select {
-				case u := <-updates:
-					a.readUpdate(u)
+				case u, open = <-updates:
 				default:
 					more = false
 				}
+			}
+			if !open { // ctx has ended
+				updates = nil
 			}
 		case <-a.OVS.Events():
 			a.readOVS()

@@ -22,7 +22,7 @@ type Size struct {
 // The sizes that the promises name.
 var (
 	Large = Size{Chassis: 2000, Switches: 100, Ports: 20000, Local: 20}
-	Small = Size{Chassis: 20, Switches: 1, Ports: 200, Local: 20}
+	Small = Size{Chassis: 20, Switches: 4, Ports: 200, Local: 20}
 )
 
 // Stored returns what the store holds of a topology, parents first.
@@ -33,7 +33,7 @@ func (s Size) Stored() []topology.Stored {
 	}
 	for i := range s.Switches {
 		sw := switchName(i)
-		gw := netip.PrefixFrom(portAddr(i, -1), 16)
+		gw := netip.PrefixFrom(portAddr(i, -1), 23)
 		mac := topology.MACFromIP(gw.Addr())
 		out = append(out,
 			topology.Switch{Name: sw, ID: uint32(2 + i)},
@@ -57,7 +57,7 @@ func (s Size) Port(i int) topology.SwitchPort {
 	return p
 }
 
-// Local returns what the node knows of itself: a tunnel to each chassis and an
+// Facts returns what the node knows of itself: a tunnel to each chassis and an
 // interface for each local port.
 func (s Size) Facts() []topology.Entity {
 	out := []topology.Entity{topology.Node{Chassis: Self}}
@@ -90,7 +90,9 @@ func chassisAddr(i int) netip.Addr {
 }
 
 // portAddr returns the address of the n-th port of a switch; -1 is its router.
+// Switches are /23 networks of one /16, as a router's ports must differ in the
+// low half of their addresses.
 func portAddr(sw, n int) netip.Addr {
-	n += 2
-	return netip.AddrFrom4([4]byte{10, byte(sw), byte(n >> 8), byte(n)})
+	host := sw<<9 + n + 2
+	return netip.AddrFrom4([4]byte{10, 0, byte(host >> 8), byte(host)})
 }

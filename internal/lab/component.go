@@ -21,16 +21,15 @@ func (l *Lab) Start(ctx context.Context, host string, c Component) error {
 	case Agent:
 		return l.startAgent(h, p)
 	case Vswitchd:
-		return l.restartVswitchd(ctx, h, p)
+		return l.restartVswitchd(ctx, p)
 	case OVSDB:
 		return l.startDB(ctx, p)
 	}
 	return noComponent(c)
 }
 
-// Stop stops a component of a host and waits for its end. In userspace the
-// interfaces of the host's bridges go with ovs-vswitchd, and so does the
-// host's address.
+// Stop stops a component of a host and waits for its end. In userspace it is
+// ovs-vswitchd that forwards packets, also the host's own.
 func (l *Lab) Stop(ctx context.Context, host string, c Component) error {
 	return l.signal(ctx, host, c, syscall.SIGTERM)
 }
@@ -62,23 +61,12 @@ func noComponent(c Component) error {
 }
 
 // restartVswitchd starts ovs-vswitchd of a host again and waits until its
-// bridges are there. They have no flows until the agent brings them.
-func (l *Lab) restartVswitchd(ctx context.Context, h Host, host place) error {
+// bridge is there. It has no flows until the agent brings them.
+func (l *Lab) restartVswitchd(ctx context.Context, host place) error {
 	if err := l.startVswitchd(ctx, host); err != nil {
 		return err
 	}
-	d := l.daemon(host, Vswitchd)
-	if err := d.await(ctx, func() bool { return listening(l.path(h.Name, "br-int.mgmt")) }); err != nil {
-		return err
-	}
-	if l.Datapath == Kernel {
-		return nil // eth0 has kept its address
-	}
-	there := func() bool { return host.command(ctx, "ip", "link", "show", l.uplink()).Run() == nil }
-	if err := d.await(ctx, there); err != nil {
-		return err
-	}
-	return l.addAddress(ctx, h, host)
+	return l.daemon(host, Vswitchd).await(ctx, func() bool { return listening(l.path(host.name, "br-int.mgmt")) })
 }
 
 // startAgent starts the agent of a host and does not wait for its flows.

@@ -80,7 +80,7 @@ func (d daemon) start(argv ...string) error {
 	// As long as we live we are its parent, and have to take note of its end.
 	go cmd.Wait()
 	if !ok {
-		return fmt.Errorf("start %s: %s", d, d.lastWords())
+		return d.ended()
 	}
 	if err := p.save(d.record()); err != nil {
 		return fmt.Errorf("start %s: %w", d, err)
@@ -94,7 +94,7 @@ func (d daemon) await(ctx context.Context, ready func() bool) error {
 	defer cancel()
 	for !ready() {
 		if _, ok := d.running(); !ok {
-			return fmt.Errorf("%s ended at once: %s", d, d.lastWords())
+			return d.ended()
 		}
 		if err := pause(ctx); err != nil {
 			return fmt.Errorf("%s: %w", d, err)
@@ -126,6 +126,9 @@ func (d daemon) stop(ctx context.Context, sig syscall.Signal) error {
 	}
 	return nil
 }
+
+// ended is the error of a daemon that should run.
+func (d daemon) ended() error { return fmt.Errorf("%s ended: %s", d, d.lastWords()) }
 
 // lastWords returns the last line that the daemon printed.
 func (d daemon) lastWords() string {

@@ -31,7 +31,7 @@ func (l *Lab) StartEtcd(ctx context.Context) error {
 	}
 	d := l.daemon(l.phy(l.echo), Etcd)
 	err := d.start("tuplenet", "etcd", "--data-dir", l.path("etcd", "data"),
-		"--listen-client-urls", "http://"+l.etcdAddress()+","+l.etcdSocketURL())
+		"--listen-client", "http://"+l.etcdAddress()+","+l.etcdSocketURL())
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,9 @@ type view struct {
 
 // view reads the topology from etcd.
 func (l *Lab) view(ctx context.Context) (*view, error) {
+	if etcd := l.daemon(l.phy(l.echo), Etcd); pid(etcd) == 0 {
+		return nil, fmt.Errorf("etcd does not run: start it with `tuplenet lab start --name %s etcd`", l.Name)
+	}
 	st, err := l.newStore()
 	if err != nil {
 		return nil, err

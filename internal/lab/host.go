@@ -43,10 +43,8 @@ const cableMTU = "1600"
 func (l *Lab) startSwitch(ctx context.Context) error {
 	echo, end := l.echo.block()
 	defer end()
-	outside, phy := place{echo: echo}, l.phy(echo)
-	network := l.Spec.network()
-	err := outside.run(ctx, "ip", "netns", "add", phy.ns)
-	if err != nil {
+	phy, network := l.phy(echo), l.Spec.network()
+	if err := addNamespace(ctx, phy); err != nil {
 		return err
 	}
 	return phy.all(ctx,
@@ -99,9 +97,10 @@ func (l *Lab) startHost(ctx context.Context, h Host) error {
 	}
 	// The cable is made where its ends belong, so that no other interface of
 	// the machine has to make way for it.
-	err := outside.all(ctx,
-		"ip netns add "+host.ns,
-		fmt.Sprintf("ip link add eth0 netns %s mtu %s type veth peer name %s netns %s mtu %[2]s", host.ns, cableMTU, h.Name, phy.ns))
+	if err := addNamespace(ctx, host); err != nil {
+		return err
+	}
+	err := outside.all(ctx, fmt.Sprintf("ip link add eth0 netns %s mtu %s type veth peer name %s netns %s mtu %[2]s", host.ns, cableMTU, h.Name, phy.ns))
 	if err != nil {
 		return err
 	}
@@ -134,19 +133,14 @@ func (l *Lab) startHost(ctx context.Context, h Host) error {
 	if err := host.all(ctx, bridges); err != nil {
 		return err
 	}
-	return l.addAddress(ctx, h, host)
-}
-
-// addAddress gives a host its address, which in userspace goes with
-// ovs-vswitchd.
-func (l *Lab) addAddress(ctx context.Context, h Host, host place) error {
-	var lines []string
 	if l.Datapath == Userspace {
-		lines = append(lines, "ethtool -K br-phy tx off")
+		if err := host.all(ctx, "ethtool -K br-phy tx off"); err != nil {
+			return err
+		}
 	}
-	return host.all(ctx, append(lines,
+	return host.all(ctx,
 		fmt.Sprintf("ip addr add %s/%d dev %s", h.Address, l.Spec.network().Bits(), l.uplink()),
-		"ip link set "+l.uplink()+" up")...)
+		"ip link set "+l.uplink()+" up")
 }
 
 // ovsFlags are what both daemons of Open vSwitch are started with: they stay

@@ -51,9 +51,10 @@ func keysOf(t reflect.Type) (map[string]reflect.Type, []string) {
 	fields := make(map[string]reflect.Type, t.NumField())
 	var names []string
 	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		fields[name] = f.Type
-		names = append(names, name)
+		if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name != "-" {
+			fields[name] = f.Type
+			names = append(names, name)
+		}
 	}
 	return fields, names
 }

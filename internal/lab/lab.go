@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ var ErrUp = errors.New("is up already")
 // again. The ports are plugged when it returns; that their flows are in is for
 // WaitReady.
 func Up(ctx context.Context, spec Spec, opts Options) (*Lab, error) {
-	l, err := newLab(opts.Name)
+	l, err := newLab(cmp.Or(opts.Name, DefaultName))
 	if err != nil {
 		return nil, err
 	}
@@ -43,8 +44,12 @@ func Up(ctx context.Context, spec Spec, opts Options) (*Lab, error) {
 			return nil, fmt.Errorf("lab %s: find this program: %w", l.Name, err)
 		}
 	}
-	if l.Datapath == "" {
+	switch l.Datapath {
+	case "":
 		l.Datapath = bestDatapath()
+	case Kernel, Userspace:
+	default:
+		return nil, fmt.Errorf("lab %s: invalid datapath %q, want %s or %s", l.Name, l.Datapath, Kernel, Userspace)
 	}
 	if err := thisMachine().check(l.Datapath); err != nil {
 		return nil, err
@@ -91,11 +96,10 @@ func (l *Lab) claim(ctx context.Context) (unlock func(), err error) {
 	}
 	foreign, err := l.namespaces()
 	if err == nil && len(foreign) > 0 {
-		err = fmt.Errorf("lab %s: network namespace %s exists already: choose another name with --name, or remove it with `tuplenet lab down --name %s`",
-			l.Name, foreign[0], l.Name)
+		err = fmt.Errorf("lab %s: network namespace %s exists already: choose another name with --name, or remove it with `tuplenet lab down --name %[1]s`", l.Name, foreign[0])
 	}
 	if err != nil {
-		unlock()
+		defer unlock()
 		return nil, errors.Join(err, os.RemoveAll(l.Dir))
 	}
 	return unlock, nil
@@ -134,13 +138,17 @@ func (l *Lab) build(ctx context.Context) error {
 	for _, h := range l.Spec.Hosts {
 		group.Go(func() error { return l.startAgent(h, l.on(h.Name, l.echo)) })
 	}
-	for _, w := range l.Spec.Workloads {
-		group.Go(func() error { return l.plug(gctx, view, w) })
+	workloads := make([]Workload, len(l.Spec.Workloads))
+	for i, w := range l.Spec.Workloads {
+		group.Go(func() (err error) {
+			workloads[i], err = l.plug(gctx, view, w)
+			return err
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return l.save(state{setup: l.setup, Up: true, Workloads: l.Spec.Workloads})
+	return l.save(state{setup: l.setup, Up: true, Workloads: workloads})
 }
 
 // linkBinary gives the lab's tuplenet its names in a directory that comes
@@ -188,17 +196,21 @@ func Down(ctx context.Context, name string, echo io.Writer) error {
 
 // remove does the work of Down, for the holder of the lock.
 func (l *Lab) remove(ctx context.Context) error {
-	namespaces, err := l.namespaces()
-	if err != nil {
-		return err
-	}
-	if err := killAll(ctx, namespaces); err != nil {
-		return fmt.Errorf("take lab %s down: %w", l.Name, err)
-	}
-	outside := place{echo: l.echo}
-	for _, ns := range namespaces {
-		if err := outside.run(ctx, "ip", "netns", "del", ns); err != nil {
+	for {
+		namespaces, err := l.namespaces()
+		if err != nil {
+			return err
+		}
+		if len(namespaces) == 0 {
+			break
+		}
+		if err := killAll(ctx, namespaces); err != nil {
 			return fmt.Errorf("take lab %s down: %w", l.Name, err)
+		}
+		for _, ns := range namespaces {
+			if err := (place{echo: l.echo}).run(ctx, "ip", "netns", "del", ns); err != nil {
+				return fmt.Errorf("take lab %s down: %w", l.Name, err)
+			}
 		}
 	}
 	if err := os.RemoveAll(l.Dir); err != nil {

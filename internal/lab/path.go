@@ -40,7 +40,7 @@ func (l *Lab) Path(ctx context.Context, from, to string) (hops []Hop, arrives bo
 	if err != nil {
 		return nil, false, err
 	}
-	dst, err := l.addressOf(ctx, to)
+	dst, err := l.addressOf(to)
 	if err != nil {
 		return nil, false, err
 	}
@@ -72,7 +72,7 @@ func (l *Lab) Path(ctx context.Context, from, to string) (hops []Hop, arrives bo
 				return append(hops, Hop{Chassis: host.Name, Note: "leaves the lab through a tunnel to " + t.tunnel.dst}), false, nil
 			}
 			hops = append(hops, Hop{Chassis: host.Name, Note: fmt.Sprintf("Geneve to %s (%s), VNI %d", next.Name, next.Address, t.tunnel.vni)})
-			packet = t.received(tunnelPort(netip.MustParseAddr(host.Address)), packet)
+			packet = t.received(tunnelPort(host.Address), packet)
 			host = next
 		case t.out == "":
 			return append(hops, Hop{Chassis: host.Name, Note: "dropped"}), false, nil
@@ -158,8 +158,9 @@ func (l *Lab) portOf(dev string) string {
 	return dev
 }
 
-// tunnelPort names the interface of the tunnel to the chassis with an address.
-func tunnelPort(addr netip.Addr) string {
-	b := addr.As4()
+// tunnelPort names the interface of the tunnel to the chassis with an address,
+// one that Spec.complete has checked.
+func tunnelPort(address string) string {
+	b := netip.MustParseAddr(address).As4()
 	return fmt.Sprintf("tupleNet-%d", binary.BigEndian.Uint32(b[:]))
 }

@@ -45,7 +45,7 @@ func (l *Lab) Ping(ctx context.Context, from, to string, count int, interval tim
 	if err != nil {
 		return p, err
 	}
-	if p.Address, err = l.addressOf(ctx, to); err != nil {
+	if p.Address, err = l.addressOf(to); err != nil {
 		return p, err
 	}
 	seconds := strconv.FormatFloat(interval.Seconds(), 'f', -1, 64)
@@ -57,26 +57,24 @@ func (l *Lab) Ping(ctx context.Context, from, to string, count int, interval tim
 	return p, p.parse(out)
 }
 
-// addressOf finds the address of a host, a workload or a port, or takes it as
-// it is written.
-func (l *Lab) addressOf(ctx context.Context, name string) (netip.Addr, error) {
+// addressOf finds the address of a host, a workload or the physical switch, or
+// takes it as it is written.
+func (l *Lab) addressOf(name string) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return addr, nil
+	}
+	if name == physical {
+		return switchAddr(l.Spec.network()), nil
 	}
 	if h, err := l.Host(name); err == nil {
 		return netip.ParseAddr(h.Address)
 	}
-	v, err := l.view(ctx)
+	w, err := l.workload(name)
 	if err != nil {
+		_, err = l.at(name) // which names everything that there is
 		return netip.Addr{}, err
 	}
-	if port, ok := v.ports[name]; ok {
-		return port.IP, nil
-	}
-	if _, err := l.at(name); err != nil {
-		return netip.Addr{}, err
-	}
-	return switchAddr(l.Spec.network()), nil // what is left is the physical switch
+	return netip.ParseAddr(w.Address)
 }
 
 var (

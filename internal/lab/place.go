@@ -2,13 +2,16 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // place is where a command is run: on a host, in a workload, on the physical
@@ -38,15 +41,20 @@ func (p place) output(ctx context.Context, argv ...string) (string, error) {
 	cmd := p.command(ctx, argv...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	// A command dies with us, so that one that outlives us makes nothing that
+	// Down has looked for already. The kernel means this thread by "us".
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		complaint := strings.TrimSpace(stderr.String())
-		if complaint == "" {
-			complaint = strings.TrimSpace(stdout.String())
+		complaint := strings.TrimSpace(cmp.Or(stderr.String(), stdout.String()))
+		if complaint != "" {
+			err = fmt.Errorf("%w: %s", err, strings.ReplaceAll(complaint, "\n", "; "))
 		}
-		return stdout.String(), fmt.Errorf("%s: %w: %s", p.line(argv), err, strings.ReplaceAll(complaint, "\n", "; "))
+		return stdout.String(), fmt.Errorf("%s: %w", p.line(argv), err)
 	}
 	return stdout.String(), nil
 }

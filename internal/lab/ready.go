@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -35,7 +34,7 @@ func (l *Lab) WaitReady(ctx context.Context) error {
 		}
 		// A look at all bridges costs more than the usual one; what takes
 		// longer is looked at less often.
-		for range min(2<<look, 50) {
+		for range 2 << min(look, 5) {
 			if err := pause(ctx); err != nil {
 				return fmt.Errorf("lab %s is not ready: %s: %w", l.Name, missing, err)
 			}
@@ -65,15 +64,19 @@ func (l *Lab) missing(ctx context.Context) (string, error) {
 			if agent.stopped() {
 				continue
 			}
-			return "", fmt.Errorf("%s ended: %s", agent, agent.lastWords())
+			return "", agent.ended()
 		}
-		known, err := l.lookup(ctx, host)
+		known, err := lookup(ctx, h, host)
 		if err != nil {
 			return "", err
 		}
 		for _, w := range workloads {
+			to, err := l.Host(w.Host)
+			if err != nil {
+				return "", err
+			}
 			port, ok := view.ports[w.Port]
-			if ok && !strings.Contains(known, lookupMatch(ids[port.Switch], port.MAC)) {
+			if ok && !known.lead(ids[port.Switch], port.MAC, to) {
 				return fmt.Sprintf("%s does not know the way to %s yet", h.Name, w.Port), nil
 			}
 		}
@@ -97,6 +100,8 @@ func (l *Lab) greetAll(ctx context.Context) error {
 	return group.Wait()
 }
 
+// greet does this for one host, as often as it takes: right after its first
+// tunnel was made Open vSwitch may still overlook an answer.
 func (l *Lab) greet(ctx context.Context, h Host) error {
 	echo, end := l.echo.block()
 	defer end()
@@ -104,35 +109,85 @@ func (l *Lab) greet(ctx context.Context, h Host) error {
 	if _, ok := l.daemon(host, Vswitchd).running(); !ok {
 		return nil
 	}
-	known, err := host.output(ctx, "ovs-appctl", "--timeout=5", "tnl/neigh/show")
+	tunnels, err := tunnelsOf(ctx, host)
 	if err != nil {
 		return err
 	}
-	for _, other := range l.Spec.Hosts {
-		if other.Name == h.Name || slices.Contains(strings.Fields(known), other.Address) {
-			continue
-		}
-		// The kernel asks only for what it does not know.
-		if err := host.run(ctx, "ip", "neigh", "flush", "to", other.Address, "dev", l.uplink()); err != nil {
+	// A host whose cable is cut does not answer, and has no part in this.
+	silent := map[string]bool{}
+	for {
+		known, err := host.output(ctx, "ovs-appctl", "--timeout=5", "tnl/neigh/show")
+		if err != nil {
 			return err
 		}
-		// A host whose cable is cut does not answer, and has no part in this.
-		_ = host.run(ctx, "ping", "-q", "-c", "1", "-W", "1", other.Address)
+		learned := strings.Fields(known)
+		complete := true
+		for _, other := range l.Spec.Hosts {
+			if tunnels[tunnelPort(other.Address)] == "" || silent[other.Address] || slices.Contains(learned, other.Address) {
+				continue
+			}
+			complete = false
+			// The kernel asks only for what it does not know.
+			if err := host.run(ctx, "ip", "neigh", "flush", "to", other.Address, "dev", l.uplink()); err != nil {
+				return err
+			}
+			if err := host.run(ctx, "ping", "-q", "-c", "1", "-W", "1", other.Address); err != nil {
+				silent[other.Address] = true
+			}
+		}
+		if complete {
+			return nil
+		}
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("%s does not learn its neighbours' MACs: %w", h.Name, err)
+		}
 	}
-	return nil
 }
 
-// lookup returns the flows by which a host's switches find ports.
-func (l *Lab) lookup(ctx context.Context, host place) (string, error) {
+// tunnelsOf returns the OpenFlow ports, in hexadecimal, of a host's tunnels by
+// their interfaces.
+func tunnelsOf(ctx context.Context, host place) (map[string]string, error) {
+	out, err := host.output(ctx, "ovs-vsctl", "--timeout=5", "--format=csv", "--no-headings", "--columns=name,ofport", "find", "Interface", "type=geneve")
+	if err != nil {
+		return nil, err
+	}
+	tunnels := map[string]string{}
+	for line := range strings.Lines(out) {
+		name, ofport, _ := strings.Cut(strings.TrimSpace(line), ",")
+		tunnels[name] = fmt.Sprintf("0x%x", number(ofport))
+	}
+	return tunnels, nil
+}
+
+// ways is what a host knows of the ways to ports.
+type ways struct {
+	host    Host
+	flows   []string          // by which its switches find ports, as ovs-ofctl prints them
+	tunnels map[string]string // see tunnelsOf
+}
+
+// lookup asks a host's Open vSwitch.
+func lookup(ctx context.Context, h Host, host place) (*ways, error) {
 	out, err := host.output(ctx, "ovs-ofctl", "--timeout=5", "-OOpenFlow14", "--no-stats", "dump-flows", "br-int",
 		fmt.Sprintf("table=%d", flows.TableSwitchLookup))
-	if err != nil && !listening(l.path(host.name, "br-int.mgmt")) {
-		err = errors.Join(fmt.Errorf("%s: br-int accepts no connection", host.name), err)
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	tunnels, err := tunnelsOf(ctx, host)
+	return &ways{h, strings.Split(out, "\n"), tunnels}, err
 }
 
-// lookupMatch is how ovs-ofctl prints what such a flow matches.
-func lookupMatch(sw uint32, mac topology.MAC) string {
-	return fmt.Sprintf("metadata=0x%x,dl_dst=%s ", sw, mac)
+// lead reports whether packets for a MAC in a switch are sent to a host.
+func (k *ways) lead(sw uint32, mac topology.MAC, to Host) bool {
+	match := fmt.Sprintf("metadata=0x%x,dl_dst=%s ", sw, mac)
+	i := slices.IndexFunc(k.flows, func(f string) bool { return strings.Contains(f, match) })
+	if i < 0 {
+		return false
+	}
+	const intoTunnel = "->NXM_NX_REG6[]"
+	if to.Name == k.host.Name {
+		return !strings.Contains(k.flows[i], intoTunnel)
+	}
+	ofport, ok := k.tunnels[tunnelPort(to.Address)]
+	return ok && strings.Contains(k.flows[i], "load:"+ofport+intoTunnel)
 }

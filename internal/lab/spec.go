@@ -68,8 +68,9 @@ type Link struct {
 // Workload is a namespace that is plugged into a switch port on a host. It is
 // known by the port's name.
 type Workload struct {
-	Port string `yaml:"port" json:"port"`
-	Host string `yaml:"host" json:"host"`
+	Port    string `yaml:"port" json:"port"`
+	Host    string `yaml:"host" json:"host"`
+	Address string `yaml:"-" json:"address"` // the port's, as it was plugged in
 }
 
 // physical is the name under which the physical switch is addressed, next to
@@ -172,6 +173,7 @@ func (s *Spec) complete() error {
 	if len(s.Hosts) == 0 {
 		return fmt.Errorf("a lab needs at least one host, under the key hosts")
 	}
+	s.Hosts = slices.Clone(s.Hosts) // the caller's stay as they are
 	taken := map[netip.Addr]string{network.Addr(): "the network itself", switchAddr(network): "etcd"}
 	names := map[string]string{physical: "the physical switch"}
 	for i := range s.Hosts {

@@ -11,22 +11,19 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"syscall"
 )
 
-// Where labs and their namespaces are found by later processes.
-const (
-	labsDir  = "/run/tuplenet/lab"
-	netnsDir = "/run/netns" // ip-netns(8)
-)
+// labsDir is where later processes find the labs.
+const labsDir = "/run/tuplenet/lab"
 
 // DefaultName is the name of a lab that was given none.
 const DefaultName = "tuplenet"
 
 // A hyphen ends the lab's name in the name of a namespace, so the name itself
-// has none. Its length is bounded by the 107 bytes of a path to a Unix socket.
-var labName = regexp.MustCompile(`^[a-z0-9]{1,15}$`)
+// has none. Its length is bounded by the 107 bytes of a path to a Unix socket:
+// <labsDir>/<lab>/<host>/ovs-vswitchd.<pid>.ctl.
+var labName = regexp.MustCompile(`^[a-z0-9]{1,40}$`)
 
 // Lab is a lab of this machine. Its methods may be called at the same time,
 // also by several processes.
@@ -58,10 +55,11 @@ func Open(name string, echo io.Writer) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := l.load()
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(l.Dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("lab %s is not up: bring it up with `tuplenet lab up --name %s`", name, name)
-	} else if err != nil {
+	}
+	s, err := l.load()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	if !s.Up {
@@ -88,7 +86,7 @@ func Names() ([]string, error) {
 
 func newLab(name string) (*Lab, error) {
 	if !labName.MatchString(name) {
-		return nil, fmt.Errorf("invalid lab name %q: 1 to 15 lower-case letters and digits", name)
+		return nil, fmt.Errorf("invalid lab name %q: 1 to 40 lower-case letters and digits", name)
 	}
 	return &Lab{Name: name, Dir: filepath.Join(labsDir, name), echo: &transcript{w: io.Discard}}, nil
 }
@@ -175,25 +173,6 @@ func (l *Lab) change(ctx context.Context, f func(*state) error) error {
 		return err
 	}
 	return l.save(s)
-}
-
-// namespace returns the name of the namespace of a host, a workload or the
-// physical switch.
-func (l *Lab) namespace(name string) string { return l.Name + "-" + name }
-
-// namespaces returns the lab's namespaces that there are.
-func (l *Lab) namespaces() ([]string, error) {
-	entries, err := os.ReadDir(netnsDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list namespaces: %w", err)
-	}
-	var names []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), l.namespace("")) {
-			names = append(names, e.Name())
-		}
-	}
-	return names, nil
 }
 
 // Hosts returns the lab's hosts.

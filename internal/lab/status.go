@@ -33,7 +33,6 @@ type HostStatus struct {
 type WorkloadStatus struct {
 	Workload
 	Namespace string `json:"namespace"`
-	Address   string `json:"address"`
 	Chassis   string `json:"chassis"` // that the port is bound to; empty while etcd does not run
 }
 
@@ -63,9 +62,7 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 	}
 	for _, w := range workloads {
 		status := WorkloadStatus{Workload: w, Namespace: l.namespace(w.Port)}
-		if port, ok := v.ports[w.Port]; ok {
-			status.Address, status.Chassis = port.IP.String(), port.Chassis
-		}
+		status.Chassis = v.ports[w.Port].Chassis
 		s.Workloads = append(s.Workloads, status)
 	}
 	return s, nil
@@ -90,7 +87,7 @@ func (s Status) Print(w io.Writer) error {
 	}
 	fmt.Fprintf(t, "\nWORKLOAD\tADDRESS\tHOST\tBOUND TO\tNAMESPACE\n")
 	for _, w := range s.Workloads {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", w.Port, orDash(w.Address), w.Host, orDash(w.Chassis), w.Namespace)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", w.Port, w.Address, w.Host, orDash(w.Chassis), w.Namespace)
 	}
 	return t.Flush()
 }

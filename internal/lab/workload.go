@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
+
+	"tuplenet/internal/topology"
 )
 
 // AddWorkload makes a workload in a port, which the topology must have, and
@@ -32,11 +31,8 @@ func (l *Lab) AddWorkload(ctx context.Context, port, host string) error {
 		if err != nil {
 			return err
 		}
-		// A namespace that nobody took down belongs to a command that was killed.
-		if err := l.removeNamespace(ctx, l.in(w, l.echo)); err != nil {
-			return err
-		}
-		if err := l.plug(ctx, view, w); err != nil {
+		w, err = l.plug(ctx, view, w)
+		if err != nil {
 			return err
 		}
 		s.Workloads = append(s.Workloads, w)
@@ -55,24 +51,12 @@ func (l *Lab) RemoveWorkload(ctx context.Context, port string) error {
 		if err := l.on(w.Host, l.echo).run(ctx, "ovs-vsctl", "--timeout=20", "--if-exists", "del-port", "br-int", device(port)); err != nil {
 			return err
 		}
-		if err := l.removeNamespace(ctx, l.in(w, l.echo)); err != nil {
+		if err := removeNamespace(ctx, l.echo, l.namespace(port)); err != nil {
 			return err
 		}
 		s.Workloads = slices.DeleteFunc(s.Workloads, func(o Workload) bool { return o == w })
 		return nil
 	})
-}
-
-// removeNamespace ends what runs in a namespace, then removes it, if it is
-// there. Devices in it go, and with each its peer.
-func (l *Lab) removeNamespace(ctx context.Context, p place) error {
-	if _, err := os.Stat(filepath.Join(netnsDir, p.ns)); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err := killAll(ctx, []string{p.ns}); err != nil {
-		return fmt.Errorf("remove namespace %s: %w", p.ns, err)
-	}
-	return place{echo: p.echo}.run(ctx, "ip", "netns", "del", p.ns)
 }
 
 // in is the place of a workload.
@@ -84,25 +68,38 @@ func (l *Lab) in(w Workload, echo *transcript) place {
 const defaultPrefix = 24
 
 // plug makes a workload, with a cable into its host, and plugs that into the
-// integration bridge.
-func (l *Lab) plug(ctx context.Context, v *view, w Workload) error {
+// integration bridge. It returns the workload with its address.
+func (l *Lab) plug(ctx context.Context, v *view, w Workload) (Workload, error) {
 	port, ok := v.ports[w.Port]
 	if !ok {
-		return fmt.Errorf("no switch has a port %q: make it first, with `tpctl lsp add SWITCH %[1]s IP`", w.Port)
+		return w, fmt.Errorf("no switch has a port %q: make it first, with `tpctl lsp add SWITCH %[1]s IP`", w.Port)
+	}
+	w.Address = port.IP.String()
+	echo, end := l.echo.block()
+	defer end()
+	inside := l.in(w, echo)
+	if err := addNamespace(ctx, inside); err != nil {
+		return w, err
+	}
+	if err := l.wire(ctx, v, port, inside, l.on(w.Host, echo)); err != nil {
+		// What ended ctx must not end the cleaning up.
+		return w, errors.Join(err, removeNamespace(context.WithoutCancel(ctx), echo, inside.ns))
+	}
+	return w, nil
+}
+
+// wire gives a workload its interface and address, and plugs the other end of
+// the cable in on a host.
+func (l *Lab) wire(ctx context.Context, v *view, port topology.SwitchPort, inside, host place) error {
+	outside, dev := place{echo: host.echo}, device(port.Name)
+	err := outside.all(ctx, fmt.Sprintf("ip link add eth0 netns %s address %s type veth peer name %s netns %s", inside.ns, port.MAC, dev, host.ns))
+	if err != nil {
+		return err
 	}
 	prefix, routes := defaultPrefix, []string(nil)
 	if gw, ok := v.gateway(port.Switch); ok {
 		prefix = gw.Net.Bits()
 		routes = append(routes, fmt.Sprintf("ip route add default via %s", gw.Net.Addr()))
-	}
-	echo, end := l.echo.block()
-	defer end()
-	outside, inside, host, dev := place{echo: echo}, l.in(w, echo), l.on(w.Host, echo), device(w.Port)
-	err := outside.all(ctx,
-		"ip netns add "+inside.ns,
-		fmt.Sprintf("ip link add eth0 netns %s address %s type veth peer name %s netns %s", inside.ns, port.MAC, dev, host.ns))
-	if err != nil {
-		return err
 	}
 	lines := []string{
 		"ip link set lo up",
@@ -115,7 +112,7 @@ func (l *Lab) plug(ctx context.Context, v *view, w Workload) error {
 	}
 	return host.all(ctx,
 		fmt.Sprintf("ip link set %s up", dev),
-		fmt.Sprintf("ovs-vsctl --timeout=20 add-port br-int %s -- set Interface %[1]s external_ids:iface-id=%s", dev, w.Port))
+		fmt.Sprintf("ovs-vsctl --timeout=20 --may-exist add-port br-int %s -- set Interface %[1]s external_ids:iface-id=%s", dev, port.Name))
 }
 
 // device names a workload's interface on its host, in the 15 bytes that Linux

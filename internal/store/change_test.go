@@ -84,7 +84,7 @@ func TestCreateRefuses(t *testing.T) {
 		{[]topology.Stored{routerPort("gone", "p", "10.0.0.2/24", "")}, ErrNotFound, "router gone not found"},
 		{[]topology.Stored{port("S", "a", "10.0.0.2")}, ErrExists, "switch S port a already exists"},
 		{[]topology.Stored{port("S", "b", "10.0.0.1")}, ErrConflict, "conflict with other IP, port a has it"},
-		{[]topology.Stored{port("S", "b", "10.1.0.1")}, ErrConflict, "conflict with other IP, 10.0.0.1 of port a: ports are told apart by the low 16 bits of their addresses, so a switch cannot be wider than /16"},
+		{[]topology.Stored{port("S", "b", "10.1.0.1")}, ErrConflict, "conflict with other IP, 10.0.0.1 of port a: ports of a switch are told apart by the low 16 bits of their addresses, so a switch cannot be wider than /16"},
 		{[]topology.Stored{port("S", "b", "10.0.0.2"), port("S", "c", "10.0.0.2")}, ErrConflict, "conflict with other IP"},
 		{[]topology.Stored{routerPort("R", "b", "10.1.0.1/24", "")}, ErrConflict, "conflict with other IP"},
 		{[]topology.Stored{topology.SwitchPort{Switch: "S", Name: "b"}}, nil, "invalid IP"},
