@@ -23,8 +23,8 @@ test: deps build ## all tests: unit, golden, scenarios with real Open vSwitch
 demo: deps build ## two hosts, one router, a ping across
 	@bin/tuplenet lab demo
 
-bench: deps build ## measure; ONLY=compile,latency,... for a subset; writes docs/performance.md
-	go run ./internal/bench/cmd -only '$(ONLY)' -write docs/performance.md
+bench: deps ## measure; ONLY='Compile|Latency' for a subset; writes docs/performance.md
+	go test ./internal/bench -run '^$$' -bench '$(or $(ONLY),.)' -benchtime 1x -timeout 30m -write $(CURDIR)/docs/performance.md
 
 lint: ## formatting, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt would change these files"; exit 1; }

@@ -3,9 +3,11 @@ package bench
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,20 +92,19 @@ func (s *site) agent() (*exec.Cmd, time.Duration) {
 		s.b.Fatal(err)
 	}
 	var said strings.Builder
-	lines := bufio.NewScanner(log)
-	for lines.Scan() {
-		said.WriteString(lines.Text() + "\n")
-		if strings.Contains(lines.Text(), flowsIn) {
+	lines := bufio.NewReader(log)
+	for {
+		line, err := lines.ReadString('\n')
+		said.WriteString(line)
+		if strings.Contains(line, flowsIn) {
 			took := time.Since(start)
-			go func() { // the agent must not wait for its log
-				for lines.Scan() {
-				}
-			}()
+			go io.Copy(io.Discard, lines) // the agent must not wait for its log
 			return cmd, took
 		}
+		if err != nil {
+			s.b.Fatalf("the agent ended before its flows were in:\n%s", said.String())
+		}
 	}
-	s.b.Fatalf("the agent ended before its flows were in:\n%s", said.String())
-	return nil, 0
 }
 
 func (s *site) stop(cmd *exec.Cmd) {
@@ -111,7 +112,7 @@ func (s *site) stop(cmd *exec.Cmd) {
 	cmd.Wait()
 }
 
-// tunnels waits until every chassis has its tunnel port and the agent has made
+// settled waits until every chassis has its tunnel port and the agent has made
 // the flows for all of them.
 func (s *site) settled() {
 	s.b.Helper()
@@ -155,39 +156,48 @@ func (s *site) count(conn *openflow.Conn) int {
 }
 
 // BenchmarkLatency measures from the return of an etcd transaction that makes
-// a port until its flows are in the bridge.
+// a port until its flows are in the bridge, in turn on a node with 1,000 and
+// on one with 20,000 ports, so that whatever else the machine does bears on both.
 func BenchmarkLatency(b *testing.B) {
-	measure := func(size Size) (middle, worst time.Duration) {
+	sizes := []Size{{Chassis: Large.Chassis, Switches: 5, Ports: 1000, Local: 20}, Large}
+	var sites [2]*site
+	var conns [2]*openflow.Conn
+	var times [2][]time.Duration
+	for i, size := range sizes {
 		s := newSite(b, size)
 		cmd, _ := s.agent()
 		defer s.stop(cmd)
 		s.settled()
-		conn := s.dial()
-		defer conn.Close()
-		var times []time.Duration
-		for i := range 300 {
-			port := size.Port(size.Ports + i)
-			cookie := s.neighbourCookie(port)
-			if _, err := s.store.Create(b.Context(), port); err != nil {
-				b.Fatal(err)
-			}
-			start := time.Now()
-			for !s.has(conn, cookie) {
-				if time.Since(start) > 10*time.Second {
-					b.Fatalf("the flows of %s do not come", port.Name)
-				}
-			}
-			times = append(times, time.Since(start))
-		}
-		return median(times), times[len(times)*99/100] // median sorts
+		sites[i], conns[i] = s, s.dial()
+		defer conns[i].Close()
 	}
-	medium := Size{Chassis: Large.Chassis, Switches: 5, Ports: 1000, Local: 20}
-	m1, w1 := measure(medium)
-	m20, w20 := measure(Large)
-	b.ReportMetric(micro(m20), "us/port")
+	for n := range 300 {
+		for i, s := range sites {
+			times[i] = append(times[i], s.addPort(conns[i], n))
+		}
+	}
+	medium, large := median(times[0]), median(times[1]) // it sorts
+	worst := func(t []time.Duration) float64 { return micro(t[len(t)*99/100]) / 1e3 }
+	b.ReportMetric(micro(large), "us/port")
 	report(b, "etcd put of a port to its flows in the bridge, at 1,000 and at 20,000 ports",
-		fmt.Sprintf("median %.2f and %.2f ms, 99%% within %.1f and %.1f ms", micro(m1)/1e3, micro(m20)/1e3, micro(w1)/1e3, micro(w20)/1e3),
-		"median 5 ms, within 20% of each other", m20 < 5*time.Millisecond && m20 < m1*6/5+100*time.Microsecond)
+		fmt.Sprintf("median %.2f and %.2f ms, 99%% within %.1f and %.1f ms", micro(medium)/1e3, micro(large)/1e3, worst(times[0]), worst(times[1])),
+		"median 5 ms, within 20% of each other", large < 5*time.Millisecond && large < medium*6/5)
+}
+
+// addPort makes one more port and returns how long its flows took.
+func (s *site) addPort(conn *openflow.Conn, n int) time.Duration {
+	port := s.size.Port(s.size.Ports + n)
+	cookie := s.neighbourCookie(port)
+	if _, err := s.store.Create(s.b.Context(), port); err != nil {
+		s.b.Fatal(err)
+	}
+	start := time.Now()
+	for !s.has(conn, cookie) {
+		if time.Since(start) > 10*time.Second {
+			s.b.Fatalf("the flows of %s do not come", port.Name)
+		}
+	}
+	return time.Since(start)
 }
 
 func (s *site) neighbourCookie(port topology.SwitchPort) uint64 {
@@ -228,16 +238,15 @@ func BenchmarkStart(b *testing.B) {
 
 	conn := s.dial()
 	defer conn.Close()
-	raw := s.encoded(conn)
+	mods := s.mods()
 	var start, read, write []time.Duration
 	for range 5 {
 		s.ovs.Ofctl("del-flows", "br-int")
 		begin := time.Now()
-		if err := conn.WriteRaw(b.Context(), raw); err != nil {
-			b.Fatal(err)
-		}
-		if err := conn.Barrier(b.Context()); err != nil {
-			b.Fatal(err)
+		for bundle := range slices.Chunk(mods, 5000) {
+			if err := conn.Commit(b.Context(), bundle); err != nil {
+				b.Fatal(err)
+			}
 		}
 		write = append(write, time.Since(begin))
 
@@ -255,7 +264,7 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(ratio, "times-raw")
 	report(b, "agent start at 20,000 ports until all flows are in, beyond reading etcd",
 		fmt.Sprintf("%.2f times: %.2f s, of which %.2f s read etcd; writing the flows takes %.2f s", ratio, total.Seconds(), etcd.Seconds(), direct.Seconds()),
-		"2 times writing the same flows already encoded", ratio <= 2)
+		"2 times writing the same flows", ratio <= 2)
 
 	cmd, _ = s.agent()
 	defer s.stop(cmd)
@@ -269,9 +278,8 @@ func BenchmarkStart(b *testing.B) {
 	report(b, "idle agent at 20,000 ports", fmt.Sprintf("%.2f%% of a core, %d MB resident", share, s.resident(cmd.Process.Pid)), "0.5% of a core", share < 0.5)
 }
 
-// encoded returns the topology's flows as the agent makes them, ready for the
-// socket.
-func (s *site) encoded(conn *openflow.Conn) []byte {
+// mods returns the topology's flows as the agent makes them.
+func (s *site) mods() []openflow.Mod {
 	model := topology.NewModel()
 	model.Apply(s.size.Changes())
 	all, _ := flows.Compile(model)
@@ -279,11 +287,7 @@ func (s *site) encoded(conn *openflow.Conn) []byte {
 	for i, f := range all {
 		mods[i] = openflow.Mod{Command: openflow.Add, Flow: f.Flow, Cookie: f.Cookie}
 	}
-	raw, err := openflow.AppendFlowMods(nil, mods)
-	if err != nil {
-		s.b.Fatal(err)
-	}
-	return raw
+	return mods
 }
 
 func (s *site) readSnapshot() {
