@@ -76,17 +76,17 @@ func runAgent(c *cli.Context) error {
 	}
 	defer pid.Release()
 
-	driver, err := ovs.Open(ctx, ovs.Config{RunDir: c.String("ovs-rundir"), Database: socketEndpoint(c.String("ovsdb")), Log: log})
-	if err != nil {
-		return stopped(ctx, err)
-	}
-	defer driver.Close()
 	st, err := store.New(etcd)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	return stopped(ctx, agent.New(agent.Config{Store: st, OVS: driver, TunnelIP: address, Log: log}).Run(ctx))
+	return stopped(ctx, agent.Run(ctx, agent.Config{
+		Store:    st,
+		OVS:      ovs.Config{RunDir: c.String("ovs-rundir"), Database: socketEndpoint(c.String("ovsdb")), Log: log},
+		TunnelIP: address,
+		Log:      log,
+	}))
 }
 
 // stopped returns nil for the error of what a signal has ended.

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"tuplenet/flows"
 	"tuplenet/internal/ovs"
 	"tuplenet/internal/store"
@@ -16,17 +18,24 @@ import (
 // Config is what an agent works with. All fields are required.
 type Config struct {
 	Store    *store.Store
-	OVS      *ovs.Driver
+	OVS      ovs.Config
 	TunnelIP netip.Addr // address that the other chassis' tunnels lead to
 	Log      *slog.Logger
 }
 
-// Agent keeps one node's bridge as the topology wants it.
-type Agent struct {
+// agent keeps one node's bridge as the topology wants it.
+type agent struct {
 	Config
-	self string // system-id
+	log *slog.Logger
 
-	// Owned by Run's goroutine.
+	// Set by open, for good.
+	ovs      *ovs.Driver
+	self     string // system-id
+	binder   *binder
+	tunneler *tunneler
+	presence presence
+
+	// Of the loop alone.
 	model    *topology.Model
 	engine   *flows.Engine
 	touched  []topology.Key // changed since the last flush
@@ -36,55 +45,97 @@ type Agent struct {
 	plugs    map[string]*plug
 	tunnels  map[string]topology.Tunnel
 	bad      map[topology.Key]string // values that were reported
-
-	binder   *binder
-	tunneler *tunneler
-	presence presence
 }
 
-// New returns an agent that Run starts.
-func New(cfg Config) *Agent {
+// Run keeps the node's bridge as the topology wants it until ctx ends, and then
+// returns nil, leaving bridge, flows and tunnels as they are. While etcd or Open
+// vSwitch is away it waits. It returns an error if the node must not take part:
+// it has no system-id, or another host is alive under it, or the store is of a
+// later version.
+func Run(ctx context.Context, cfg Config) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a := newAgent(cfg)
+	updates := cfg.Store.Watch(ctx)
+	admitted, err := a.open(ctx, updates)
+	if a.ovs == nil || err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer a.ovs.Close()
+	a.log.Info("agent starts", "chassis", a.self, "tunnel_ip", a.TunnelIP)
+	a.change(topology.Change{Entity: topology.Node{Chassis: a.self}})
+	a.readOVS()
+	err = a.loop(ctx, updates, admitted)
+	cancel()
+	a.presence.stop()
+	a.log.Info("agent stops; flows and tunnels stay")
+	return err
+}
+
+func newAgent(cfg Config) *agent {
 	model := topology.NewModel()
-	return &Agent{
-		Config:   cfg,
-		self:     cfg.OVS.SystemID(),
-		model:    model,
-		engine:   flows.NewEngine(model),
-		plugs:    map[string]*plug{},
-		tunnels:  map[string]topology.Tunnel{},
-		bad:      map[topology.Key]string{},
-		binder:   newBinder(cfg.Store, cfg.OVS.SystemID(), cfg.Log),
-		tunneler: newTunneler(cfg.OVS, cfg.Log),
-		presence: newPresence(cfg),
+	return &agent{
+		Config:  cfg,
+		log:     cfg.Log,
+		model:   model,
+		engine:  flows.NewEngine(model),
+		plugs:   map[string]*plug{},
+		tunnels: map[string]topology.Tunnel{},
+		bad:     map[topology.Key]string{},
 	}
 }
 
-// Run works until ctx ends and then returns nil, leaving bridge, flows and
-// tunnels as they are. It returns an error if the node must not take part:
-// another host is alive under its system-id.
-func (a *Agent) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	a.Log.Info("agent starts", "chassis", a.self, "tunnel_ip", a.TunnelIP)
-	a.change(topology.Change{Entity: topology.Node{Chassis: a.self}})
-	a.readOVS()
+// open reads etcd and Open vSwitch, both at the same time, and announces the
+// node. Where one of them is away it waits: without either there is nothing to
+// do.
+func (a *agent) open(ctx context.Context, updates <-chan store.Update) (admitted <-chan error, err error) {
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		driver, err := ovs.Open(gctx, a.OVS)
+		if err != nil {
+			return err
+		}
+		a.ovs, a.self = driver, driver.SystemID()
+		a.binder = newBinder(ctx, a.Store, a.self, a.log)
+		a.tunneler = newTunneler(ctx, driver, a.log)
+		a.presence = newPresence(a.Config, a.self)
+		admitted = a.presence.start(ctx)
+		return nil
+	})
+	var first topology.Result
+	group.Go(func() error {
+		select {
+		case u := <-updates:
+			first = a.applyUpdate(u)
+		case <-gctx.Done():
+		}
+		return nil
+	})
+	err = group.Wait()
+	if err == nil && ctx.Err() == nil {
+		a.took(first)
+	} else if a.ovs != nil {
+		a.ovs.Close()
+		a.ovs = nil
+	}
+	return admitted, err
+}
 
-	identity := a.presence.start(ctx)
-	a.binder.start(ctx)
-	a.tunneler.start(ctx)
-	updates := a.Store.Watch(ctx)
-	var admitted bool
+// loop follows events until ctx ends, or the node is not admitted.
+func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted <-chan error) error {
+	member := false
 	for {
 		select {
 		case <-ctx.Done():
-			a.presence.stop()
-			a.Log.Info("agent stops; flows and tunnels stay")
 			return nil
-		case err := <-identity:
+		case err := <-admitted:
 			if err != nil {
 				return err
 			}
-			admitted = true
+			member = true
 		case u, open := <-updates:
 			for more := true; open && more; {
 				a.readUpdate(u)
@@ -97,51 +148,52 @@ func (a *Agent) Run(ctx context.Context) error {
 			if !open { // ctx has ended
 				updates = nil
 			}
-		case <-a.OVS.Events():
+		case <-a.ovs.Events():
 			a.readOVS()
 		case c := <-a.binder.done:
 			a.claimed(c)
 		}
 		// Before the store has been read nothing is known of what the flows
 		// should be; before the node is admitted it must not touch any.
-		if admitted && a.snapshot {
+		if member && a.snapshot {
 			a.flush(ctx)
 		}
 	}
 }
 
 // readUpdate takes in what the store says.
-func (a *Agent) readUpdate(u store.Update) {
+func (a *agent) readUpdate(u store.Update) { a.took(a.applyUpdate(u)) }
+
+func (a *agent) applyUpdate(u store.Update) topology.Result {
 	if u.Snapshot {
-		a.Log.Info("read the topology from etcd", "objects", len(u.Changes), "revision", u.Revision)
+		a.log.Info("read the topology from etcd", "objects", len(u.Changes), "revision", u.Revision)
 		a.snapshot = true
 	}
 	a.revision = u.Revision
 	for _, c := range u.Changes {
 		a.reportBad(c)
 	}
-	apply := a.model.Apply
 	if u.Snapshot {
-		apply = a.model.Replace
+		return a.model.Replace(u.Changes)
 	}
-	a.took(apply(u.Changes))
+	return a.model.Apply(u.Changes)
 }
 
 // reportBad says once that a value cannot be used, and once that it can again.
-func (a *Agent) reportBad(c topology.Change) {
+func (a *agent) reportBad(c topology.Change) {
 	said, was := a.bad[c.Key]
 	switch {
 	case c.Err != nil && c.Err.Error() != said:
 		a.bad[c.Key] = c.Err.Error()
-		a.Log.Warn("ignoring an invalid value in etcd", "object", c.Key, "error", c.Err)
+		a.log.Warn("ignoring an invalid value in etcd", "object", c.Key, "error", c.Err)
 	case c.Err == nil && was:
 		delete(a.bad, c.Key)
-		a.Log.Info("the value in etcd is valid again or gone", "object", c.Key)
+		a.log.Info("the value in etcd is valid again or gone", "object", c.Key)
 	}
 }
 
 // change takes in a fact of this node. A change without Key has its entity's.
-func (a *Agent) change(c topology.Change) {
+func (a *agent) change(c topology.Change) {
 	if c.Entity != nil {
 		c.Key = c.Entity.Key()
 	}
@@ -149,12 +201,12 @@ func (a *Agent) change(c topology.Change) {
 }
 
 // took follows up on what the model made of changes.
-func (a *Agent) took(r topology.Result) {
+func (a *agent) took(r topology.Result) {
 	for _, c := range r.Conflicts {
-		a.Log.Warn("ignoring an object in conflict", "object", c.Ignored, "with", c.Because, "same", c.What)
+		a.log.Warn("ignoring an object in conflict", "object", c.Ignored, "with", c.Because, "same", c.What)
 	}
 	for _, key := range r.Resolved {
-		a.Log.Info("the conflict is over, the object counts again", "object", key)
+		a.log.Info("the conflict is over, the object counts again", "object", key)
 	}
 	a.touched = append(a.touched, r.Touched...)
 	chassis := false
@@ -179,13 +231,13 @@ const (
 )
 
 // flush compiles what was touched and brings the bridge up to date.
-func (a *Agent) flush(ctx context.Context) {
+func (a *agent) flush(ctx context.Context) {
 	delta := a.engine.Update(a.touched)
 	a.touched = a.touched[:0]
 	for _, text := range delta.Conflicts {
-		a.Log.Error("mistake in the flow compiler, please report it", "what", text)
+		a.log.Error("mistake in the flow compiler, please report it", "what", text)
 	}
-	if a.OVS.NeedsSync() {
+	if a.ovs.NeedsSync() {
 		a.sync(ctx)
 		return
 	}
@@ -194,26 +246,26 @@ func (a *Agent) flush(ctx context.Context) {
 	}
 	start := time.Now()
 	try, cancel := context.WithTimeout(ctx, applyPatience)
-	err := a.OVS.Apply(try, delta.Put, delta.Gone)
+	err := a.ovs.Apply(try, delta.Put, delta.Gone)
 	cancel()
-	a.Log.Debug("flows changed", "put", len(delta.Put), "gone", len(delta.Gone), "rule_runs", delta.Runs,
+	a.log.Debug("flows changed", "put", len(delta.Put), "gone", len(delta.Gone), "rule_runs", delta.Runs,
 		"took", time.Since(start), "revision", a.revision, "error", err)
 	a.reportFlows(err)
 }
 
 // sync makes the whole bridge right. Without a connection to ovs-vswitchd it
 // does nothing: an event comes when there is one.
-func (a *Agent) sync(ctx context.Context) {
+func (a *agent) sync(ctx context.Context) {
 	start := time.Now()
 	try, cancel := context.WithTimeout(ctx, syncPatience)
 	defer cancel()
-	n, err := a.OVS.Sync(try, a.engine.All())
+	n, err := a.ovs.Sync(try, a.engine.All())
 	a.reportFlows(err)
 	var refused *ovs.RefusedError
 	if err != nil && !errors.As(err, &refused) {
 		return
 	}
-	a.Log.Info("flows are in", "flows", a.engine.Len(), "kept", n.Kept, "added", n.Added, "deleted", n.Deleted,
+	a.log.Info("flows are in", "flows", a.engine.Len(), "kept", n.Kept, "added", n.Added, "deleted", n.Deleted,
 		"took", time.Since(start).Round(time.Millisecond), "revision", a.revision)
 	if !a.synced {
 		a.synced = true
@@ -223,17 +275,17 @@ func (a *Agent) sync(ctx context.Context) {
 
 // reportFlows says which flows Open vSwitch refused, with the object that they
 // were made for. That the bridge cannot be reached the driver says.
-func (a *Agent) reportFlows(err error) {
+func (a *agent) reportFlows(err error) {
 	if err == nil || errors.Is(err, ovs.ErrNotConnected) || errors.Is(err, ovs.ErrNeedsSync) {
 		return
 	}
 	var refused *ovs.RefusedError
 	if !errors.As(err, &refused) {
-		a.Log.Warn("cannot change flows, will bring them up to date when Open vSwitch is back", "error", err)
+		a.log.Warn("cannot change flows, will bring them up to date when Open vSwitch is back", "error", err)
 		return
 	}
 	for _, f := range refused.Flows {
 		rule, object, _ := a.engine.Owner(f.Cookie)
-		a.Log.Error("Open vSwitch refused a flow", "error", f.Err, "rule", rule, "object", object)
+		a.log.Error("Open vSwitch refused a flow", "error", f.Err, "rule", rule, "object", object)
 	}
 }

@@ -91,17 +91,13 @@ func (h *host) start() {
 	t := h.site.t
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	driver, err := ovs.Open(ctx, ovs.Config{RunDir: h.RunDir(), Log: logTo(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
 	st, err := store.New(store.Config{Endpoints: []string{h.site.endpoint}, Log: logTo(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.done = make(chan error, 1)
 	go func() {
-		h.done <- New(Config{Store: st, OVS: driver, TunnelIP: netip.MustParseAddr(h.ip), Log: logTo(t)}).Run(ctx)
+		h.done <- Run(ctx, Config{Store: st, OVS: ovs.Config{RunDir: h.RunDir(), Log: logTo(t)}, TunnelIP: netip.MustParseAddr(h.ip), Log: logTo(t)})
 	}()
 	stopped := false
 	h.stop = func() error {
@@ -111,7 +107,6 @@ func (h *host) start() {
 		stopped = true
 		cancel()
 		err := <-h.done
-		driver.Close()
 		st.Close()
 		return err
 	}

@@ -34,12 +34,11 @@ type claim struct {
 	ok     bool // the claim is in the store
 }
 
-func newBinder(s *store.Store, self string, log *slog.Logger) *binder {
-	return &binder{store: s, self: self, log: log, done: make(chan *claim), ctx: context.Background(),
+// newBinder returns a binder whose claims end with ctx.
+func newBinder(ctx context.Context, s *store.Store, self string, log *slog.Logger) *binder {
+	return &binder{store: s, self: self, log: log, done: make(chan *claim), ctx: ctx,
 		limit: semaphore.NewWeighted(16), claims: map[string]*claim{}}
 }
-
-func (b *binder) start(ctx context.Context) { b.ctx = ctx }
 
 // claim has a port bound to this chassis. It reports false when a claim on it
 // is under way already.

@@ -16,7 +16,7 @@ import (
 // after the first flows are in: from then on others send. A record that is
 // there already is kept, so that a restart is seen by nobody; one that the
 // operator deletes later is not written again.
-func (a *Agent) register(ctx context.Context) {
+func (a *agent) register(ctx context.Context) {
 	record := topology.Chassis{Name: a.self, IP: a.TunnelIP, Tick: time.Now().Unix()}
 	if own, ok := a.model.Get(record.Key()).(topology.Chassis); ok && own.IP == a.TunnelIP {
 		return // of the records with our address ours counts
@@ -33,12 +33,12 @@ func (a *Agent) register(ctx context.Context) {
 			err := a.Store.PutChassis(try, record)
 			cancel()
 			if err == nil {
-				a.Log.Info("chassis registered", "chassis", a.self, "tunnel_ip", a.TunnelIP)
+				a.log.Info("chassis registered", "chassis", a.self, "tunnel_ip", a.TunnelIP)
 				return
 			}
 			if !said && ctx.Err() == nil {
 				said = true
-				a.Log.Warn("cannot register the chassis, will try again", "error", err)
+				a.log.Warn("cannot register the chassis, will try again", "error", err)
 			}
 			if !pause(ctx, wait) {
 				return
@@ -60,8 +60,8 @@ type presence struct {
 	left    chan struct{} // closed when the key has been taken back
 }
 
-func newPresence(cfg Config) presence {
-	return presence{store: cfg.Store, chassis: cfg.OVS.SystemID(), ip: cfg.TunnelIP, log: cfg.Log, left: make(chan struct{})}
+func newPresence(cfg Config, chassis string) presence {
+	return presence{store: cfg.Store, chassis: chassis, ip: cfg.TunnelIP, log: cfg.Log, left: make(chan struct{})}
 }
 
 // start announces the node until ctx ends. The channel delivers once: nil when

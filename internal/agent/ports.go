@@ -32,19 +32,19 @@ const (
 )
 
 // readOVS takes in the interfaces and tunnels that the bridge has now.
-func (a *Agent) readOVS() {
+func (a *agent) readOVS() {
 	seen := map[string]bool{}
-	for _, i := range a.OVS.Interfaces() {
+	for _, i := range a.ovs.Interfaces() {
 		p := a.plugs[i.IfaceID]
 		switch {
 		case seen[i.IfaceID]:
 			if p.iface.Name != i.Name {
-				a.Log.Warn("two interfaces have the same iface-id, the second is ignored",
+				a.log.Warn("two interfaces have the same iface-id, the second is ignored",
 					"port", i.IfaceID, "interface", p.iface.Name, "ignored", i.Name)
 			}
 		case p == nil || p.iface != i:
 			a.plugs[i.IfaceID] = &plug{iface: i}
-			a.Log.Info("interface plugged in", "port", i.IfaceID, "interface", i.Name, "ofport", i.OFPort)
+			a.log.Info("interface plugged in", "port", i.IfaceID, "interface", i.Name, "ofport", i.OFPort)
 			a.change(topology.Change{Entity: topology.Interface{Port: i.IfaceID, OFPort: i.OFPort}})
 			a.portChanged(i.IfaceID)
 		}
@@ -54,7 +54,7 @@ func (a *Agent) readOVS() {
 		if !seen[id] {
 			delete(a.plugs, id)
 			a.binder.forget(id)
-			a.Log.Info("interface unplugged", "port", id, "interface", p.iface.Name)
+			a.log.Info("interface unplugged", "port", id, "interface", p.iface.Name)
 			a.change(topology.Change{Key: topology.Interface{Port: id}.Key()})
 		}
 	}
@@ -63,7 +63,7 @@ func (a *Agent) readOVS() {
 
 // portChanged decides anew who has a port, after its interface or its value in
 // the store has changed.
-func (a *Agent) portChanged(name string) {
+func (a *agent) portChanged(name string) {
 	p := a.plugs[name]
 	if p == nil {
 		return
@@ -74,11 +74,11 @@ func (a *Agent) portChanged(name string) {
 		p.state, p.written = claiming, false
 	case port.Chassis == a.self:
 		if p.state != bound {
-			a.Log.Info("port is bound", "port", port.Key(), "interface", p.iface.Name)
+			a.log.Info("port is bound", "port", port.Key(), "interface", p.iface.Name)
 		}
 		p.state = bound
 	case port.Chassis != "" && (p.state == bound || p.written):
-		a.Log.Info("port has moved to another chassis", "port", port.Key(), "chassis", port.Chassis)
+		a.log.Info("port has moved to another chassis", "port", port.Key(), "chassis", port.Chassis)
 		p.state = yielded
 		a.binder.forget(name)
 		a.change(topology.Change{Key: topology.Interface{Port: name}.Key()})
@@ -93,7 +93,7 @@ func (a *Agent) portChanged(name string) {
 }
 
 // claimed follows up on a claim that has ended.
-func (a *Agent) claimed(c *claim) {
+func (a *agent) claimed(c *claim) {
 	p := a.plugs[c.name]
 	if !a.binder.ended(c) || p == nil {
 		return

@@ -11,7 +11,7 @@ import (
 )
 
 // wantedTunnels returns a tunnel to every other chassis.
-func (a *Agent) wantedTunnels() []ovs.TunnelSpec {
+func (a *agent) wantedTunnels() []ovs.TunnelSpec {
 	var out []ovs.TunnelSpec
 	for c := range a.model.Chassis() {
 		if c.Name != a.self && c.IP != a.TunnelIP {
@@ -23,9 +23,9 @@ func (a *Agent) wantedTunnels() []ovs.TunnelSpec {
 
 // readTunnels takes in the tunnel ports that the bridge has now, and has those
 // mended that are not as they should be.
-func (a *Agent) readTunnels() {
+func (a *agent) readTunnels() {
 	now := map[string]topology.Tunnel{}
-	for _, t := range a.OVS.Tunnels() {
+	for _, t := range a.ovs.Tunnels() {
 		if _, ok := now[t.Chassis]; !ok && t.Chassis != "" {
 			now[t.Chassis] = topology.Tunnel{Chassis: t.Chassis, OFPort: t.OFPort}
 		}
@@ -61,8 +61,11 @@ type tunneler struct {
 	wanted []ovs.TunnelSpec
 }
 
-func newTunneler(driver *ovs.Driver, log *slog.Logger) *tunneler {
-	return &tunneler{ovs: driver, log: log, wake: make(chan struct{}, 1)}
+// newTunneler returns a tunneler that works until ctx ends.
+func newTunneler(ctx context.Context, driver *ovs.Driver, log *slog.Logger) *tunneler {
+	t := &tunneler{ovs: driver, log: log, wake: make(chan struct{}, 1)}
+	go t.work(ctx)
+	return t
 }
 
 // want sets what there should be. The last call counts.
@@ -70,41 +73,38 @@ func (t *tunneler) want(specs []ovs.TunnelSpec) {
 	t.mu.Lock()
 	t.wanted = specs
 	t.mu.Unlock()
+	t.signal()
+}
+
+func (t *tunneler) work(ctx context.Context) {
+	var failed string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.wake:
+		}
+		t.mu.Lock()
+		wanted := t.wanted
+		t.mu.Unlock()
+		err := t.ovs.SetTunnels(ctx, wanted)
+		if err == nil || ctx.Err() != nil {
+			failed = ""
+			continue
+		}
+		if err.Error() != failed {
+			failed = err.Error()
+			t.log.Warn("cannot set up tunnels, will try again", "error", err)
+		}
+		// An event of the driver wakes us when OVSDB is back; this is for
+		// faults that pass without one.
+		time.AfterFunc(time.Second, t.signal)
+	}
+}
+
+func (t *tunneler) signal() {
 	select {
 	case t.wake <- struct{}{}:
 	default:
 	}
-}
-
-func (t *tunneler) start(ctx context.Context) {
-	go func() {
-		var failed string
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.wake:
-			}
-			t.mu.Lock()
-			wanted := t.wanted
-			t.mu.Unlock()
-			err := t.ovs.SetTunnels(ctx, wanted)
-			if err == nil || ctx.Err() != nil {
-				failed = ""
-				continue
-			}
-			if err.Error() != failed {
-				failed = err.Error()
-				t.log.Warn("cannot set up tunnels, will try again", "error", err)
-			}
-			// An event of the driver wakes us when OVSDB is back; this is for
-			// faults that pass without one.
-			time.AfterFunc(time.Second, func() {
-				select {
-				case t.wake <- struct{}{}:
-				default:
-				}
-			})
-		}
-	}()
 }

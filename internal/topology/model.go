@@ -3,6 +3,7 @@ package topology
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 )
 
@@ -52,7 +53,7 @@ func (c Conflict) String() string {
 
 // Result tells what a batch of changes did.
 type Result struct {
-	Touched   []Key      // keys, of entities and of indexes, that read differently now; sorted, without duplicates
+	Touched   []Key      // keys, of entities and of indexes, that read differently now; each once, in no order
 	Conflicts []Conflict // entities that are ignored from now on
 	Resolved  []Key      // entities that were ignored and count from now on
 }
@@ -144,10 +145,7 @@ func (m *Model) Apply(changes []Change) Result {
 		}
 	}
 	b.settle()
-	for key := range b.touched {
-		b.result.Touched = append(b.result.Touched, key)
-	}
-	slices.SortFunc(b.result.Touched, Key.Compare)
+	b.result.Touched = slices.AppendSeq(make([]Key, 0, len(b.touched)), maps.Keys(b.touched))
 	return b.result
 }
 

@@ -34,6 +34,7 @@ func TestModelFirstStays(t *testing.T) {
 		t.Errorf("conflicts: %v", r.Conflicts)
 	}
 	wantTouched := []Key{a.Key(), b.Key(), {KindPortName, "", "a"}, {KindPortName, "", "b"}}
+	slices.SortFunc(r.Touched, Key.Compare)
 	if !slices.Equal(r.Touched, wantTouched) {
 		t.Errorf("touched %v, want %v", r.Touched, wantTouched)
 	}
