@@ -25,6 +25,8 @@ var ctlObjects = map[string]string{
 	"lr":  "logical routers",
 	"lrp": "ports of logical routers",
 	"ch":  "chassis, the hosts that take part",
+
+	"toolbox": "mend what keeps account of ids and addresses",
 }
 
 func ctlCommand() *cli.Command {

@@ -102,5 +102,19 @@ func All() []Command {
 			Example: "tpctl ch show",
 			run:     showChassis,
 		},
+		{
+			Object: "toolbox", Verb: "sync-device-map",
+			Usage:   "make the map of ids in use what the switches and routers say",
+			Notes:   "For a store into which others wrote switches or routers, or whose map is damaged.",
+			Example: "tpctl toolbox sync-device-map",
+			run:     syncDeviceMap,
+		},
+		{
+			Object: "toolbox", Verb: "rebuild-ip-book",
+			Usage:   "make the books of addresses in use what the ports say",
+			Notes:   "For a store into which others wrote ports, or whose books are damaged.",
+			Example: "tpctl toolbox rebuild-ip-book",
+			run:     rebuildIPBooks,
+		},
 	}
 }

@@ -64,7 +64,7 @@ func (l *Lab) phy(echo *transcript) place {
 func (l *Lab) on(host string, echo *transcript) place {
 	dir := l.path(host)
 	return place{name: host, ns: l.namespace(host), echo: echo, env: append(l.env(l.etcdAddress()),
-		"TUPLENET_RUNDIR="+dir, "TUPLENET_LOGDIR="+dir,
+		"TUPLENET_INTERFACE="+l.uplink(), "TUPLENET_RUNDIR="+dir, "TUPLENET_LOGDIR="+dir,
 		"OVS_RUNDIR="+dir, "OVS_DBDIR="+dir, "OVS_LOGDIR="+dir)}
 }
 

@@ -173,6 +173,22 @@ func TestCorruptBooks(t *testing.T) {
 	put(t, s, "ip_book/LS/A", "OjAAAAEAAAAAAAEAEAAAAAEAAgA=")
 	_, err = s.Create(t.Context(), port("A", "b", "10.0.0.2"))
 	wantError(t, err, ErrConflict, "no port has", "rebuild-ip-book")
+
+	// The remedies that the errors name.
+	put(t, s, "ip_book/LR/gone", "OjAAAAEAAAAAAAEAEAAAAAEAAgA=")
+	if err := s.SyncDeviceIDs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.RebuildIPBooks(t.Context()); err != nil || n != 1 {
+		t.Fatalf("%d books, %v", n, err)
+	}
+	made := mustCreate(t, s, topology.Switch{Name: "B"}, port("A", "b", "10.0.0.2"))
+	if id := made[0].(topology.Switch).ID; id != 2 {
+		t.Errorf("the new switch has id %d, want the lowest that is free", id)
+	}
+	mustDelete(t, s, topology.Key{Kind: topology.KindSwitch, Name: "A"}, true)
+	mustDelete(t, s, topology.Key{Kind: topology.KindSwitch, Name: "B"}, false)
+	wantOnlyGlobals(t, s)
 }
 
 func TestAllocatePort(t *testing.T) {
