@@ -11,7 +11,7 @@ import (
 )
 
 // requestTimeout bounds an attempt that is made again when it fails.
-const requestTimeout = 5 * time.Second
+const requestTimeout = 3 * time.Second
 
 // Presence says in the store that a chassis is alive, and at which address,
 // for as long as its holder lives: alive/<system-id> under a lease. Renewing

@@ -71,7 +71,11 @@ func (w *watch) run(ctx context.Context) {
 			w.seen = nil
 		case !w.away:
 			w.away = true
-			w.store.log.Warn("lost the store, going on with what is known", "endpoints", w.store.client.Endpoints(), "reason", plain(err))
+			what := "lost the store, going on with what is known"
+			if w.seen == nil {
+				what = "waiting for the store; is etcd running there?"
+			}
+			w.store.log.Warn(what, "endpoints", w.store.client.Endpoints(), "reason", plain(err))
 		}
 		if !sleep(ctx, wait) {
 			return
@@ -124,7 +128,11 @@ func (w *watch) follow(ctx context.Context) (progress bool, err error) {
 // snapshot reads and delivers everything.
 func (w *watch) snapshot(ctx context.Context) error {
 	s := w.store
-	if resp, err := s.client.Get(ctx, s.layout.version()); err != nil {
+	// The first question is the one that waits while etcd is away, and not for
+	// ever, so that it is known what the matter is.
+	try, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if resp, err := s.client.Get(try, s.layout.version()); err != nil {
 		return err
 	} else if len(resp.Kvs) > 0 {
 		if err := s.checkVersion(string(resp.Kvs[0].Value)); err != nil {
