@@ -6,7 +6,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all deps build test demo bench lint fuzz clean
+.PHONY: all deps build test test-kernel demo bench lint fuzz clean
 
 all: build
 
@@ -19,6 +19,10 @@ build: ## bin/tuplenet and its names
 
 test: deps build ## all tests: unit, golden, scenarios with real Open vSwitch
 	go test -count=1 -timeout 20m ./...
+
+test-kernel: ## scenarios on the kernel's datapath, in an emulated machine; ONLY=. for all of them
+	@packaging/deps.sh kernel
+	internal/lab/kernel/run '$(ONLY)'
 
 demo: deps build ## two hosts, one router, a ping across
 	@bin/tuplenet lab demo

@@ -1,6 +1,9 @@
 #!/bin/sh
 # Installs what building, testing and the lab need, by the names of Debian's and
 # Ubuntu's packages. Does nothing when all of it is there.
+#
+#	deps.sh		for all but the kernel's datapath
+#	deps.sh kernel	for that too: an emulator, and a kernel to run in it
 set -eu
 
 packages="openvswitch-switch iproute2 iputils-ping ethtool tcpdump iperf3"
@@ -9,6 +12,24 @@ fail() {
 	echo "make: $1" >&2
 	exit 1
 }
+
+# Runs a command whose output matters only if it fails.
+quietly() {
+	log=$(mktemp)
+	if "$@" >"$log" 2>&1; then
+		rm -f "$log"
+	else
+		tail -20 "$log" >&2
+		rm -f "$log"
+		return 1
+	fi
+}
+
+case "${1:-}" in
+"") ;;
+kernel) packages="$packages qemu-system-x86 busybox-static" ;;
+*) fail "deps.sh knows no $1, only kernel" ;;
+esac
 
 PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null || fail "Go is not installed, or not in root's PATH; install it from https://go.dev/dl/ or as the package golang"
@@ -22,13 +43,8 @@ if [ -n "$missing" ]; then
 	command -v apt-get >/dev/null || fail "these packages are missing, and there is no apt-get to install them:$missing"
 	echo "installing$missing"
 	export DEBIAN_FRONTEND=noninteractive
-	log=$(mktemp)
-	if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
-		tail -20 "$log" >&2
-		rm -f "$log"
+	quietly apt-get update && quietly apt-get install -y --no-install-recommends $missing ||
 		fail "the packages could not be installed:$missing"
-	fi
-	rm -f "$log"
 fi
 
 # Without the openvswitch module the lab's switches run in user space, on tap
@@ -38,4 +54,18 @@ if ! [ -c /dev/net/tun ]; then
 fi
 if ! [ -d /sys/module/openvswitch ] && ! (exec 3<>/dev/net/tun) 2>/dev/null; then
 	fail "/dev/net/tun cannot be opened, which Open vSwitch's userspace datapath needs: load the module tun (modprobe tun), or give this container the device"
+fi
+
+# The kernel is unpacked, not installed: this machine goes on booting its own.
+kernel=$(dirname "$0")/../bin/kernel
+if [ "${1:-}" = kernel ] && ! [ -d "$kernel" ]; then
+	command -v apt-get >/dev/null && quietly apt-get update || fail "Debian's kernel cannot be had: apt-get update fails"
+	image=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p')
+	[ -n "$image" ] || fail "apt-get has no package linux-image-cloud-amd64: only Debian on amd64 has it"
+	echo "unpacking $image"
+	rm -rf "$kernel.new"
+	mkdir -p "$kernel.new"
+	(cd "$kernel.new" && quietly apt-get download "$image" && dpkg -x ./*.deb . && rm ./*.deb) ||
+		fail "the package could not be downloaded and unpacked: $image"
+	mv "$kernel.new" "$kernel"
 fi

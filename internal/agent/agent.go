@@ -38,11 +38,12 @@ type agent struct {
 	// Of the loop alone.
 	model    *topology.Model
 	engine   *flows.Engine
-	touched  []topology.Key // changed since the last flush
-	snapshot bool           // the store has been read
-	synced   bool           // the bridge has held all flows at least once
-	revision int64          // of the store, that the model shows
-	plugs    map[string]*plug
+	touched  []topology.Key   // changed since the last flush
+	snapshot bool             // the store has been read
+	synced   bool             // the bridge has held all flows at least once
+	revision int64            // of the store, that the model shows
+	plugs    map[string]*plug // by iface-id
+	twins    map[string]bool  // interfaces that are ignored because another has their iface-id
 	tunnels  map[string]topology.Tunnel
 	bad      map[topology.Key]string // values that were reported
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,11 +79,37 @@ type host struct {
 	ip   string
 	stop func() error // stops the agent and returns what Run did
 	done chan error
+	log  *logbook
+}
+
+// logbook keeps what an agent said.
+type logbook struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logbook) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// said counts the lines with all of the words.
+func (l *logbook) said(words ...string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for line := range strings.Lines(l.text.String()) {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *site) host(name, ip string) *host {
 	s.t.Helper()
-	h := &host{OVS: ovstest.Start(s.t), site: s, ip: ip}
+	h := &host{OVS: ovstest.Start(s.t), site: s, ip: ip, log: &logbook{}}
 	h.Vsctl("set", "Open_vSwitch", ".", "external_ids:system-id="+name)
 	h.Vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=dummy", "fail_mode=secure")
 	h.start()
@@ -97,7 +126,8 @@ func (h *host) start() {
 	}
 	h.done = make(chan error, 1)
 	go func() {
-		h.done <- Run(ctx, Config{Store: st, OVS: ovs.Config{RunDir: h.RunDir(), Log: logTo(t)}, TunnelIP: netip.MustParseAddr(h.ip), Log: logTo(t)})
+		h.done <- Run(ctx, Config{Store: st, OVS: ovs.Config{RunDir: h.RunDir(), Log: logTo(t)}, TunnelIP: netip.MustParseAddr(h.ip),
+			Log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), h.log), nil))})
 	}()
 	stopped := false
 	h.stop = func() error {
@@ -314,6 +344,28 @@ func TestBadValues(t *testing.T) {
 	if strings.Contains(h.flows(lookup), "f2:01:0a:00:00:07") {
 		t.Error("a second port with the address counts")
 	}
+	put("entity_view/LS/LS/lsp/wide", "ip=10.9.0.5,mac=f2:01:0a:09:00:05") // the low half is after's
+	put("entity_view/LS/LS/lsp/one", "ip=999,mac=none")
+	h.plug("after")
+	h.Vsctl("add-port", "br-int", "twin", "--", "set", "Interface", "twin", "type=dummy", "external_ids:iface-id=after")
+	h.plug("unrelated")
+	s.port("LS", "last", "10.0.0.6")
+	eventually(t, "what came last is in", func() bool { return strings.Contains(h.flows("236"), "0xa000006") && h.log.said("port=unrelated") == 1 })
+	for what, words := range map[string][]string{
+		"an invalid value":              {"level=WARN", "switch port LS/one", "invalid IP"},
+		"a second port with an address": {"level=WARN", "LS/dup", "LS/one", "address 10.0.0.1"},
+		"a switch that is too wide":     {"level=WARN", "LS/wide", "LS/after", "wider than /16"},
+		"a second interface of a port":  {"level=WARN", "same iface-id", "port=after"},
+	} {
+		if n := h.log.said(words...); n != 1 {
+			t.Errorf("%s was reported %d times, want once", what, n)
+		}
+	}
+	// A good value again, and the first of two gone: both are said, too.
+	put("entity_view/LS/LS/lsp/one", "ip=10.0.0.7,mac=f2:01:0a:00:00:08")
+	eventually(t, "both ports count", func() bool {
+		return h.log.said("valid again", "LS/one") == 1 && h.log.said("conflict is over", "LS/dup") == 1
+	})
 }
 
 // A host with the system-id of another that is alive does not take part.

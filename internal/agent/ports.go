@@ -33,12 +33,13 @@ const (
 
 // readOVS takes in the interfaces and tunnels that the bridge has now.
 func (a *agent) readOVS() {
-	seen := map[string]bool{}
+	seen, twins := map[string]bool{}, map[string]bool{}
 	for _, i := range a.ovs.Interfaces() {
 		p := a.plugs[i.IfaceID]
 		switch {
 		case seen[i.IfaceID]:
-			if p.iface.Name != i.Name {
+			twins[i.Name] = true
+			if !a.twins[i.Name] {
 				a.log.Warn("two interfaces have the same iface-id, the second is ignored",
 					"port", i.IfaceID, "interface", p.iface.Name, "ignored", i.Name)
 			}
@@ -58,6 +59,7 @@ func (a *agent) readOVS() {
 			a.change(topology.Change{Key: topology.Interface{Port: id}.Key()})
 		}
 	}
+	a.twins = twins
 	a.readTunnels()
 }
 
