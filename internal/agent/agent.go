@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -39,6 +40,7 @@ type agent struct {
 	model    *topology.Model
 	engine   *flows.Engine
 	touched  []topology.Key   // changed since the last flush
+	member   bool             // the node may act, see join
 	snapshot bool             // the store has been read
 	synced   bool             // the bridge has held all flows at least once
 	revision int64            // of the store, that the model shows
@@ -100,6 +102,9 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update) (admitted
 			return err
 		}
 		a.ovs, a.self = driver, driver.SystemID()
+		if err := topology.CheckName(a.self); err != nil {
+			return fmt.Errorf("this host's system-id is an %w; set another one: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", err)
+		}
 		a.binder = newBinder(ctx, a.Store, a.self, a.log)
 		a.tunneler = newTunneler(ctx, driver, a.log)
 		a.presence = newPresence(a.Config, a.self)
@@ -127,7 +132,6 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update) (admitted
 
 // loop follows events until ctx ends, or the node is not admitted.
 func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted <-chan error) error {
-	member := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -136,7 +140,7 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 			if err != nil {
 				return err
 			}
-			member = true
+			a.join()
 		case u, open := <-updates:
 			for more := true; open && more; {
 				a.readUpdate(u)
@@ -155,11 +159,21 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 			a.claimed(c)
 		}
 		// Before the store has been read nothing is known of what the flows
-		// should be; before the node is admitted it must not touch any.
-		if member && a.snapshot {
+		// should be.
+		if a.member && a.snapshot {
 			a.flush(ctx)
 		}
 	}
+}
+
+// join begins to act: before, a host that must not take part could have taken
+// another one's ports and tunnels.
+func (a *agent) join() {
+	a.member = true
+	for name := range a.plugs {
+		a.portChanged(name)
+	}
+	a.wantTunnels()
 }
 
 // readUpdate takes in what the store says.
@@ -186,10 +200,10 @@ func (a *agent) reportBad(c topology.Change) {
 	switch {
 	case c.Err != nil && c.Err.Error() != said:
 		a.bad[c.Key] = c.Err.Error()
-		a.log.Warn("ignoring an invalid value in etcd", "object", c.Key, "error", c.Err)
+		a.log.Warn("ignoring an invalid value in etcd", "key", a.Store.Path(c.Key), "error", c.Err)
 	case c.Err == nil && was:
 		delete(a.bad, c.Key)
-		a.log.Info("the value in etcd is valid again or gone", "object", c.Key)
+		a.log.Info("the value in etcd is valid again or gone", "key", a.Store.Path(c.Key))
 	}
 }
 
@@ -220,7 +234,7 @@ func (a *agent) took(r topology.Result) {
 		}
 	}
 	if chassis {
-		a.tunneler.want(a.wantedTunnels())
+		a.wantTunnels()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -109,10 +110,17 @@ func (l *logbook) said(words ...string) int {
 
 func (s *site) host(name, ip string) *host {
 	s.t.Helper()
+	h := s.newHost(name, ip)
+	h.start()
+	return h
+}
+
+// newHost makes a host whose agent does not run yet.
+func (s *site) newHost(name, ip string) *host {
+	s.t.Helper()
 	h := &host{OVS: ovstest.Start(s.t), site: s, ip: ip, log: &logbook{}}
 	h.Vsctl("set", "Open_vSwitch", ".", "external_ids:system-id="+name)
 	h.Vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=dummy", "fail_mode=secure")
-	h.start()
 	return h
 }
 
@@ -352,7 +360,7 @@ func TestBadValues(t *testing.T) {
 	s.port("LS", "last", "10.0.0.6")
 	eventually(t, "what came last is in", func() bool { return strings.Contains(h.flows("236"), "0xa000006") && h.log.said("port=unrelated") == 1 })
 	for what, words := range map[string][]string{
-		"an invalid value":              {"level=WARN", "switch port LS/one", "invalid IP"},
+		"an invalid value":              {"level=WARN", "key=/tuplenet/entity_view/LS/LS/lsp/one", "invalid IP"},
 		"a second port with an address": {"level=WARN", "LS/dup", "LS/one", "address 10.0.0.1"},
 		"a switch that is too wide":     {"level=WARN", "LS/wide", "LS/after", "wider than /16"},
 		"a second interface of a port":  {"level=WARN", "same iface-id", "port=after"},
@@ -364,7 +372,7 @@ func TestBadValues(t *testing.T) {
 	// A good value again, and the first of two gone: both are said, too.
 	put("entity_view/LS/LS/lsp/one", "ip=10.0.0.7,mac=f2:01:0a:00:00:08")
 	eventually(t, "both ports count", func() bool {
-		return h.log.said("valid again", "LS/one") == 1 && h.log.said("conflict is over", "LS/dup") == 1
+		return h.log.said("valid again", "lsp/one") == 1 && h.log.said("conflict is over", "LS/dup") == 1
 	})
 }
 
@@ -376,7 +384,16 @@ func TestSecondHostWithOneSystemID(t *testing.T) {
 		_, err := s.store.Get(t.Context(), topology.Chassis{Name: "twin"}.Key())
 		return err == nil
 	})
-	second := s.host("twin", "192.168.1.2")
+	// Its port is plugged in on the second host, too.
+	s.create(topology.Switch{Name: "LS"})
+	key := s.port("LS", "vm", "10.0.0.1")
+	other := s.host("other", "192.168.1.9")
+	other.plug("vm")
+	eventually(t, "the port is bound", func() bool { return s.chassisOf(key) == "other" })
+
+	second := s.newHost("twin", "192.168.1.2")
+	second.plug("vm")
+	second.start()
 	select {
 	case err := <-second.done:
 		second.done <- err
@@ -388,6 +405,12 @@ func TestSecondHostWithOneSystemID(t *testing.T) {
 	}
 	if got := second.bridge(); strings.Count(got, "\n") > 1 {
 		t.Errorf("the second agent made flows:\n%s", got)
+	}
+	if got := s.chassisOf(key); got != "other" {
+		t.Errorf("the second agent took a port: it is at %s", got)
+	}
+	if got := second.Vsctl("list-ports", "br-int"); strings.Contains(got, "tupleNet-") {
+		t.Errorf("the second agent made tunnels: %s", got)
 	}
 	// One that has moved to a new address is not kept out.
 	first.stop()
@@ -416,15 +439,18 @@ func TestRunDir(t *testing.T) {
 }
 
 func TestTunnelAddress(t *testing.T) {
-	if a, err := TunnelAddress("nosuch0,lo"); err != nil || a.String() != "127.0.0.1" {
-		t.Errorf("lo has %v, %v", a, err)
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if a, err := TunnelAddress("10.1.2.3"); err != nil || a.String() != "10.1.2.3" {
-		t.Errorf("got %v, %v", a, err)
+	for _, a := range tunnelAddresses(addrs) {
+		if got, err := TunnelAddress(a.String()); err != nil || got != a {
+			t.Errorf("%s: %v, %v", a, got, err)
+		}
 	}
-	for _, bad := range []string{"nosuch0", "", "::1", "0.0.0.0"} {
-		if _, err := TunnelAddress(bad); err == nil {
-			t.Errorf("%q is taken", bad)
+	for _, bad := range []string{"nosuch0", "", "lo", "nosuch0,lo", "127.0.0.1", "9.9.9.9", "::1", "0.0.0.0"} {
+		if a, err := TunnelAddress(bad); err == nil {
+			t.Errorf("%q is taken, as %s", bad, a)
 		}
 	}
 }

@@ -89,7 +89,9 @@ func (a *agent) portChanged(name string) {
 		return
 	default:
 		p.state, p.written = claiming, false
-		p.again = !a.binder.claim(name, port.Key())
+		if a.member {
+			p.again = !a.binder.claim(name, port.Key())
+		}
 	}
 	a.change(topology.Change{Entity: topology.Interface{Port: name, OFPort: p.iface.OFPort}})
 }

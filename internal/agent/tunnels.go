@@ -10,15 +10,18 @@ import (
 	"tuplenet/internal/topology"
 )
 
-// wantedTunnels returns a tunnel to every other chassis.
-func (a *agent) wantedTunnels() []ovs.TunnelSpec {
+// wantTunnels asks for a tunnel to every other chassis.
+func (a *agent) wantTunnels() {
+	if !a.member || !a.snapshot {
+		return
+	}
 	var out []ovs.TunnelSpec
 	for c := range a.model.Chassis() {
 		if c.Name != a.self && c.IP != a.TunnelIP {
 			out = append(out, ovs.TunnelSpec{Chassis: c.Name, IP: c.IP})
 		}
 	}
-	return out
+	a.tunneler.want(out)
 }
 
 // readTunnels takes in the tunnel ports that the bridge has now, and has those
@@ -45,9 +48,7 @@ func (a *agent) readTunnels() {
 	if len(changes) > 0 {
 		a.took(a.model.Apply(changes))
 	}
-	if a.snapshot {
-		a.tunneler.want(a.wantedTunnels())
-	}
+	a.wantTunnels()
 }
 
 // tunneler makes the tunnel ports as they are wanted, beside the agent's loop:

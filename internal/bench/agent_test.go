@@ -25,6 +25,9 @@ import (
 // flowsIn is what the agent logs when the bridge holds all flows.
 const flowsIn = `msg="flows are in"`
 
+// tunnelIP is the node's tunnel address, which no packet uses.
+const tunnelIP = "172.31.255.1"
+
 // site is a topology in an embedded etcd, and the node that the agent runs on.
 type site struct {
 	b        *testing.B
@@ -66,6 +69,11 @@ func newSite(b *testing.B, size Size) *site {
 		all = all[n:]
 	}
 
+	// The agent takes no tunnel address that the host does not have.
+	if out, err := exec.Command("ip", "addr", "replace", tunnelIP+"/32", "dev", "lo").CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	b.Cleanup(func() { exec.Command("ip", "addr", "del", tunnelIP+"/32", "dev", "lo").Run() })
 	s.ovs = ovstest.Start(b)
 	s.ovs.Vsctl("set", "Open_vSwitch", ".", "external_ids:system-id="+Self)
 	args := []string{"add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=dummy", "fail_mode=secure"}
@@ -81,7 +89,7 @@ func newSite(b *testing.B, size Size) *site {
 // the time that took.
 func (s *site) agent() (*exec.Cmd, time.Duration) {
 	s.b.Helper()
-	cmd := exec.Command(binary, "agent", "--interface", "172.31.255.1", "--host", s.endpoint, "--rundir", filepath.Join(s.ovs.RunDir(), "tuplenet"), "--ovs-rundir", s.ovs.RunDir())
+	cmd := exec.Command(binary, "agent", "--interface", tunnelIP, "--host", s.endpoint, "--rundir", filepath.Join(s.ovs.RunDir(), "tuplenet"), "--ovs-rundir", s.ovs.RunDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := cmd.StderrPipe()
 	if err != nil {

@@ -53,6 +53,9 @@ func (l layout) collection(kind topology.Kind, parent string) string {
 	return l.group(kind) + parent + collections[kind]
 }
 
+// Path returns the etcd key of an entity, for messages.
+func (s *Store) Path(key topology.Key) string { return s.layout.path(key) }
+
 // path returns the etcd key of an entity.
 func (l layout) path(key topology.Key) string {
 	return l.collection(key.Kind, key.Parent) + key.Name

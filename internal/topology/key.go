@@ -91,6 +91,10 @@ func (k Key) String() string {
 	return k.Kind.String() + " " + k.Parent + "/" + k.Name
 }
 
+// MarshalText implements encoding.TextMarshaler: in JSON, as in logs, a key is
+// what String returns.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Compare orders keys by kind, parent and name.
 func (k Key) Compare(o Key) int {
 	if k.Kind != o.Kind {
