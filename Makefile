@@ -1,8 +1,10 @@
 # sudo does not have Go's own directory in its path.
 export PATH := $(PATH):/usr/local/go/bin
 export CGO_ENABLED := 0
+# Under sudo git may refuse to look at somebody else's clone.
+export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 

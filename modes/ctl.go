@@ -72,7 +72,7 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 	}
 	verb.Action = func(c *cli.Context) error {
 		env := ctl.Env{
-			Open:      func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c) },
+			Open:      func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, command.ReadOnly()) },
 			In:        c.App.Reader,
 			Out:       c.App.Writer,
 			Err:       c.App.ErrWriter,
@@ -84,12 +84,13 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 	return verb
 }
 
-func ctlOpen(ctx context.Context, c *cli.Context) (*store.Store, error) {
+func ctlOpen(ctx context.Context, c *cli.Context, readOnly bool) (*store.Store, error) {
 	cfg, err := etcdConfig(c, "endpoints")
 	if err != nil {
 		return nil, err
 	}
 	cfg.DialTimeout = ctlDialTimeout
+	cfg.ReadOnly = readOnly
 	cfg.Log = slog.New(slog.DiscardHandler) // a command ends with one sentence
 	st, err := store.Open(ctx, cfg)
 	if err != nil && !errors.Is(err, store.ErrVersion) {

@@ -57,6 +57,9 @@ func Dispatch(argv []string, cniCommand string) (Mode, []string) {
 			return mode, append([]string{called}, args...)
 		}
 	}
+	if len(args) > 1 && args[0] == "help" { // help lab is lab --help
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	whole := append([]string{name}, args...)
 	named := len(args) > 0 && (args[0] == "help" || !strings.HasPrefix(args[0], "-"))
 	switch {

@@ -51,7 +51,8 @@ func TestDispatch(t *testing.T) {
 		{argv: "tuplenet -h", mode: ModeRoot, want: []string{"tuplenet", "-h"}},
 		{argv: "tuplenet --version", mode: ModeRoot, want: []string{"tuplenet", "--version"}},
 		{argv: "tuplenet -v", mode: ModeRoot, want: []string{"tuplenet", "-v"}},
-		{argv: "tuplenet help ctl", mode: ModeRoot, want: []string{"tuplenet", "help", "ctl"}},
+		{argv: "tuplenet help ctl", mode: ModeCtl, want: []string{"tuplenet ctl", "--help"}},
+		{argv: "tuplenet help lab up", mode: ModeLab, want: []string{"tuplenet lab", "up", "--help"}},
 		{argv: "tuplenet --generate-bash-completion", mode: ModeRoot, want: []string{"tuplenet", "--generate-bash-completion"}},
 		{argv: "tuplenet agent --help", mode: ModeAgent, want: []string{"tuplenet agent", "--help"}},
 

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -81,9 +83,13 @@ func etcdConfig(c *cli.Context, endpoints string) (store.Config, error) {
 		Password: get["password"],
 	}
 	for e := range strings.SplitSeq(get["endpoints"], ",") {
-		if e = strings.TrimSpace(e); e != "" {
-			cfg.Endpoints = append(cfg.Endpoints, e)
+		if e = strings.TrimSpace(e); e == "" {
+			continue
 		}
+		if err := checkEndpoint(e); err != nil {
+			return cfg, err
+		}
+		cfg.Endpoints = append(cfg.Endpoints, e)
 	}
 	user, password, given := strings.Cut(get["user"], ":")
 	cfg.Username = user
@@ -97,6 +103,23 @@ func etcdConfig(c *cli.Context, endpoints string) (store.Config, error) {
 		return cfg, errors.New("etcd's settings user and password belong together: give both or none, for example in TUPLENET_USER and TUPLENET_PASSWORD")
 	}
 	return cfg, nil
+}
+
+// checkEndpoint says what is wrong with an endpoint, before anybody waits for
+// an answer from it.
+func checkEndpoint(s string) error {
+	scheme, rest, isURL := strings.Cut(s, "://")
+	if isURL && scheme == "unix" && strings.HasPrefix(rest, "/") {
+		return nil
+	}
+	if !isURL {
+		rest = s
+	}
+	host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
+	if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || host == "" || isURL && scheme != "http" && scheme != "https" {
+		return fmt.Errorf("invalid endpoint %q, want HOST:PORT, http://HOST:PORT, https://HOST:PORT or unix:///PATH", s)
+	}
+	return nil
 }
 
 // readClientFile returns the settings in the YAML file at path, or in

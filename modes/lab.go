@@ -83,7 +83,7 @@ func withLab(c *cli.Context, args int, do func(context.Context, *lab.Lab) error)
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	return do(ctx, l)
 }
@@ -128,7 +128,7 @@ func labUp() *cli.Command {
 				return err
 			}
 			opts := lab.Options{Name: c.String("name"), Datapath: lab.Datapath(c.String("datapath")), Echo: labEcho(c)}
-			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
 			start := time.Now()
 			l, err := lab.Up(ctx, spec, opts)
@@ -295,7 +295,7 @@ func labDemo() *cli.Command {
 		Name: "demo", Usage: "bring the two-host lab up, ping across, show the packet's way, take it down",
 		Description: "The exit status is 0 only if every packet arrived.\n\n" + example("sudo tuplenet lab demo"),
 		Action: func(c *cli.Context) error {
-			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
 			return lab.Demo(ctx, c.App.Writer, lab.Options{})
 		},

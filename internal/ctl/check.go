@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"tuplenet/internal/topology"
 )
@@ -16,6 +18,24 @@ const widest = 16
 func name(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	return s, topology.CheckName(s)
+}
+
+// newName is name for an object that is to be made. It is stricter than the
+// store, where others' names are taken as they are: what a shell, an iface-id or
+// a path would stumble over is refused.
+func newName(s string) (string, error) {
+	s, err := name(s)
+	switch {
+	case err != nil:
+		return s, err
+	case strings.ContainsFunc(s, unicode.IsSpace):
+		return s, fmt.Errorf("invalid name %q: spaces are not allowed", s)
+	case !utf8.ValidString(s):
+		return s, fmt.Errorf("invalid name %q: it is not UTF-8", s)
+	case s == "." || s == "..":
+		return s, fmt.Errorf("invalid name %q: it means a directory", s)
+	}
+	return s, nil
 }
 
 // reference returns s as a name that stands within another object's value, or
@@ -87,6 +107,8 @@ func portMAC(s string, ip netip.Addr) (topology.MAC, error) {
 		return mac, err
 	case outer && mac != topology.OuterMAC:
 		return mac, fmt.Errorf("invalid MAC %s: a port with the address %s has %s", mac, ip, topology.OuterMAC)
+	case mac == topology.MAC{}:
+		return mac, fmt.Errorf("invalid MAC %s: it stands for no port", mac)
 	case !outer && mac.IsMulticast():
 		return mac, fmt.Errorf("invalid MAC %s: a port cannot have a multicast address", mac)
 	}

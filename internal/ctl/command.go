@@ -70,6 +70,10 @@ func (c Command) Run(ctx context.Context, env Env, args []string) error {
 	return err
 }
 
+// ReadOnly reports whether the command only shows things, and so needs a store
+// that it cannot write to.
+func (c Command) ReadOnly() bool { return c.Verb == "show" }
+
 func (c Command) checkCount(n int) error {
 	required := 0
 	for _, name := range c.Args {

@@ -9,7 +9,7 @@ import (
 )
 
 func addSwitch(s *session, args []string) error {
-	sw, err := name(args[0])
+	sw, err := newName(args[0])
 	if err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func addSwitch(s *session, args []string) error {
 }
 
 func addRouter(s *session, args []string) error {
-	lr, err := name(args[0])
+	lr, err := newName(args[0])
 	if err != nil {
 		return err
 	}

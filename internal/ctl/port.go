@@ -2,13 +2,14 @@ package ctl
 
 import (
 	"errors"
+	"fmt"
 
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
 
 func addSwitchPort(s *session, args []string) error {
-	parent, port, peer, err := portNames(args, 4)
+	parent, port, peer, err := newPortNames(args)
 	if err != nil {
 		return err
 	}
@@ -20,6 +21,9 @@ func addSwitchPort(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkMAC(topology.Key{Kind: topology.KindSwitchPort, Parent: parent, Name: port}, optional(args, 3), mac); err != nil {
+		return err
+	}
 	made, err := s.create(topology.SwitchPort{Switch: parent, Name: port, IP: ip, MAC: mac, Peer: peer})
 	if err != nil {
 		return err
@@ -28,7 +32,7 @@ func addSwitchPort(s *session, args []string) error {
 }
 
 func addRouterPort(s *session, args []string) error {
-	parent, port, peer, err := portNames(args, 4)
+	parent, port, peer, err := newPortNames(args)
 	if err != nil {
 		return err
 	}
@@ -40,11 +44,49 @@ func addRouterPort(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkMAC(topology.Key{Kind: topology.KindRouterPort, Parent: parent, Name: port}, optional(args, 3), mac); err != nil {
+		return err
+	}
 	made, err := s.create(topology.RouterPort{Router: parent, Name: port, Net: network, MAC: mac, Peer: peer})
 	if err != nil {
 		return err
 	}
 	return s.made(made, "router %s port %s created", parent, port)
+}
+
+// checkMAC refuses a MAC that somebody chose, given, if another port of the
+// switch or router has it: an agent would ignore the second. A MAC that is made
+// from an address is as unique as that.
+func (s *session) checkMAC(key topology.Key, given string, mac topology.MAC) error {
+	if given == "" {
+		return nil
+	}
+	others, _, err := s.store.List(s.ctx, key.Kind, key.Parent)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		var has topology.MAC
+		switch other := other.(type) {
+		case topology.SwitchPort:
+			has = other.MAC
+		case topology.RouterPort:
+			has = other.MAC
+		}
+		if has == mac && other.Key() != key {
+			return fmt.Errorf("%s %s port %s: MAC %s: conflict with other MAC, port %s has it",
+				key.Kind.Parent(), key.Parent, key.Name, mac, other.Key().Name)
+		}
+	}
+	return nil
+}
+
+// newPortNames is portNames for a port that is to be made.
+func newPortNames(args []string) (parent, port, peer string, err error) {
+	if parent, port, peer, err = portNames(args, 4); err == nil {
+		_, err = newName(port)
+	}
+	return
 }
 
 // portNames returns the names among a port's arguments: its parent's, its own

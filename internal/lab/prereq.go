@@ -48,6 +48,9 @@ func (m machine) check(d Datapath) error {
 			return fmt.Errorf("lab needs %s: install the package %s", p.name, p.pkg)
 		}
 	}
+	if _, err := m.stat("/sys/module/openvswitch"); d == Kernel && err != nil {
+		return errors.New("lab needs the kernel's module openvswitch for the datapath system: run `modprobe openvswitch`, or take --datapath netdev")
+	}
 	if d == Userspace {
 		if _, err := m.stat("/dev/net/tun"); err != nil {
 			return errors.New("lab needs /dev/net/tun: run `modprobe tun`, or give the container that device")

@@ -32,15 +32,17 @@ type Config struct {
 	Username          string
 	Password          string
 
+	ReadOnly    bool          // write nothing, not even the globals that are missing
 	DialTimeout time.Duration // how long Open waits for an answer; default 5 s
 	Log         *slog.Logger  // default slog.Default()
 }
 
 // Store is TupleNet's data in etcd.
 type Store struct {
-	client *clientv3.Client
-	layout layout
-	log    *slog.Logger
+	client   *clientv3.Client
+	layout   layout
+	readOnly bool
+	log      *slog.Logger
 }
 
 // New prepares a store without any I/O; connections are made and made again
@@ -83,7 +85,7 @@ func New(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("etcd at %s: %s", strings.Join(cfg.Endpoints, ", "), plain(err))
 	}
 	client.Token, client.Username, client.Password = "", cfg.Username, cfg.Password
-	return &Store{client: client, layout: newLayout(cfg.Prefix), log: cmp.Or(cfg.Log, slog.Default())}, nil
+	return &Store{client: client, layout: newLayout(cfg.Prefix), readOnly: cfg.ReadOnly, log: cmp.Or(cfg.Log, slog.Default())}, nil
 }
 
 // Open connects and calls Init; it fails when no endpoint answers within
@@ -140,6 +142,16 @@ func (s *Store) unreachable(err error) string {
 }
 
 func (s *Store) init(ctx context.Context) error {
+	if s.readOnly {
+		resp, err := s.client.Get(ctx, s.layout.version())
+		if err != nil {
+			return s.failed("looking at the store's version", err)
+		}
+		if len(resp.Kvs) == 0 {
+			return nil
+		}
+		return s.checkVersion(string(resp.Kvs[0].Value))
+	}
 	return s.change(ctx, "looking at the store's version", []string{s.layout.version(), s.layout.deviceIDs()}, func(t *txn) error {
 		if text, ok := t.get(s.layout.version()); !ok {
 			t.put(s.layout.version(), strconv.Itoa(version))

@@ -208,6 +208,9 @@ func (p *pairs) mac(key string) MAC {
 	if err != nil {
 		p.fail("%s: %w", key, err)
 	}
+	if m == (MAC{}) && p.err == nil {
+		p.fail("invalid %s %s, it stands for no port", key, m)
+	}
 	if m.IsMulticast() && m != OuterMAC {
 		p.fail("invalid %s %s, a port cannot have a multicast address", key, m)
 	}
