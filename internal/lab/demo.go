@@ -4,10 +4,38 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"syscall"
 	"time"
 )
 
-const demoName = "demo"
+// A demo's lab is named by its process, so that several can run and what a
+// killed one left is known.
+var demoLab = regexp.MustCompile(`^demo([0-9]+)$`)
+
+// sweepDemos takes down what demos left that were killed.
+func sweepDemos(ctx context.Context) error {
+	names, err := Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		m := demoLab.FindStringSubmatch(name)
+		if m == nil {
+			continue
+		}
+		pid, err := strconv.Atoi(m[1])
+		if err == nil && syscall.Kill(pid, 0) == nil {
+			continue
+		}
+		if err := Down(ctx, name, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 const demoDrawing = `
    lsp-alice            lsp-bob        workloads: network namespaces
@@ -23,7 +51,13 @@ const demoDrawing = `
 // what a person would type and what comes of it, sends pings both ways, and
 // takes it down. It fails if a ping got no answer.
 func Demo(ctx context.Context, w io.Writer, opts Options) (err error) {
-	opts.Name, opts.Echo = demoName, w
+	opts.Name, opts.Echo = fmt.Sprint("demo", os.Getpid()), w
+	if err := thisMachine().checkRoot(); err != nil {
+		return err
+	}
+	if err := sweepDemos(ctx); err != nil {
+		return err
+	}
 	spec := TwoHosts()
 	d := demo{w: w}
 	d.title("Two hosts, a switch and a router for each other's workloads. A prompt says where a command is typed.")
