@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -60,21 +61,24 @@ func Run(ctx context.Context, cfg Config) error {
 	defer cancel()
 	a := newAgent(cfg)
 	updates := cfg.Store.Watch(ctx)
-	admitted, err := a.open(ctx, updates)
-	if a.ovs == nil || err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return err
+	admitted := make(chan error, 1)
+	err := a.open(ctx, updates, admitted)
+	if err == nil && ctx.Err() == nil {
+		a.log.Info("agent starts", "chassis", a.self, "tunnel_ip", a.TunnelIP)
+		a.change(topology.Change{Entity: topology.Node{Chassis: a.self}})
+		a.readOVS()
+		err = a.loop(ctx, updates, admitted)
 	}
-	defer a.ovs.Close()
-	a.log.Info("agent starts", "chassis", a.self, "tunnel_ip", a.TunnelIP)
-	a.change(topology.Change{Entity: topology.Node{Chassis: a.self}})
-	a.readOVS()
-	err = a.loop(ctx, updates, admitted)
+	stopped := ctx.Err() != nil
 	cancel()
-	a.presence.stop()
-	a.log.Info("agent stops; flows and tunnels stay")
+	if a.ovs != nil {
+		a.presence.stop()
+		a.ovs.Close()
+	}
+	if stopped {
+		a.log.Info("agent stops; flows and tunnels stay")
+		return nil
+	}
 	return err
 }
 
@@ -94,7 +98,7 @@ func newAgent(cfg Config) *agent {
 // open reads etcd and Open vSwitch, both at the same time, and announces the
 // node. Where one of them is away it waits: without either there is nothing to
 // do.
-func (a *agent) open(ctx context.Context, updates <-chan store.Update) (admitted <-chan error, err error) {
+func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted chan error) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		driver, err := ovs.Open(gctx, a.OVS)
@@ -102,32 +106,37 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update) (admitted
 			return err
 		}
 		a.ovs, a.self = driver, driver.SystemID()
-		if err := topology.CheckName(a.self); err != nil {
-			return fmt.Errorf("this host's system-id is an %w; set another one: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", err)
-		}
 		a.binder = newBinder(ctx, a.Store, a.self, a.log)
 		a.tunneler = newTunneler(ctx, driver, a.log)
 		a.presence = newPresence(a.Config, a.self)
-		admitted = a.presence.start(ctx)
+		go a.presence.run(ctx, admitted)
+		if err := topology.CheckName(a.self); err != nil {
+			return fmt.Errorf("this host's system-id is an %w; set another one: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", err)
+		}
 		return nil
 	})
 	var first topology.Result
 	group.Go(func() error {
-		select {
-		case u := <-updates:
-			first = a.applyUpdate(u)
-		case <-gctx.Done():
+		for {
+			select {
+			case u := <-updates:
+				first = a.applyUpdate(u)
+				return nil
+			case err := <-admitted: // also when the store cannot be read at all
+				if err != nil {
+					return err
+				}
+				a.member = true
+			case <-gctx.Done():
+				return nil
+			}
 		}
-		return nil
 	})
-	err = group.Wait()
-	if err == nil && ctx.Err() == nil {
-		a.took(first)
-	} else if a.ovs != nil {
-		a.ovs.Close()
-		a.ovs = nil
+	if err := group.Wait(); err != nil || ctx.Err() != nil {
+		return err
 	}
-	return admitted, err
+	a.took(first)
+	return nil
 }
 
 // loop follows events until ctx ends, or the node is not admitted.
@@ -142,13 +151,14 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 			}
 			a.join()
 		case u, open := <-updates:
-			for more := true; open && more; {
+			// What has come meanwhile is taken in at once, so that the agent
+			// keeps up with whatever etcd can do.
+			for n := len(updates); open; n-- {
 				a.readUpdate(u)
-				select {
-				case u, open = <-updates:
-				default:
-					more = false
+				if n <= 0 {
+					break
 				}
+				u, open = <-updates
 			}
 			if !open { // ctx has ended
 				updates = nil
@@ -185,8 +195,19 @@ func (a *agent) applyUpdate(u store.Update) topology.Result {
 		a.snapshot = true
 	}
 	a.revision = u.Revision
+	still := map[topology.Key]bool{}
 	for _, c := range u.Changes {
 		a.reportBad(c)
+		still[c.Key] = true
+	}
+	if u.Snapshot {
+		maps.DeleteFunc(a.bad, func(key topology.Key, _ string) bool { return !still[key] })
+	}
+	if u.Restored {
+		// The backup may say of a port that it is where it once was.
+		for _, p := range a.plugs {
+			p.state, p.written = claiming, false
+		}
 	}
 	if u.Snapshot {
 		return a.model.Replace(u.Changes)

@@ -56,6 +56,19 @@ func (s *site) create(entities ...topology.Stored) {
 	}
 }
 
+// put writes a key as etcdctl would.
+func (s *site) put(path, value string) {
+	s.t.Helper()
+	raw, err := clientv3.New(clientv3.Config{Endpoints: []string{s.endpoint}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer raw.Close()
+	if _, err := raw.Put(s.t.Context(), "/tuplenet/"+path, value); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 func (s *site) port(sw, name, ip string) topology.Key {
 	s.t.Helper()
 	a := netip.MustParseAddr(ip)
@@ -330,16 +343,7 @@ func TestBadValues(t *testing.T) {
 	key := s.port("LS", "one", "10.0.0.1")
 	h.plug("one")
 	eventually(t, "the port is bound", func() bool { return s.chassisOf(key) == "hv-a" && strings.Contains(h.flows(deliver), "output:") })
-	raw, err := clientv3.New(clientv3.Config{Endpoints: []string{s.endpoint}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
-	put := func(path, value string) {
-		if _, err := raw.Put(t.Context(), "/tuplenet/"+path, value); err != nil {
-			t.Fatal(err)
-		}
-	}
+	put := s.put
 	put("entity_view/LS/LS/lsp/one", "ip=999,mac=none")
 	put("entity_view/LS/LS/lsp/dup", "ip=10.0.0.1,mac=f2:01:0a:00:00:07")
 	put("entity_view/LS/LS/nonsense/x/y", "?")
@@ -420,6 +424,71 @@ func TestSecondHostWithOneSystemID(t *testing.T) {
 		c, ok := get(t, s, topology.Chassis{Name: "twin"}.Key()).(topology.Chassis)
 		return ok && c.IP.String() == "192.168.1.3"
 	})
+}
+
+// A store of a later version is left alone, and so is the bridge.
+func TestLaterVersion(t *testing.T) {
+	s := newSite(t)
+	s.put("globals/version", "99")
+	h := s.host("hv-a", "192.168.1.1")
+	select {
+	case err := <-h.done:
+		h.done <- err
+		if !errors.Is(err, store.ErrVersion) {
+			t.Errorf("the agent ended with %v", err)
+		}
+	case <-time.After(15 * time.Second):
+		t.Error("the agent goes on")
+	}
+	if got := h.bridge(); got != "" {
+		t.Errorf("it made flows:\n%s", got)
+	}
+}
+
+// A port that is deleted and made again while a claim on it waits for etcd is
+// bound all the same.
+func TestPortMadeAgain(t *testing.T) {
+	s := newSite(t)
+	h := s.host("hv-a", "192.168.1.1")
+	s.create(topology.Switch{Name: "LS"})
+	h.plug("vm")
+	for i := range 20 {
+		key := s.port("LS", "vm", fmt.Sprintf("10.0.0.%d", 1+i))
+		if i%3 == 0 { // sometimes later
+			eventually(t, "the port is bound", func() bool { return s.chassisOf(key) == "hv-a" })
+		}
+		if err := s.store.Delete(t.Context(), key, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := s.port("LS", "vm", "10.0.0.99")
+	eventually(t, "the last port is bound and delivered", func() bool {
+		return s.chassisOf(key) == "hv-a" && strings.Contains(h.flows(classify), "load:0x63->")
+	})
+}
+
+// A host that gave a port away stays without it when the port is deleted and
+// comes back on the other host.
+func TestYieldedStaysYielded(t *testing.T) {
+	s := newSite(t)
+	a, b := s.host("hv-a", "192.168.1.1"), s.host("hv-b", "192.168.1.2")
+	s.create(topology.Switch{Name: "LS"})
+	key := s.port("LS", "vm", "10.0.0.1")
+	a.plug("vm")
+	eventually(t, "the port is bound to hv-a", func() bool { return s.chassisOf(key) == "hv-a" })
+	b.plug("vm")
+	eventually(t, "hv-a has given the port away", func() bool { return a.log.said("has moved") == 1 })
+	if err := s.store.Delete(t.Context(), key, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "hv-b has seen the port go", func() bool { return !strings.Contains(b.flows(deliver), "output:") })
+	s.put("entity_view/LS/LS/lsp/vm", "ip=10.0.0.1,mac=f2:01:0a:00:00:01,chassis=hv-b")
+	eventually(t, "hv-b delivers again", func() bool { return strings.Contains(b.flows(deliver), "output:") })
+	s.port("LS", "after", "10.0.0.9")
+	eventually(t, "hv-a has seen what came after", func() bool { return strings.Contains(a.flows("236"), "0xa000009") })
+	if got := s.chassisOf(key); got != "hv-b" || strings.Contains(a.flows(deliver), "output:") {
+		t.Errorf("hv-a took the port back: it is at %s", got)
+	}
 }
 
 func TestRunDir(t *testing.T) {

@@ -69,13 +69,13 @@ func (b *binder) forget(name string) {
 }
 
 // ended takes note of a claim from done. It reports whether the claim was
-// still wanted and is in the store.
+// still wanted.
 func (b *binder) ended(c *claim) bool {
 	if b.claims[c.name] != c {
 		return false
 	}
 	delete(b.claims, c.name)
-	return c.ok
+	return true
 }
 
 // bind reports whether the claim is in the store.

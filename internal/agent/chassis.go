@@ -18,8 +18,11 @@ import (
 // operator deletes later is not written again.
 func (a *agent) register(ctx context.Context) {
 	record := topology.Chassis{Name: a.self, IP: a.TunnelIP, Tick: time.Now().Unix()}
-	if own, ok := a.model.Get(record.Key()).(topology.Chassis); ok && own.IP == a.TunnelIP {
-		return // of the records with our address ours counts
+	if own, ok := a.model.Get(record.Key()).(topology.Chassis); ok {
+		if own.IP == a.TunnelIP {
+			return // of the records with our address ours counts
+		}
+		record.Extra = own.Extra
 	}
 	for c := range a.model.Chassis() {
 		if c.IP == a.TunnelIP {
@@ -64,27 +67,23 @@ func newPresence(cfg Config, chassis string) presence {
 	return presence{store: cfg.Store, chassis: chassis, ip: cfg.TunnelIP, log: cfg.Log, left: make(chan struct{})}
 }
 
-// start announces the node until ctx ends. The channel delivers once: nil when
-// the node may take part, or why it must not.
-func (p presence) start(ctx context.Context) <-chan error {
-	admitted := make(chan error, 1)
-	go func() {
-		defer close(p.left)
-		held, err := p.admit(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				admitted <- err
-			}
-			return
+// run announces the node until ctx ends. It sends once: nil when the node may
+// take part, or why it must not.
+func (p presence) run(ctx context.Context, admitted chan<- error) {
+	defer close(p.left)
+	held, err := p.admit(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			admitted <- err
 		}
-		admitted <- nil
-		p.keep(ctx, held)
-	}()
-	return admitted
+		return
+	}
+	admitted <- nil
+	p.keep(ctx, held)
 }
 
 // stop waits until the key has been taken back, which is tried for a moment
-// after start's ctx has ended.
+// after run's ctx has ended.
 func (p presence) stop() { <-p.left }
 
 // admit waits for etcd, and for another host's key under our system-id to run
@@ -95,6 +94,7 @@ func (p presence) admit(ctx context.Context) (*store.Presence, error) {
 		return nil, err
 	}
 	var since time.Time
+	said := false
 	for {
 		held, err := p.store.Appear(ctx, p.chassis, p.ip, presenceTTL)
 		var taken *store.TakenError
@@ -102,7 +102,10 @@ func (p presence) admit(ctx context.Context) (*store.Presence, error) {
 		case err == nil:
 			return held, nil
 		case !errors.As(err, &taken):
-			p.log.Warn("waiting for etcd", "error", err)
+			if !said {
+				said = true
+				p.log.Warn("waiting for etcd", "error", err)
+			}
 		case since.IsZero():
 			since = time.Now()
 			p.log.Warn("another host with this system-id seems to be alive, waiting to see whether it is",

@@ -16,6 +16,8 @@ import (
 //
 // Who plugs in last has the port, as when a virtual machine moves: its old
 // interface may stay for a while, but its old host does not take the port back.
+// (An agent that starts takes every interface for one that has just come: the
+// machine may have moved here while no agent ran.)
 type plug struct {
 	iface   ovs.Interface
 	state   plugState
@@ -72,6 +74,8 @@ func (a *agent) portChanged(name string) {
 	}
 	port, ok := a.model.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
 	switch {
+	case !ok && p.state == yielded: // and stays so, should the port come back elsewhere
+		return
 	case !ok: // it may come, or come back
 		p.state, p.written = claiming, false
 	case port.Chassis == a.self:
@@ -102,7 +106,7 @@ func (a *agent) claimed(c *claim) {
 	if !a.binder.ended(c) || p == nil {
 		return
 	}
-	p.written = p.state == claiming
+	p.written = c.ok && p.state == claiming
 	if p.again {
 		p.again = false
 		a.portChanged(c.name)

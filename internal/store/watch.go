@@ -19,6 +19,7 @@ import (
 // Update is what one or several revisions of the store changed.
 type Update struct {
 	Snapshot bool              // Changes is everything; what is not in it is gone
+	Restored bool              // the store is not the one that was read before: a backup, or another history
 	Revision int64             // of the store, after Changes
 	Changes  []topology.Change // in the order in which they were made; a snapshot's in the order of etcd's keys
 }
@@ -29,7 +30,8 @@ type Update struct {
 // it was restored from a backup) another snapshot is delivered. The channel is
 // closed when ctx ends, and only then.
 func (s *Store) Watch(ctx context.Context) <-chan Update {
-	out := make(chan Update)
+	// Buffered, so that the reader finds at once what came while it was busy.
+	out := make(chan Update, 1024)
 	w := &watch{store: s, out: out}
 	go func() {
 		defer close(out)
@@ -44,6 +46,8 @@ type watch struct {
 	out   chan<- Update
 	seen  *past // nil: a snapshot is needed
 	away  bool  // and reported
+
+	restored bool // the store has another past than was seen
 }
 
 // past is enough of the store's history, up to the revision that was delivered
@@ -67,6 +71,7 @@ func (w *watch) run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, errOtherPast):
+			w.restored = w.restored || !errors.Is(err, errForgotten)
 			w.store.log.Warn("the store's history is not the one that was seen, reading all of it", "reason", err)
 			w.seen = nil
 		case !w.away:
@@ -99,7 +104,7 @@ func (w *watch) follow(ctx context.Context) (progress bool, err error) {
 	for resp := range stream {
 		if err := resp.Err(); err != nil {
 			if errors.Is(err, rpctypes.ErrCompacted) {
-				err = otherPast("revision %d is compacted", w.seen.revision)
+				err = fmt.Errorf("%w: revision %d is compacted", errForgotten, w.seen.revision)
 			}
 			return progress, err
 		}
@@ -157,7 +162,8 @@ func (w *watch) snapshot(ctx context.Context) error {
 		seen.path, seen.kv = string(last.Key), last
 	}
 	w.seen = seen
-	w.send(ctx, Update{Snapshot: true, Revision: revision, Changes: changes})
+	w.send(ctx, Update{Snapshot: true, Restored: w.restored, Revision: revision, Changes: changes})
+	w.restored = false
 	return nil
 }
 
@@ -218,6 +224,10 @@ func (w *watch) send(ctx context.Context, u Update) {
 // now.
 var errOtherPast = errors.New("another past")
 
+// errForgotten is an errOtherPast that says nothing of the store's past: it was
+// compacted.
+var errForgotten = fmt.Errorf("%w", errOtherPast)
+
 func otherPast(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errOtherPast, fmt.Sprintf(format, args...))
 }
@@ -233,7 +243,7 @@ func (w *watch) verify(ctx context.Context) error {
 	case errors.Is(err, rpctypes.ErrFutureRev):
 		return otherPast("it has not reached revision %d, which was seen", seen.revision)
 	case errors.Is(err, rpctypes.ErrCompacted):
-		return otherPast("revision %d is compacted", seen.revision)
+		return fmt.Errorf("%w: revision %d is compacted", errForgotten, seen.revision)
 	case err != nil:
 		return err
 	}

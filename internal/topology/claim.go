@@ -49,12 +49,15 @@ func claims(e Entity) []claim {
 			{claimPortName, e.Name, 0},
 		}
 	case RouterPort:
-		return []claim{
+		own := []claim{
 			{claimRouterPortID, e.Router, uint64(e.ID())},
 			{claimRouterPortMAC, e.Router, e.MAC.Uint64()},
 			{claimRouterPortName, e.Name, 0},
-			e.netClaim(),
 		}
+		if e.Peer != "" { // without one it leads nowhere
+			own = append(own, claim{claimRouterNet, e.Router + " " + e.Net.Masked().String(), 0})
+		}
+		return own
 	case StaticRoute:
 		return []claim{{claimRoute, fmt.Sprintf("%s %s %s %s", e.Router, e.Net.Masked(), e.NextHop, e.OutPort), 0}}
 	case NAT:
@@ -64,10 +67,6 @@ func claims(e Entity) []claim {
 		return []claim{{claimTunnelIP, "", uint64(binary.BigEndian.Uint32(b[:]))}}
 	}
 	return nil
-}
-
-func (p RouterPort) netClaim() claim {
-	return claim{claimRouterNet, p.Router + " " + p.Net.Masked().String(), 0}
 }
 
 // describe says what e has in common with the entity that it lost the claim to.

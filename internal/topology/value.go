@@ -34,7 +34,7 @@ func Parse(key Key, value string) (Stored, error) {
 		e = NAT{Router: key.Parent, Name: key.Name, Net: p.prefix("ip", "prefix"),
 			XlateIP: p.addr("xlate_ip"), Type: p.natType("xlate_type"), Extra: p.extra()}
 	case KindChassis:
-		e = Chassis{Name: key.Name, IP: p.addr("ip"), Tick: p.tick("tick"), Extra: p.extra()}
+		e = Chassis{Name: key.Name, IP: p.tunnelAddr("ip"), Tick: p.tick("tick"), Extra: p.extra()}
 	default:
 		return nil, fmt.Errorf("the store holds no %s", key.Kind)
 	}
@@ -194,6 +194,15 @@ func (p *pairs) addr(key string) netip.Addr {
 	return a
 }
 
+// tunnelAddr is an address that one host can have and another can send to.
+func (p *pairs) tunnelAddr(key string) netip.Addr {
+	a := p.addr(key)
+	if a.IsValid() && (a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == OuterIP) {
+		p.fail("invalid %s %s, no tunnel leads there", key, a)
+	}
+	return a
+}
+
 func (p *pairs) prefix(ipKey, bitsKey string) netip.Prefix {
 	a, v := p.addr(ipKey), p.required(bitsKey)
 	bits, err := strconv.Atoi(v)
@@ -225,10 +234,13 @@ func (p *pairs) natType(key string) NATType {
 	return t
 }
 
+// maxTick is far in the future, and far from an overflow.
+const maxTick = 1 << 40
+
 func (p *pairs) tick(key string) int64 {
 	v := p.required(key)
 	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil {
+	if err != nil || n < 0 || n > maxTick {
 		p.fail("invalid %s %q, want Unix seconds", key, v)
 	}
 	return n

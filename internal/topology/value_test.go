@@ -65,6 +65,12 @@ func TestParseRefuses(t *testing.T) {
 		{Key{KindStaticRoute, "r", "x"}, "ip=10.0.0.0,prefix=8,next_hop=1.2.3.4", "outport is missing"},
 		{Key{KindNAT, "r", "x"}, "ip=10.0.0.0,prefix=8,xlate_ip=1.2.3.4,xlate_type=both", "want snat or dnat"},
 		{Key{KindChassis, "", "x"}, "ip=10.0.0.0", "tick is missing"},
+		{Key{KindChassis, "", "x"}, "ip=0.0.0.0,tick=1", "no tunnel leads there"},
+		{Key{KindChassis, "", "x"}, "ip=127.0.0.1,tick=1", "no tunnel leads there"},
+		{Key{KindChassis, "", "x"}, "ip=224.0.0.1,tick=1", "no tunnel leads there"},
+		{Key{KindChassis, "", "x"}, "ip=192.168.0.1,tick=9223372036854775807", "want Unix seconds"},
+		{Key{KindChassis, "", "x"}, "ip=192.168.0.1,tick=-1", "want Unix seconds"},
+		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=00:00:00:00:00:00", "stands for no port"},
 		{Key{KindTunnel, "", "x"}, "", "holds no tunnel"},
 	}
 	for _, tt := range tests {
