@@ -105,14 +105,15 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 		if err != nil {
 			return err
 		}
+		if err := topology.CheckName(driver.SystemID()); err != nil {
+			driver.Close()
+			return fmt.Errorf("this host's system-id is an %w; set another one: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", err)
+		}
 		a.ovs, a.self = driver, driver.SystemID()
 		a.binder = newBinder(ctx, a.Store, a.self, a.log)
 		a.tunneler = newTunneler(ctx, driver, a.log)
 		a.presence = newPresence(a.Config, a.self)
 		go a.presence.run(ctx, admitted)
-		if err := topology.CheckName(a.self); err != nil {
-			return fmt.Errorf("this host's system-id is an %w; set another one: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", err)
-		}
 		return nil
 	})
 	var first topology.Result

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -224,6 +225,17 @@ func TestBindAndReach(t *testing.T) {
 	if got := s.chassisOf(late); got != "hv-b" {
 		t.Errorf("chassis of the unplugged port is %q", got)
 	}
+	// The chassis moves to another address, and the tunnel with it.
+	s.put("entity_view/chassis/hv-b", "ip=192.168.1.20,tick=2000000000")
+	eventually(t, "the tunnel leads to the new address, and the flows into it", func() bool {
+		ports := a.Vsctl("list-ports", "br-int")
+		if !strings.Contains(ports, "tupleNet-3232235796") || strings.Contains(ports, "tupleNet-3232235778") {
+			return false
+		}
+		ofport := strings.TrimSpace(a.Vsctl("get", "Interface", "tupleNet-3232235796", "ofport"))
+		n, _ := strconv.Atoi(ofport)
+		return n > 0 && strings.Contains(a.flows(lookup), fmt.Sprintf("load:%#x->NXM_NX_REG6[]", n))
+	})
 	// The chassis record goes: so does the tunnel to it.
 	if err := s.store.Delete(t.Context(), topology.Chassis{Name: "hv-b"}.Key(), false); err != nil {
 		t.Fatal(err)
@@ -488,6 +500,17 @@ func TestYieldedStaysYielded(t *testing.T) {
 	eventually(t, "hv-a has seen what came after", func() bool { return strings.Contains(a.flows("236"), "0xa000009") })
 	if got := s.chassisOf(key); got != "hv-b" || strings.Contains(a.flows(deliver), "output:") {
 		t.Errorf("hv-a took the port back: it is at %s", got)
+	}
+}
+
+// A system-id that cannot be a key of the store is refused.
+func TestSystemIDIsAName(t *testing.T) {
+	s := newSite(t)
+	h := s.host("a/b", "192.168.1.1")
+	err := <-h.done
+	h.done <- err
+	if err == nil || !strings.Contains(err.Error(), `system-id is an invalid name "a/b"`) {
+		t.Errorf("the agent ended with %v", err)
 	}
 }
 
