@@ -8,7 +8,7 @@ VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>
 LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all deps build test test-kernel demo bench lint fuzz clean
+.PHONY: all deps test-deps build test test-kernel demo bench lint fuzz clean
 
 all: build
 
@@ -19,7 +19,10 @@ build: ## bin/tuplenet and its names
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tuplenet .
 	@ln -sf tuplenet bin/tpctl
 
-test: deps build ## all tests: unit, golden, scenarios with real Open vSwitch
+test-deps:
+	@packaging/deps.sh test
+
+test: test-deps build ## all tests: unit, golden, scenarios with real Open vSwitch
 	go test -count=1 -timeout 20m ./...
 
 test-kernel: ## scenarios on the kernel's datapath, in an emulated machine; ONLY=. for all of them

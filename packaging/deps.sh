@@ -2,11 +2,12 @@
 # Installs what building, testing and the lab need, by the names of Debian's and
 # Ubuntu's packages. Does nothing when all of it is there.
 #
-#	deps.sh		for all but the kernel's datapath
-#	deps.sh kernel	for that too: an emulator, and a kernel to run in it
+#	deps.sh		for the demo and the lab
+#	deps.sh test	for the tests, too: traffic, and shells to complete in
+#	deps.sh kernel	for the kernel's datapath, too: an emulator, and a kernel
 set -eu
 
-packages="openvswitch-switch iproute2 iputils-ping ethtool tcpdump iperf3"
+packages="openvswitch-switch iproute2 iputils-ping ethtool tcpdump"
 
 fail() {
 	echo "make: $1" >&2
@@ -27,8 +28,9 @@ quietly() {
 
 case "${1:-}" in
 "") ;;
-kernel) packages="$packages qemu-system-x86 busybox-static" ;;
-*) fail "deps.sh knows no $1, only kernel" ;;
+test) packages="$packages iperf3 zsh fish" ;;
+kernel) packages="$packages iperf3 qemu-system-x86 busybox-static" ;;
+*) fail "deps.sh knows no $1, only test and kernel" ;;
 esac
 
 PATH=$PATH:/usr/local/go/bin
