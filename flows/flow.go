@@ -161,8 +161,8 @@ func (f *Flow) sortMatch() {
 	slices.SortFunc(f.Match, func(a, b Match) int { return cmp.Compare(a.Field, b.Field) })
 }
 
-// check says what is wrong with a flow that a rule returned; it is how the
-// engine's tests find mistakes in rules.
+// check says what is wrong with a flow that a rule returned: a mistake in the
+// rule, which the engine reports.
 func (f *Flow) check() error {
 	for i, m := range f.Match {
 		switch {

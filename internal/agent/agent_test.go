@@ -514,6 +514,23 @@ func TestSystemIDIsAName(t *testing.T) {
 	}
 }
 
+// A port that the store says is elsewhere has moved there, but not if a backup
+// says so: that is where it once was.
+func TestRestoredStore(t *testing.T) {
+	ip := netip.MustParseAddr("10.0.0.1")
+	port := topology.SwitchPort{Switch: "LS", Name: "vm", IP: ip, MAC: topology.MACFromIP(ip), Chassis: "hv-b"}
+	for restored, want := range map[bool]plugState{false: yielded, true: claiming} {
+		a := newAgent(Config{Log: logTo(t)})
+		a.self, a.binder = "hv-a", newBinder(t.Context(), nil, "hv-a", a.log)
+		a.plugs["vm"] = &plug{state: bound}
+		a.readUpdate(store.Update{Snapshot: true, Restored: restored,
+			Changes: []topology.Change{{Key: port.Key(), Entity: port, Created: 1}}})
+		if got := a.plugs["vm"].state; got != want {
+			t.Errorf("restored %t: the port's state is %d, want %d", restored, got, want)
+		}
+	}
+}
+
 func TestRunDir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	p, err := TakeRunDir(t.Context(), dir, time.Second)

@@ -29,6 +29,8 @@ type world struct {
 	store   *Store // what the watch uses
 	updates <-chan Update
 	have    map[topology.Key]string // what the updates make up
+
+	restored bool // what the last snapshot said
 }
 
 func newWorld(t *testing.T) *world {
@@ -73,6 +75,7 @@ func (w *world) next() Update {
 		}
 		if u.Snapshot {
 			clear(w.have)
+			w.restored = u.Restored
 		}
 		for _, c := range u.Changes {
 			switch {
@@ -223,6 +226,9 @@ func TestWatchAfterCompaction(t *testing.T) {
 	}
 	put(t, s, "entity_view/LS/D", "id=4")
 	w.wantEventually("switch B id=2", "switch C id=3", "switch D id=4")
+	if w.restored {
+		t.Error("a compacted store counts as restored")
+	}
 }
 
 // restore makes the data directory what it was when it was copied.
@@ -258,8 +264,8 @@ func TestWatchAfterRestore(t *testing.T) {
 	w.server.Stop()
 	w.restore(backup)
 	w.start()
-	if w.wantEventually("switch A id=1") != 1 {
-		t.Error("want one snapshot")
+	if w.wantEventually("switch A id=1") != 1 || !w.restored {
+		t.Error("want one snapshot, of a store that was restored")
 	}
 }
 
@@ -300,8 +306,8 @@ func TestWatchAfterRestoreWithAnotherHistory(t *testing.T) {
 			w.restore(backup)
 			w.inSecret(func(s *Store) { tt.truth(t, s) })
 			w.start()
-			if w.wantEventually(strings.Split(tt.want, ",")...) != 1 {
-				t.Error("want one snapshot")
+			if w.wantEventually(strings.Split(tt.want, ",")...) != 1 || !w.restored {
+				t.Error("want one snapshot, of a store that was restored")
 			}
 		})
 	}
