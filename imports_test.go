@@ -17,15 +17,18 @@ const module = "tuplenet"
 // arrows point one way: docs/design.md, section 2.
 var rooms = map[string][]string{
 	".":                 {"modes"},
-	"modes":             {"plugins", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/store", "internal/ovs", "internal/topology"},
+	"modes":             {"plugins", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology"},
 	"plugins":           {"internal/store", "internal/ovs", "internal/topology"},
 	"embedded":          {},
-	"internal/agent":    {"flows", "internal/store", "internal/ovs", "internal/topology"},
+	"internal/agent":    {"flows", "internal/store", "internal/ovs", "internal/packet", "internal/topology"},
 	"internal/lab":      {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/bench":    {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/ctl":      {"flows", "internal/store", "internal/topology"},
+	"internal/cleanup":  {"internal/agent", "internal/ovs"},
+	"internal/doctor":   {"internal/store", "internal/topology"},
 	"internal/store":    {"internal/topology"},
 	"internal/ovs":      {"flows", "internal/topology"},
+	"internal/packet":   {"internal/topology"},
 	"flows":             {"internal/topology"},
 	"internal/topology": {},
 }
@@ -33,6 +36,7 @@ var rooms = map[string][]string{
 // pure are the rooms that do no I/O, and the only libraries that they may use.
 var pure = map[string][]string{
 	"flows":             {"github.com/cespare/xxhash/v2"},
+	"internal/packet":   {"github.com/gopacket/gopacket", "github.com/gopacket/gopacket/layers"},
 	"internal/topology": {},
 }
 

@@ -25,6 +25,7 @@ type Engine struct {
 	rules map[topology.Kind][]*rule
 	nodes map[topology.Key]*node
 	flows map[uint64]*entry // by the hash of the flow's identity
+	notes map[Note]int      // how many instances say so
 
 	runs    uint64 // rule runs so far
 	reader  Reader
@@ -44,6 +45,7 @@ type instance struct {
 	node  *node
 	reads []read
 	emits []emission
+	notes []Note
 	dirty bool
 }
 
@@ -98,6 +100,8 @@ type CookieFlow struct {
 type Delta struct {
 	Put       []CookieFlow // new flows, and flows with new actions
 	Gone      []uint64     // cookies of flows that exist no more
+	Begun     []Note       // what rules say from now on
+	Ended     []Note       // what no rule says any more
 	Conflicts []string     // mistakes of rules: flows that contradict each other or are malformed
 	Runs      int          // rule runs that it took
 }
@@ -110,6 +114,7 @@ func NewEngine(model *topology.Model) *Engine {
 		rules: map[topology.Kind][]*rule{},
 		nodes: map[topology.Key]*node{},
 		flows: map[uint64]*entry{},
+		notes: map[Note]int{},
 	}
 	for i := range rules {
 		r := &rules[i]
@@ -137,7 +142,7 @@ func Compile(model *topology.Model) ([]CookieFlow, []string) {
 // Update brings the flows up to date after the keys in touched, the Touched of
 // a topology.Result, have changed.
 func (e *Engine) Update(touched []topology.Key) Delta {
-	u := update{e: e}
+	u := update{e: e, noted: map[Note]int{}}
 	for _, key := range touched {
 		u.touch(key)
 	}
@@ -181,7 +186,8 @@ func (e *Engine) Owner(cookie uint64) (rule string, key topology.Key, ok bool) {
 type update struct {
 	e         *Engine
 	dirty     []*instance
-	changed   []uint64 // identities whose entries may differ from before
+	changed   []uint64     // identities whose entries may differ from before
+	noted     map[Note]int // counts before the update, of notes that may differ
 	conflicts []string
 	runs      int
 }
@@ -227,6 +233,7 @@ func (u *update) retire(i *instance) {
 	for _, em := range i.emits {
 		u.drop(em, i)
 	}
+	u.note(i, nil)
 	i.reads, i.emits, i.node = nil, nil, nil
 }
 
@@ -235,8 +242,9 @@ func (u *update) run(i *instance) {
 	r := &e.reader
 	r.nodes = r.nodes[:0]
 	own := r.get(i.node.key)
-	made := i.rule.run(r, own)
+	made, notes := i.rule.run(r, own)
 	e.link(i, r.nodes)
+	u.note(i, notes)
 	e.runs++
 	u.runs++
 
@@ -258,6 +266,26 @@ func (u *update) run(i *instance) {
 		u.drop(em, i)
 	}
 	i.emits = emits
+}
+
+// note makes notes what instance i says.
+func (u *update) note(i *instance, notes []Note) {
+	e := u.e
+	count := func(n Note, by int) {
+		if _, seen := u.noted[n]; !seen {
+			u.noted[n] = e.notes[n]
+		}
+		if e.notes[n] += by; e.notes[n] == 0 {
+			delete(e.notes, n)
+		}
+	}
+	for _, n := range notes {
+		count(n, 1)
+	}
+	for _, n := range i.notes {
+		count(n, -1)
+	}
+	i.notes = notes
 }
 
 // add enters an emission of instance i.
@@ -338,6 +366,14 @@ func (u *update) finish() Delta {
 		}
 		if len(f.others) == 0 {
 			f.others = nil
+		}
+	}
+	for n, before := range u.noted {
+		switch now := u.e.notes[n]; {
+		case before == 0 && now > 0:
+			d.Begun = append(d.Begun, n)
+		case before > 0 && now == 0:
+			d.Ended = append(d.Ended, n)
 		}
 	}
 	return d

@@ -21,7 +21,7 @@ func (w *world) name(kind string, n int) string { return fmt.Sprint(kind, w.IntN
 
 func (w *world) entity() topology.Entity {
 	addr := netip.AddrFrom4([4]byte{10, byte(w.IntN(2)), 0, byte(1 + w.IntN(6))})
-	switch w.IntN(12) {
+	switch w.IntN(18) {
 	case 0:
 		return topology.Switch{Name: w.name("ls", 4), ID: uint32(1 + w.IntN(8))}
 	case 1:
@@ -36,11 +36,27 @@ func (w *world) entity() topology.Entity {
 	case 4:
 		return topology.Chassis{Name: w.name("hv", 3), IP: addr, Tick: int64(w.IntN(5))}
 	case 5:
-		return topology.Tunnel{Chassis: w.name("hv", 3), OFPort: uint32(1 + w.IntN(20))}
+		n := w.IntN(3)
+		return topology.Tunnel{Chassis: fmt.Sprint("hv", n), OFPort: uint32(100 + n), Watched: w.IntN(2) == 0}
 	case 6, 7:
-		return topology.Interface{Port: w.name("p", 8), OFPort: uint32(1 + w.IntN(20))}
+		n := w.IntN(8)
+		return topology.Interface{Port: fmt.Sprint("p", n), OFPort: uint32(200 + n)}
 	case 8:
-		return topology.Node{Chassis: w.name("hv", 2)}
+		return topology.Node{Chassis: w.name("hv", 2), MTU: 1400 * w.IntN(2)}
+	case 9, 10:
+		net := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(w.IntN(2)), 0, 0}), 16)
+		return topology.StaticRoute{Router: w.name("lr", 3), Name: w.name("sr", 5), Net: net, NextHop: addr, OutPort: w.name("rp", 5)}
+	case 11, 12:
+		n := topology.NAT{Router: w.name("lr", 3), Name: w.name("nat", 5), XlateIP: addr, Type: topology.SNAT,
+			Net: netip.PrefixFrom(netip.AddrFrom4([4]byte{20, 0, 0, byte(w.IntN(2))}), 32)}
+		if w.IntN(2) == 0 {
+			n.Type = topology.DNAT
+		}
+		return n
+	case 13:
+		return topology.Neighbour{Switch: w.name("ls", 4), IP: addr, MAC: topology.MACFromIP(addr)}
+	case 14:
+		return topology.HostStack{OFPort: 300, MAC: topology.MACFromIP(addr)}
 	}
 	p := topology.SwitchPort{Switch: w.name("ls", 4), Name: w.name("p", 8), IP: addr, MAC: topology.MACFromIP(addr)}
 	switch w.IntN(4) {
@@ -84,6 +100,7 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 		model := topology.NewModel()
 		engine := NewEngine(model)
 		bridge := map[uint64]uint64{} // identity to cookie, as a bridge keeps flows
+		notes := map[Note]bool{}
 		for step := range 120 {
 			delta := engine.Update(model.Apply(w.changes()).Touched)
 			for _, f := range delta.Put {
@@ -93,12 +110,27 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 			for _, c := range delta.Gone {
 				maps.DeleteFunc(bridge, func(_, cookie uint64) bool { return cookie == c })
 			}
+			for _, n := range delta.Begun {
+				notes[n] = true
+			}
+			for _, n := range delta.Ended {
+				delete(notes, n)
+			}
 			held := map[uint64]bool{}
 			for cookie := range engine.All() {
 				held[cookie] = true
 			}
-			fresh, _ := Compile(model)
-			want := set(fresh)
+			scratch := NewEngine(model).Update(keys(model))
+			want, wantNotes := set(scratch.Put), map[Note]bool{}
+			for _, n := range scratch.Begun {
+				wantNotes[n] = true
+			}
+			if !maps.Equal(notes, wantNotes) {
+				t.Fatalf("seed %d step %d: the rules say %v, from scratch %v", seed, step, notes, wantNotes)
+			}
+			for _, c := range scratch.Conflicts {
+				t.Errorf("seed %d step %d: %s", seed, step, c)
+			}
 			if !maps.Equal(held, want) {
 				t.Fatalf("seed %d step %d: incremental has %d flows, scratch %d", seed, step, len(held), len(want))
 			}
@@ -122,7 +154,7 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 				gone = append(gone, topology.Change{Key: e.Key()})
 			}
 		}
-		if engine.Len() != 0 || len(engine.nodes) != 0 {
+		if engine.Len() != 0 || len(engine.nodes) != 0 || len(engine.notes) != 0 {
 			t.Fatalf("seed %d: %d flows and %d nodes left of an empty topology", seed, engine.Len(), len(engine.nodes))
 		}
 	}
@@ -170,7 +202,7 @@ func TestContradictionIsReported(t *testing.T) {
 	clash := func(r *Reader, s topology.Switch) []Flow {
 		return []Flow{{Table: TableSwitchHook, Priority: 7, Actions: []Action{Output{s.ID}}}}
 	}
-	rules = []rule{on("clash", clash)}
+	rules = []rule{flowsOn("clash", clash)}
 	a, b := topology.Switch{Name: "a", ID: 1}, topology.Switch{Name: "b", ID: 2}
 	var cookies []uint64
 	for _, order := range [][]topology.Entity{{a, b}, {b, a}} {

@@ -108,6 +108,10 @@ func (f Field) fullMask() Value {
 //	reg4       flags, 32 bits as in the Geneve option, see below
 //	reg5       destination port id (bits 16-31), source port id (bits 0-15)
 //	reg6       OpenFlow port of the tunnel to the chassis that has the port
+//	reg3       router that has routed the packet on this chassis, 0 for none (bits
+//	           0-23); what a table asks of itself (bits 24-31)
+//	reg7       port id by which the packet came into that router (bits 0-15);
+//	           bit 16: the agent has translated what the ICMP error quotes
 //	xreg2      reg4 and reg5 together are the 64 bits of the Geneve option
 //
 // The other registers are free.
@@ -117,6 +121,8 @@ const (
 	RegFlags    = Reg4
 	RegPorts    = Reg5
 	RegTunnel   = Reg6
+	RegRouter   = Reg3
+	RegEntry    = Reg7
 	RegOption   = XReg2
 )
 
@@ -126,6 +132,13 @@ var (
 	BitsVNI      = Bits{TunID, 0, 24}
 	BitsSrcPort  = Bits{RegPorts, 0, 16}
 	BitsDstPort  = Bits{RegPorts, 16, 16}
+	BitsRouter   = Bits{RegRouter, 0, 24}
+	BitsTooLarge = Bits{RegRouter, 24, 1}
+	BitsMember   = Bits{RegRouter, 25, 7} // of a pool of NAT addresses
+	BitsEntry    = Bits{RegEntry, 0, 16}
+	BitsMended   = Bits{RegEntry, 16, 1}
+
+	bitsTranslated = Bits{RegFlags, 3, 1}
 )
 
 // Flags: the low byte of RegFlags, and of the flags in the Geneve option. The
@@ -144,5 +157,11 @@ const (
 	protoICMP   = 1
 	arpRequest  = 1
 	arpReply    = 2
-	icmpEcho    = 8
+
+	icmpUnreachable = 3
+	icmpEcho        = 8
+	icmpExceeded    = 11
+	icmpParameter   = 12
+
+	ethernetHeader = 14 // bytes
 )

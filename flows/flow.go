@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
+
+	"tuplenet/internal/topology"
 )
 
 // Flow is one OpenFlow flow. Table, Priority and Match identify it within a
@@ -83,7 +86,53 @@ type (
 	Resubmit struct{ Table Table }
 	// Goto goes on in a later table. It can only be the last action.
 	Goto struct{ Table Table }
+
+	// LimitTo passes packets on up to a meter's rate and drops the others. It
+	// can only be the first action.
+	LimitTo struct{ Meter Meter }
+	// Punt sends a copy of the packet, whole, to the agent.
+	Punt struct{ Why Reason }
+	// Choose writes to Dst, of 32 bits, the first of the live ports that a hash
+	// of the packet's Fields prefers (highest random weight), or noPort if none
+	// is live.
+	Choose struct {
+		Fields Hash
+		Ports  []uint32
+		Dst    Bits
+	}
+	// Spread writes a number below N to Dst, chosen by a hash of the packet's
+	// Fields (highest random weight).
+	Spread struct {
+		Fields Hash
+		N      uint16
+		Dst    Bits
+	}
+	// CheckLarger sets the bit Dst if the packet, its Ethernet header
+	// included, has more than Size bytes, and clears it otherwise.
+	CheckLarger struct {
+		Size uint16
+		Dst  Bits
+	}
+	// Track looks the packet up among a zone's connections, translates it as
+	// its connection is translated, and goes on in Table. With Commit, a packet
+	// of no connection makes one, which is translated as NAT says from then on. It
+	// can only be the last action.
+	Track struct {
+		Zone   uint16
+		Commit bool
+		NAT    Translation
+		Table  Table
+	}
 )
+
+// Translation is what a new connection has done to its packets, and undone to
+// the replies. Without addresses it is nothing.
+type Translation struct {
+	Type    topology.NATType
+	Addr    netip.Addr // IPv4
+	MinPort uint16     // range of ports to draw from at random; 0: ports stay
+	MaxPort uint16
+}
 
 // The first byte of each action's encoding.
 const (
@@ -95,6 +144,12 @@ const (
 	tagDecTTL
 	tagResubmit
 	tagGoto
+	tagLimitTo
+	tagPunt
+	tagChoose
+	tagSpread
+	tagCheckLarger
+	tagTrack
 )
 
 func (b Bits) appendTo(buf []byte) []byte {
@@ -115,6 +170,35 @@ func (a OutputInPort) appendTo(b []byte) []byte { return append(b, tagOutputInPo
 func (a DecTTL) appendTo(b []byte) []byte       { return append(b, tagDecTTL) }
 func (a Resubmit) appendTo(b []byte) []byte     { return append(b, tagResubmit, byte(a.Table)) }
 func (a Goto) appendTo(b []byte) []byte         { return append(b, tagGoto, byte(a.Table)) }
+func (a LimitTo) appendTo(b []byte) []byte      { return append(b, tagLimitTo, byte(a.Meter)) }
+func (a Punt) appendTo(b []byte) []byte         { return append(b, tagPunt, byte(a.Why)) }
+func (a Choose) appendTo(b []byte) []byte {
+	b = a.Dst.appendTo(append(b, tagChoose, byte(a.Fields)))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(a.Ports)))
+	for _, p := range a.Ports {
+		b = binary.BigEndian.AppendUint32(b, p)
+	}
+	return b
+}
+func (a Spread) appendTo(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(a.Dst.appendTo(append(b, tagSpread, byte(a.Fields))), a.N)
+}
+func (a CheckLarger) appendTo(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(a.Dst.appendTo(append(b, tagCheckLarger)), a.Size)
+}
+func (a Track) appendTo(b []byte) []byte {
+	b = binary.BigEndian.AppendUint16(append(b, tagTrack), a.Zone)
+	b = append(b, byte(a.Table), 0)
+	if a.Commit {
+		b[len(b)-1] = 1
+	}
+	b = append(append(b, a.NAT.Type...), 0)
+	if a.NAT.Addr.IsValid() {
+		b = append(b, a.NAT.Addr.AsSlice()...)
+	}
+	b = binary.BigEndian.AppendUint16(b, a.NAT.MinPort)
+	return binary.BigEndian.AppendUint16(b, a.NAT.MaxPort)
+}
 
 // appendIdentity adds an encoding of what identifies the flow.
 func (f *Flow) appendIdentity(b []byte) []byte {
@@ -173,12 +257,25 @@ func (f *Flow) check() error {
 		}
 	}
 	for i, a := range f.Actions {
-		if g, ok := a.(Goto); ok {
-			if i != len(f.Actions)-1 {
+		last := i == len(f.Actions)-1
+		switch a := a.(type) {
+		case Goto:
+			if !last {
 				return fmt.Errorf("goto is not the last action")
 			}
-			if g.Table <= f.Table {
-				return fmt.Errorf("goto to table %d is not forward", g.Table)
+			if a.Table <= f.Table {
+				return fmt.Errorf("goto to table %d is not forward", a.Table)
+			}
+		case Track:
+			if !last {
+				return fmt.Errorf("track is not the last action")
+			}
+			if a.Table <= f.Table {
+				return fmt.Errorf("track to table %d is not forward", a.Table)
+			}
+		case LimitTo:
+			if i != 0 {
+				return fmt.Errorf("limit is not the first action")
 			}
 		}
 	}

@@ -35,13 +35,18 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lines := render(t, compile(t, section(archive, "topology")))
+			all, said := compile(t, section(archive, "topology"))
+			lines, notes := render(t, all), strings.Join(append(said, ""), "\n")
 			if filepath.Base(file) != "pipeline.txtar" {
-				lines = without(lines, render(t, compile(t, "node hv1")))
+				everywhere, _ := compile(t, "node hv1")
+				lines = without(lines, render(t, everywhere))
 			}
 			got := strings.Join(append(lines, ""), "\n")
 			if *update {
 				setSection(archive, "flows", got)
+				if len(said) > 0 {
+					setSection(archive, "notes", notes)
+				}
 				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -49,6 +54,9 @@ func TestGolden(t *testing.T) {
 			}
 			if diff := gocmp.Diff(section(archive, "flows"), got); diff != "" {
 				t.Errorf("flows differ (-want +got; go test ./flows -update rewrites them):\n%s", diff)
+			}
+			if diff := gocmp.Diff(section(archive, "notes"), strings.TrimPrefix(notes, "\n")); diff != "" {
+				t.Errorf("notes differ (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -59,8 +67,12 @@ func TestGolden(t *testing.T) {
 //
 //	node SYSTEM-ID
 //	interface PORT OFPORT
-//	tunnel CHASSIS OFPORT
-func compile(t *testing.T, text string) []flows.CookieFlow {
+//	tunnel CHASSIS OFPORT [watched]
+//	neighbour SWITCH IP MAC
+//	host-stack OFPORT MAC
+//
+// It returns the flows, and what the rules say beside them.
+func compile(t *testing.T, text string) ([]flows.CookieFlow, []string) {
 	t.Helper()
 	model := topology.NewModel()
 	var changes []topology.Change
@@ -71,12 +83,17 @@ func compile(t *testing.T, text string) []flows.CookieFlow {
 		}
 		changes = append(changes, topology.Change{Key: e.Key(), Entity: e, Created: int64(i + 1)})
 	}
-	model.Apply(changes)
-	out, mistakes := flows.Compile(model)
-	for _, m := range mistakes {
+	result := model.Apply(changes)
+	out := flows.NewEngine(model).Update(result.Touched)
+	for _, m := range out.Conflicts {
 		t.Error(m)
 	}
-	return out
+	var notes []string
+	for _, n := range out.Begun {
+		notes = append(notes, fmt.Sprintf("%T%v", n, n))
+	}
+	slices.Sort(notes)
+	return out.Put, notes
 }
 
 func parseEntity(word []string) (topology.Entity, error) {
@@ -89,13 +106,23 @@ func parseEntity(word []string) (topology.Entity, error) {
 		return topology.Node{Chassis: word[1]}, nil
 	case len(word) == 3 && word[0] == "interface":
 		return topology.Interface{Port: word[1], OFPort: number(2)}, nil
-	case len(word) == 3 && word[0] == "tunnel":
-		return topology.Tunnel{Chassis: word[1], OFPort: number(2)}, nil
+	case len(word) >= 3 && word[0] == "tunnel":
+		return topology.Tunnel{Chassis: word[1], OFPort: number(2), Watched: len(word) == 4}, nil
+	case len(word) == 4 && word[0] == "neighbour":
+		ip, err := topology.ParseAddr(word[2])
+		if err != nil {
+			return nil, err
+		}
+		mac, err := topology.ParseMAC(word[3])
+		return topology.Neighbour{Switch: word[1], IP: ip, MAC: mac}, err
+	case len(word) == 3 && word[0] == "host-stack":
+		mac, err := topology.ParseMAC(word[2])
+		return topology.HostStack{OFPort: number(1), MAC: mac}, err
 	case len(word) != 2:
 		return nil, fmt.Errorf("want an entity")
 	}
 	kinds := map[string]topology.Kind{"LS": topology.KindSwitch, "LR": topology.KindRouter, "chassis": topology.KindChassis,
-		"LS/lsp": topology.KindSwitchPort, "LR/lrp": topology.KindRouterPort}
+		"LS/lsp": topology.KindSwitchPort, "LR/lrp": topology.KindRouterPort, "LR/lsr": topology.KindStaticRoute, "LR/lnat": topology.KindNAT}
 	path := strings.Split(word[0], "/")
 	key := topology.Key{Kind: kinds[path[0]], Name: path[1]}
 	if len(path) == 4 {

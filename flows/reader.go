@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"net/netip"
 	"slices"
 
 	"tuplenet/internal/topology"
@@ -25,6 +26,17 @@ func (r *Reader) get(key topology.Key) topology.Entity {
 func find[E topology.Entity](r *Reader, key topology.Key) (E, bool) {
 	e, ok := r.get(key).(E)
 	return e, ok
+}
+
+// list returns what an index finds, with its type.
+func list[E topology.Entity](r *Reader, key topology.Key) []E {
+	r.get(key)
+	found := r.engine.model.List(key)
+	out := make([]E, len(found))
+	for i, e := range found {
+		out[i] = e.(E)
+	}
+	return out
 }
 
 // Node returns the host that flows are compiled for.
@@ -70,6 +82,58 @@ func (r *Reader) Interface(port string) (topology.Interface, bool) {
 // Tunnel returns the local tunnel port to a chassis.
 func (r *Reader) Tunnel(chassis string) (topology.Tunnel, bool) {
 	return find[topology.Tunnel](r, topology.Tunnel{Chassis: chassis}.Key())
+}
+
+// Chassis returns the record of a chassis.
+func (r *Reader) Chassis(name string) (topology.Chassis, bool) {
+	return find[topology.Chassis](r, topology.Chassis{Name: name}.Key())
+}
+
+// HostStack returns the port to this host's own network stack.
+func (r *Reader) HostStack() (topology.HostStack, bool) {
+	return find[topology.HostStack](r, topology.HostStack{}.Key())
+}
+
+// PortWith returns the port of a switch that has the address ip.
+func (r *Reader) PortWith(sw string, ip netip.Addr) (topology.SwitchPort, bool) {
+	p, ok := find[topology.SwitchPort](r, topology.PortAt(sw, topology.PortID(ip)))
+	return p, ok && p.IP == ip
+}
+
+// RouterPorts returns the ports of a router.
+func (r *Reader) RouterPorts(router string) []topology.RouterPort {
+	return list[topology.RouterPort](r, topology.Key{Kind: topology.KindRouterPorts, Name: router})
+}
+
+// Routes returns the static routes of route's router with its prefix.
+func (r *Reader) Routes(route topology.StaticRoute) []topology.StaticRoute {
+	return list[topology.StaticRoute](r, topology.Key{
+		Kind: topology.KindRoutes, Parent: route.Router, Name: route.Net.Masked().String()})
+}
+
+// NATs returns the NAT rules of n's router that translate n's network.
+func (r *Reader) NATs(n topology.NAT) []topology.NAT {
+	return list[topology.NAT](r, topology.Key{Kind: topology.KindNATs, Parent: n.Router, Name: n.Net.Masked().String()})
+}
+
+// NATsTo returns the NAT rules of n's router with n's external address.
+func (r *Reader) NATsTo(n topology.NAT) []topology.NAT {
+	return list[topology.NAT](r, topology.Key{Kind: topology.KindNATAddress, Parent: n.Router, Name: n.XlateIP.String()})
+}
+
+// OuterPorts returns the ports of a switch that lead to the physical network.
+func (r *Reader) OuterPorts(sw string) []topology.SwitchPort {
+	return list[topology.SwitchPort](r, topology.Key{Kind: topology.KindOuterPorts, Name: sw})
+}
+
+// WayOut returns the local interface of a switch's outer port.
+func (r *Reader) WayOut(sw string) (topology.Interface, bool) {
+	for _, p := range r.OuterPorts(sw) {
+		if i, ok := r.Interface(p.Name); ok {
+			return i, true
+		}
+	}
+	return topology.Interface{}, false
 }
 
 // RouterOf returns the router port that a switch port is joined to, and its

@@ -5,14 +5,14 @@ import "tuplenet/internal/topology"
 // pipeline makes the flows that are there whatever the topology: where a
 // packet goes on when no flow of a table matches, and what is done to all
 // packets alike.
-func pipeline(*Reader, topology.Node) []Flow {
+func pipeline(_ *Reader, node topology.Node) []Flow {
 	var out []Flow
 	for _, t := range Tables {
 		if t.Miss != 0 {
 			out = append(out, Flow{Table: t.Table, Priority: prioMiss, Actions: []Action{Goto{t.Miss}}})
 		}
 	}
-	return append(out,
+	out = append(out,
 		// An ARP request asks for the MAC of an address in a switch, as a
 		// routed packet does: one table answers both.
 		Flow{TableSwitchARP, prioNormal, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{
@@ -23,21 +23,38 @@ func pipeline(*Reader, topology.Node) []Flow {
 		Flow{TableNeighbourDone, prioMiss, nil, []Action{Resubmit{TableSwitchHook}}},
 
 		// The one way into a tunnel.
-		Flow{TableSwitchOutput, prioMiss, nil, []Action{
+		Flow{TableTunnel, prioMiss, nil, []Action{
 			Move{BitsDatapath, BitsVNI},
 			Move{All(RegOption), All(TunMetadata0)},
 			OutputField{All(RegTunnel)},
 		}},
 
 		Flow{TableRouterAdmit, prioMiss + 1, []Match{isIP}, []Action{Goto{TableRouterRoute}}},
+		// ARP replies to the router have been read on their way here.
+		Flow{TableRouterAdmit, prioNormal, []Match{isARP}, []Action{foreign}},
 		Flow{TableRouterLocal, prioNormal, []Match{isIP, Exact(IPProto, protoICMP),
 			Exact(ICMPType, icmpEcho), Exact(ICMPCode, 0)}, echoReplyActions},
+		Flow{TableRouterInside, prioMiss, nil, []Action{Load{bitsTranslated, 1}, Goto{TableRouterRoute}}},
 		// A packet whose TTL is used up goes no further.
-		Flow{TableRouterRoute, prioGuard, []Match{isIP, Exact(IPTTL, 0)}, []Action{drop}},
-		Flow{TableRouterRoute, prioGuard, []Match{isIP, Exact(IPTTL, 1)}, []Action{drop}},
+		Flow{TableRouterRoute, prioGuard, []Match{isIP, Exact(IPTTL, 0)}, owed(TTLExceeded)},
+		Flow{TableRouterRoute, prioGuard, []Match{isIP, Exact(IPTTL, 1)}, owed(TTLExceeded)},
+		Flow{TableRouterRoute, prioMiss, nil, owed(NoRoute)},
+		Flow{TableRouterPath, prioMiss, nil, owed(NoRoute)}, // no path is alive
 
 		Flow{Table: TableDrop, Priority: prioMiss},
+		// Does nothing, in a way that does not read as a drop.
+		Flow{TableForeign, prioMiss, nil, []Action{Load{All(RegNextHop), 0}}},
 	)
+	if node.MTU > 0 {
+		out = append(out,
+			Flow{TableSwitchOutput, prioNormal, []Match{isIP}, []Action{
+				CheckLarger{uint16(node.MTU + ethernetHeader), BitsTooLarge},
+				Goto{TableTunnel},
+			}},
+			Flow{TableTunnel, prioNormal, []Match{Masked(RegRouter, 1<<BitsTooLarge.Ofs, 1<<BitsTooLarge.Ofs), isIP}, owed(TooLarge)},
+		)
+	}
+	return out
 }
 
 // arpReplyActions turn an ARP request, whose target's MAC the neighbour table

@@ -13,13 +13,34 @@ func routerEntry(r *Reader, port topology.SwitchPort) []Flow {
 		return nil
 	}
 	return []Flow{{TableSwitchDeliver, prioNormal, []Match{inDatapath(sw.ID), toPort(port.ID())}, []Action{
-		enterDatapath(router.ID), setSrcPort(rp.ID()), Goto{TableRouterAdmit},
+		enterDatapath(router.ID), setSrcPort(rp.ID()),
+		Load{BitsRouter, uint64(router.ID)}, Load{BitsEntry, uint64(rp.ID())}, Load{bitsTranslated, 0},
+		Goto{TableRouterAdmit},
 	}}}
 }
 
-// routeConnected ranks a route to a connected network among routes of one
-// prefix length: last.
-const routeConnected = 0
+// pinnedRouter silences a router whose chassis has no record any more: the
+// operator has taken the host out, and it only goes on forwarding.
+func pinnedRouter(r *Reader, router topology.Router) ([]Flow, []Note) {
+	if router.Chassis == "" {
+		return nil, nil
+	}
+	if _, ok := r.Chassis(router.Chassis); ok {
+		return nil, nil
+	}
+	if !r.Here(router) {
+		return nil, []Note{Problem{router.Key(), "the chassis " + router.Chassis + " that it is pinned to has no record"}}
+	}
+	return []Flow{{TableRouterLocal, prioNormal + 1, []Match{inDatapath(router.ID), isIP,
+		Exact(IPProto, protoICMP), Exact(ICMPType, icmpEcho)}, []Action{drop}}}, nil
+}
+
+// Ranks of the routes of one prefix length.
+const (
+	rankConnected = iota
+	rankStatic
+	rankShared // by several paths, each watched
+)
 
 // routePriority orders routes: the longest prefix first, then the rank, 0 to 3.
 // It stays below prioGuard.
@@ -27,45 +48,48 @@ func routePriority(bits, rank int) uint16 { return uint16(1 + bits*4 + rank) }
 
 // routerPort takes in what is meant for a port of a router, routes to the
 // network that is connected there, and leads out into the port's switch.
-func routerPort(r *Reader, port topology.RouterPort) []Flow {
+func routerPort(r *Reader, port topology.RouterPort) ([]Flow, []Note) {
 	router, ok := r.Router(port.Router)
 	if !ok || !r.Here(router) {
-		return nil
+		return nil, nil
 	}
 	sp, sw, ok := r.SwitchOf(port)
 	if !ok {
-		return nil
+		if port.Peer == "" {
+			return nil, nil
+		}
+		return nil, []Note{Problem{port.Key(), "it leads nowhere: no switch has a port " + port.Peer + " that leads back to it"}}
 	}
 	in := inDatapath(router.ID)
 	out := []Flow{
 		{TableRouterAdmit, prioNormal, []Match{in, isIP, Exact(IPDst, ipv4(port.Net.Addr()))},
 			[]Action{Goto{TableRouterLocal}}},
-		// In the switch the packet may leave by the port that it came in by.
-		{TableRouterForward, prioNormal, []Match{in, toPort(port.ID())}, []Action{
-			Load{All(EthSrc), port.MAC.Uint64()},
-			enterDatapath(sw.ID),
-			setSrcPort(sp.ID()),
-			Load{All(InPort), 0},
-			Goto{TableNeighbour},
-		}},
+		{TableRouterForward, prioNormal, []Match{in, toPort(port.ID())}, enterSwitch(sp, sw, port.MAC)},
 	}
 	if first, ok := r.Connected(port); ok && first == port {
-		out = append(out, Flow{TableRouterRoute, routePriority(port.Net.Bits(), routeConnected),
-			connectedMatch(in, port), []Action{
+		out = append(out, Flow{TableRouterRoute, routePriority(port.Net.Bits(), rankConnected),
+			where([]Match{in, isIP}, prefixMatch(IPDst, port.Net)...), []Action{
 				Move{All(IPDst), All(RegNextHop)},
 				DecTTL{},
 				setDstPort(port.ID()),
-				Goto{TableRouterForward},
+				Goto{TableRouterNAT},
 			}})
 	}
-	return out
+	var notes []Note
+	if i, ok := r.WayOut(sw.Name); ok {
+		notes = append(notes, Address{i.OFPort, sw.Name, port.Net.Addr(), port.MAC, port.Net.Bits()})
+	}
+	return out, notes
 }
 
-func connectedMatch(in Match, port topology.RouterPort) []Match {
-	bits := port.Net.Bits()
-	if bits == 0 {
-		return []Match{in, isIP}
+// enterSwitch leads a routed packet into a switch by the router's port there;
+// the packet may leave by the interface that it came in by.
+func enterSwitch(sp topology.SwitchPort, sw topology.Switch, src topology.MAC) []Action {
+	return []Action{
+		Load{All(EthSrc), src.Uint64()},
+		enterDatapath(sw.ID),
+		setSrcPort(sp.ID()),
+		Load{All(InPort), 0},
+		Goto{TableNeighbour},
 	}
-	mask := uint64(0xffffffff) << (32 - bits) & 0xffffffff
-	return []Match{in, isIP, Masked(IPDst, ipv4(port.Net.Addr()), mask)}
 }

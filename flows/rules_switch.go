@@ -1,16 +1,6 @@
 package flows
 
-import (
-	"encoding/binary"
-	"net/netip"
-
-	"tuplenet/internal/topology"
-)
-
-func ipv4(a netip.Addr) uint64 {
-	b := a.As4()
-	return uint64(binary.BigEndian.Uint32(b[:]))
-}
+import "tuplenet/internal/topology"
 
 // localPort joins an interface of this node to its switch port.
 func localPort(r *Reader, i topology.Interface) []Flow {
@@ -43,9 +33,6 @@ func localPort(r *Reader, i topology.Interface) []Flow {
 // it: this chassis, or the tunnel to the one that it is bound to. A port that
 // is bound nowhere, or to a chassis without a tunnel, is unknown.
 func lookup(r *Reader, port topology.SwitchPort) []Flow {
-	if port.Outer() {
-		return nil
-	}
 	sw, ok := r.Switch(port.Switch)
 	if !ok {
 		return nil
@@ -54,6 +41,9 @@ func lookup(r *Reader, port topology.SwitchPort) []Flow {
 	if !ok {
 		return nil
 	}
+	if port.Outer() {
+		return unknown(sw, port, actions)
+	}
 	return []Flow{{TableSwitchLookup, prioNormal, []Match{inDatapath(sw.ID), Exact(EthDst, port.MAC.Uint64())},
 		append([]Action{setDstPort(port.ID())}, actions...)}}
 }
@@ -61,7 +51,7 @@ func lookup(r *Reader, port topology.SwitchPort) []Flow {
 func wayTo(r *Reader, port topology.SwitchPort) ([]Action, bool) {
 	here := []Action{Goto{TableSwitchLoopback}}
 	chassis := port.Chassis
-	if port.Peer != "" {
+	if port.Peer != "" && !port.Outer() {
 		_, router, ok := r.RouterOf(port)
 		if !ok {
 			return nil, false

@@ -13,24 +13,32 @@ const (
 	// Switch ingress, on the chassis where the packet enters a switch.
 	TableSwitchARP    Table = 100 // ARP requests
 	TableSwitchHook   Table = 201 // third parties' (the number is part of the contract)
+	TableSwitchDirect Table = 202 // to the host's own stack, if untunnel mode is on
 	TableSwitchLookup Table = 204 // destination port and its chassis
-	TableSwitchOutput Table = 206 // to this chassis or into a tunnel
+	TableSwitchOutput Table = 206 // to another chassis: does it fit?
+	TableTunnel       Table = 207 // into the tunnel
 
 	// Switch egress, on the chassis that has the destination port.
 	TableSwitchLoopback Table = 208 // nothing returns to its port unasked
 	TableSwitchDeliver  Table = 210 // to the interface or to the peer router
 
 	// Router ingress.
-	TableRouterAdmit Table = 214 // what is meant for the router itself
-	TableRouterLocal Table = 216 // answers for the router itself
-	TableRouterRoute Table = 224 // next hop and router port
+	TableRouterAdmit  Table = 214 // what is meant for the router itself
+	TableRouterLocal  Table = 216 // answers for the router itself; NAT on entering
+	TableRouterInside Table = 222 // what connection tracking made of a NAT address
+	TableRouterRoute  Table = 224 // next hop and router port
+	TableRouterPath   Table = 226 // of several next hops, the chosen one
 
 	// Router egress.
+	TableRouterNAT     Table = 228 // NAT on leaving
+	TableRouterPool    Table = 229 // of several NAT addresses, the chosen one
+	TableRouterOutside Table = 230 // source MAC of NAT addresses
 	TableRouterForward Table = 234 // from the router port into its switch
 	TableNeighbour     Table = 236 // MAC of the next hop, or of an ARP request's target
 	TableNeighbourDone Table = 238 // on to the switch, or back as an ARP reply
 
-	TableDrop Table = 252 // the one flow with actions=drop: its counter counts all drops
+	TableDrop    Table = 252 // the one flow with actions=drop: its counter counts all drops
+	TableForeign Table = 253 // frames of the physical network that are nobody's here, counted apart
 )
 
 // TableInfo describes a table to people.
@@ -44,18 +52,26 @@ type TableInfo struct {
 var Tables = []TableInfo{
 	{TableClassify, "classify", TableDrop},
 	{TableSwitchARP, "switch-arp", TableSwitchHook},
-	{TableSwitchHook, "switch-hook", TableSwitchLookup},
+	{TableSwitchHook, "switch-hook", TableSwitchDirect},
+	{TableSwitchDirect, "switch-direct", TableSwitchLookup},
 	{TableSwitchLookup, "switch-lookup", TableDrop},
-	{TableSwitchOutput, "switch-output", 0},
+	{TableSwitchOutput, "switch-output", TableTunnel},
+	{TableTunnel, "tunnel", 0},
 	{TableSwitchLoopback, "switch-loopback", TableSwitchDeliver},
 	{TableSwitchDeliver, "switch-deliver", TableDrop},
 	{TableRouterAdmit, "router-admit", TableDrop},
 	{TableRouterLocal, "router-local", TableDrop},
-	{TableRouterRoute, "router-route", TableDrop},
+	{TableRouterInside, "router-inside", 0},
+	{TableRouterRoute, "router-route", 0},
+	{TableRouterPath, "router-path", 0},
+	{TableRouterNAT, "router-nat", TableRouterForward},
+	{TableRouterPool, "router-pool", TableDrop},
+	{TableRouterOutside, "router-outside", TableRouterForward},
 	{TableRouterForward, "router-forward", TableDrop},
 	{TableNeighbour, "neighbour", TableDrop},
 	{TableNeighbourDone, "neighbour-done", 0},
 	{TableDrop, "drop", 0},
+	{TableForeign, "foreign", 0},
 }
 
 // String returns the table's name.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -27,7 +28,7 @@ const replacePatience = 10 * time.Second
 
 // unbuilt are settings of TupleNet's agent that need what this one does not have
 // yet. (On-demand flows are not among them: making all flows does the same.)
-var unbuilt = []string{"GATEWAY", "ENABLE_UNTUNNEL", "IPFIX_COLLECTOR", "HASH_FN"}
+var unbuilt = []string{"IPFIX_COLLECTOR"}
 
 func agentCommand() *cli.Command {
 	return &cli.Command{
@@ -37,26 +38,55 @@ func agentCommand() *cli.Command {
 			"names, and keeps flows and tunnels as the topology in etcd wants them. It needs a running Open\n" +
 			"vSwitch with a system-id. SIGTERM stops it and leaves everything in place.\n\n" +
 			example("tuplenet --interface eth0 --host 192.168.1.10:2379"),
-		Flags: append(etcdFlags("host", "a"),
-			&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
-				Usage: "`ADDRESS` of the tunnels, or the interface that has it; of several, separated by commas, the first with an address"},
-			&cli.StringFlag{Name: "log", Aliases: []string{"l"}, EnvVars: []string{"TUPLENET_LOGDIR"},
-				Usage: "`DIRECTORY` of tuplenet.log, which is rotated at 50 MB; without it the log goes to standard error"},
-			&cli.StringFlag{Name: "log-level", EnvVars: []string{"TUPLENET_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error"},
-			&cli.StringFlag{Name: "log-format", EnvVars: []string{"TUPLENET_LOG_FORMAT"}, Value: "text", Usage: "`FORMAT`: text or json"},
-			&cli.StringFlag{Name: "rundir", EnvVars: []string{"TUPLENET_RUNDIR"}, Value: "/var/run/tuplenet",
-				Usage: "`DIRECTORY` of the pid file; an agent that runs there is replaced"},
-			&cli.StringFlag{Name: "ovs-rundir", EnvVars: []string{"OVS_RUNDIR"}, Value: "/var/run/openvswitch", Usage: "`DIRECTORY` of Open vSwitch's sockets"},
-			&cli.StringFlag{Name: "ovsdb", EnvVars: []string{"TUPLENET_OVSDB_PATH"}, DefaultText: "db.sock in --ovs-rundir", Usage: "`SOCKET` of ovsdb-server"},
-			&cli.StringFlag{Name: "interval", Aliases: []string{"i"}, Hidden: true}, // of agents that polled
-		),
-		Action: runAgent,
+		Flags:  agentFlags(),
+		Action: func(c *cli.Context) error { return runAgent(c, false) },
 	}
 }
 
-func runAgent(c *cli.Context) error {
+// agentFlags are those of the agent, on an ordinary node and on an edge.
+func agentFlags() []cli.Flag {
+	return slices.Concat(etcdFlags("host", "a"), []cli.Flag{
+		&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
+			Usage: "`ADDRESS` of the tunnels, or the interface that has it; of several, separated by commas, the first with an address"},
+		&cli.StringFlag{Name: "log", Aliases: []string{"l"}, EnvVars: []string{"TUPLENET_LOGDIR"},
+			Usage: "`DIRECTORY` of tuplenet.log, which is rotated at 50 MB; without it the log goes to standard error"},
+		&cli.StringFlag{Name: "log-level", EnvVars: []string{"TUPLENET_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error"},
+		&cli.StringFlag{Name: "log-format", EnvVars: []string{"TUPLENET_LOG_FORMAT"}, Value: "text", Usage: "`FORMAT`: text or json"},
+	}, hostFlags(), edgeFlags(), []cli.Flag{
+		&cli.StringFlag{Name: "metrics", EnvVars: []string{"TUPLENET_METRICS"},
+			Usage: "`ADDRESS:PORT` to serve metrics on, in Prometheus' format, at /metrics; without it there are none"},
+		&cli.StringFlag{Name: "interval", Aliases: []string{"i"}, Hidden: true}, // of agents that polled
+	})
+}
+
+// hostFlags say where an agent and its Open vSwitch have their files.
+func hostFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "rundir", EnvVars: []string{"TUPLENET_RUNDIR"}, Value: "/var/run/tuplenet",
+			Usage: "`DIRECTORY` of the agent's pid file and state, on a file system that ends with the machine; an agent is alone there"},
+		&cli.StringFlag{Name: "ovs-rundir", EnvVars: []string{"OVS_RUNDIR"}, Value: "/var/run/openvswitch", Usage: "`DIRECTORY` of Open vSwitch's sockets"},
+		&cli.StringFlag{Name: "ovsdb", EnvVars: []string{"TUPLENET_OVSDB_PATH"}, DefaultText: "db.sock in --ovs-rundir", Usage: "`SOCKET` of ovsdb-server"},
+	}
+}
+
+// ovsConfig returns what hostFlags say of Open vSwitch.
+func ovsConfig(c *cli.Context, log *slog.Logger) ovs.Config {
+	return ovs.Config{RunDir: c.String("ovs-rundir"), Database: socketEndpoint(c.String("ovsdb")), Log: log}
+}
+
+// runAgent runs the agent of an ordinary node, or of an edge if the flags or
+// the mode, isGateway, say so.
+func runAgent(c *cli.Context, isGateway bool) error {
 	if c.Args().Present() {
 		return fmt.Errorf("the agent takes no argument %q (see %s --help)", c.Args().First(), c.App.Name)
+	}
+	cfg, err := edgeConfig(c)
+	if err != nil {
+		return err
+	}
+	cfg.Gateway = cfg.Gateway || isGateway
+	if cfg.Metrics, err = metricsAddress(c.String("metrics")); err != nil {
+		return err
 	}
 	address, err := agent.TunnelAddress(c.String("interface"))
 	if err != nil {
@@ -79,6 +109,10 @@ func runAgent(c *cli.Context) error {
 		}
 	}
 
+	if cfg.Gateway && os.Getenv("ONDEMAND") == "1" {
+		log.Warn("a gateway makes the flows of the whole topology, ONDEMAND=1 has no effect")
+	}
+
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer stop()
 	pid, err := agent.TakeRunDir(ctx, c.String("rundir"), replacePatience)
@@ -92,12 +126,8 @@ func runAgent(c *cli.Context) error {
 		return err
 	}
 	defer st.Close()
-	return stopped(ctx, agent.Run(ctx, agent.Config{
-		Store:    st,
-		OVS:      ovs.Config{RunDir: c.String("ovs-rundir"), Database: socketEndpoint(c.String("ovsdb")), Log: log},
-		TunnelIP: address,
-		Log:      log,
-	}))
+	cfg.Store, cfg.OVS, cfg.TunnelIP, cfg.RunDir, cfg.Log = st, ovsConfig(c, log), address, c.String("rundir"), log
+	return stopped(ctx, agent.Run(ctx, cfg))
 }
 
 // stopped returns nil for the error of what a signal has ended.

@@ -24,9 +24,13 @@ var ctlObjects = map[string]string{
 	"lsp": "ports of logical switches",
 	"lr":  "logical routers",
 	"lrp": "ports of logical routers",
+	"lsr": "static routes of logical routers",
 	"ch":  "chassis, the hosts that take part",
 
-	"toolbox": "mend what keeps account of ids and addresses",
+	"lnat":      "NAT rules of logical routers",
+	"patchport": "ports of logical switches that lead to the physical network",
+	"edge":      "roads to the physical network, each with all that belongs to it",
+	"toolbox":   "mend what keeps account of ids and addresses",
 }
 
 func ctlCommand() *cli.Command {
@@ -67,17 +71,28 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 	if command.Alias != "" {
 		verb.Aliases = []string{command.Alias}
 	}
-	if command.Recursive {
-		verb.Flags = []cli.Flag{&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "delete what hangs on it too", DisableDefaultText: true}}
+	for _, f := range command.Flags {
+		if f.Value == "" {
+			verb.Flags = append(verb.Flags, &cli.BoolFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage, DisableDefaultText: true})
+		} else {
+			verb.Flags = append(verb.Flags, &cli.StringFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage, Value: f.Default})
+		}
 	}
 	verb.Action = func(c *cli.Context) error {
 		env := ctl.Env{
-			Open:      func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, command.ReadOnly()) },
-			In:        c.App.Reader,
-			Out:       c.App.Writer,
-			Err:       c.App.ErrWriter,
-			JSON:      c.Bool("json"),
-			Recursive: c.Bool("recursive"),
+			Open:  func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, command.ReadOnly()) },
+			In:    c.App.Reader,
+			Out:   c.App.Writer,
+			Err:   c.App.ErrWriter,
+			JSON:  c.Bool("json"),
+			Flags: map[string]string{},
+		}
+		for _, f := range command.Flags {
+			if f.Value != "" {
+				env.Flags[f.Name] = c.String(f.Name)
+			} else if c.Bool(f.Name) {
+				env.Flags[f.Name] = "true"
+			}
 		}
 		return ctlFailed(c, command.Run(c.Context, env, c.Args().Slice()))
 	}

@@ -20,6 +20,8 @@ const (
 	ModeEtcd       Mode = "etcd"
 	ModeCtl        Mode = "ctl"
 	ModeLab        Mode = "lab"
+	ModeDoctor     Mode = "doctor"
+	ModeCleanup    Mode = "cleanup"
 	ModeCNI        Mode = "cni"
 	ModeCNM        Mode = "cnm"
 	ModeVersion    Mode = "version"
@@ -35,7 +37,7 @@ var byName = map[string]Mode{
 
 // bySubcommand are the modes that a subcommand names. The CNI plugin is not
 // among them: container runtimes call it by its file's name.
-var bySubcommand = []Mode{ModeAgent, ModeGateway, ModeEtcd, ModeCtl, ModeLab, ModeCNM, ModeVersion, ModeCompletion}
+var bySubcommand = []Mode{ModeAgent, ModeGateway, ModeEtcd, ModeCtl, ModeLab, ModeDoctor, ModeCleanup, ModeCNM, ModeVersion, ModeCompletion}
 
 // ofRoot are the first words that concern the binary as a whole. Any other
 // flag there is one of the agent's.

@@ -19,8 +19,11 @@ func TestDispatch(t *testing.T) {
 		{argv: "tuplenet -f eth0", mode: ModeAgent, want: []string{"tuplenet", "-f", "eth0"}},
 		{argv: "tuplenet agent -f eth0", mode: ModeAgent, want: []string{"tuplenet agent", "-f", "eth0"}},
 		{argv: "tuplenet gateway", mode: ModeGateway, want: []string{"tuplenet gateway"}},
+		{argv: "tuplenet gateway --interface eth0", mode: ModeGateway, want: []string{"tuplenet gateway", "--interface", "eth0"}},
 		{argv: "tuplenet etcd --data-dir d", mode: ModeEtcd, want: []string{"tuplenet etcd", "--data-dir", "d"}},
 		{argv: "tuplenet lab up", mode: ModeLab, want: []string{"tuplenet lab", "up"}},
+		{argv: "tuplenet doctor --json", mode: ModeDoctor, want: []string{"tuplenet doctor", "--json"}},
+		{argv: "tuplenet cleanup --yes", mode: ModeCleanup, want: []string{"tuplenet cleanup", "--yes"}},
 		{argv: "tuplenet version", mode: ModeVersion, want: []string{"tuplenet version"}},
 		{argv: "tuplenet completion bash", mode: ModeCompletion, want: []string{"tuplenet completion", "bash"}},
 
@@ -41,6 +44,7 @@ func TestDispatch(t *testing.T) {
 
 		// A CNI_COMMAND that was left in the environment.
 		{argv: "tuplenet agent", cni: "ADD", mode: ModeAgent, want: []string{"tuplenet agent"}},
+		{argv: "tuplenet gateway", cni: "ADD", mode: ModeGateway, want: []string{"tuplenet gateway"}},
 		{argv: "tuplenet ctl ls show", cni: "ADD", mode: ModeCtl, want: []string{"tuplenet ctl", "ls", "show"}},
 		{argv: "tpctl ls show", cni: "ADD", mode: ModeCtl, want: []string{"tpctl", "ls", "show"}},
 		{argv: "tpcnm", cni: "ADD", mode: ModeCNM, want: []string{"tpcnm"}},

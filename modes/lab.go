@@ -23,7 +23,8 @@ func labCommand() *cli.Command {
 		Usage: "a whole network on this machine: hosts, Open vSwitch, agents, workloads",
 		Description: "Hosts are network namespaces, each with an Open vSwitch and an agent of its own; an etcd and a\n" +
 			"physical switch join them. It needs root and Open vSwitch, and leaves nothing behind. A host, a\n" +
-			"workload (by its port) and the physical switch (phy) are named as `tuplenet lab status` lists them.\n\n" +
+			"machine outside, a workload (by its port) and the physical switch (phy) are named as\n" +
+			"`tuplenet lab status` lists them.\n\n" +
 			example("sudo tuplenet lab up", "sudo tuplenet lab exec lsp-alice -- ping 10.20.2.10", "sudo tuplenet lab down"),
 		Subcommands: []*cli.Command{
 			labUp(), labDown(), labStatus(), labExec(), labPing(), labPath(),
@@ -33,10 +34,8 @@ func labCommand() *cli.Command {
 				}),
 			labVerb("unplug", "unplug a workload and remove it; its port stays", "PORT", "tuplenet lab unplug lsp-carol",
 				func(ctx context.Context, l *lab.Lab, args []string) error { return l.RemoveWorkload(ctx, args[0]) }),
-			labVerb("cut", "cut a host's cable to the physical switch", "HOST", "tuplenet lab cut host-bob",
-				func(ctx context.Context, l *lab.Lab, args []string) error { return l.CutLink(ctx, args[0]) }),
-			labVerb("join", "join a host's cable again", "HOST", "tuplenet lab join host-bob",
-				func(ctx context.Context, l *lab.Lab, args []string) error { return l.JoinLink(ctx, args[0]) }),
+			labLink("cut", "cut a cable between a host or an outside machine and the physical switch", (*lab.Lab).CutLink),
+			labLink("join", "join a cable that was cut", (*lab.Lab).JoinLink),
 			labComponent("stop", "stop (SIGTERM)", (*lab.Lab).Stop, (*lab.Lab).StopEtcd),
 			labComponent("kill", "kill (SIGKILL)", (*lab.Lab).Kill, (*lab.Lab).KillEtcd),
 			labComponent("start", "start again", (*lab.Lab).Start, (*lab.Lab).StartEtcd),
@@ -69,6 +68,21 @@ func labVerb(name, usage, args, line string, do func(context.Context, *lab.Lab, 
 		Name: name, Usage: usage, ArgsUsage: args, Description: example(line), Flags: labFlags(),
 		Action: func(c *cli.Context) error {
 			return withLab(c, len(strings.Fields(args)), func(ctx context.Context, l *lab.Lab) error { return do(ctx, l, c.Args().Slice()) })
+		},
+	}
+}
+
+// labLink is cut or join, of a machine's cable.
+func labLink(name, usage string, do func(l *lab.Lab, ctx context.Context, machine, nic string) error) *cli.Command {
+	return &cli.Command{
+		Name: name, Usage: usage, ArgsUsage: "HOST [NIC]",
+		Description: "NIC is eth0, or eth1 of a host that has two; without it, eth0.\n\n" +
+			example("tuplenet lab "+name+" host-bob", "tuplenet lab "+name+" host-edge1 eth1"),
+		Flags: labFlags(),
+		Action: func(c *cli.Context) error {
+			return withLab(c, min(max(c.NArg(), 1), 2), func(ctx context.Context, l *lab.Lab) error {
+				return do(l, ctx, c.Args().Get(0), c.Args().Get(1))
+			})
 		},
 	}
 }
@@ -114,11 +128,13 @@ func labComponent(name, usage string, onHost func(*lab.Lab, context.Context, str
 func labUp() *cli.Command {
 	return &cli.Command{
 		Name: "up", Usage: "bring a lab up", ArgsUsage: "[FILE]",
-		Description: "FILE describes hosts, switches, routers, ports and workloads in YAML, see docs/lab.md. Without it\n" +
-			"there are two hosts, two switches and a router between them, as in the tutorial.\n\n" +
-			example("sudo tuplenet lab up", "sudo tuplenet lab up --hosts 5 --name five"),
+		Description: "FILE describes hosts, the physical network, switches, routers, ports and workloads in YAML, see\n" +
+			"docs/lab.md. Without it there are two hosts, two switches and a router between them, as in the\n" +
+			"tutorial.\n\n" +
+			example("sudo tuplenet lab up", "sudo tuplenet lab up --hosts 5 --name five", "sudo tuplenet lab up --edges 2"),
 		Flags: labFlags(
 			&cli.IntFlag{Name: "hosts", Usage: "without FILE: so many hosts `N`, with a workload each"},
+			&cli.IntFlag{Name: "edges", Usage: "without FILE: the tutorial's two hosts and so many edges `N` (1 to 3), with a client and a web server outside"},
 			&cli.StringFlag{Name: "datapath", DefaultText: "system where the kernel has it", Usage: "`TYPE` of Open vSwitch's datapath: system or netdev"},
 			&cli.BoolFlag{Name: "no-wait", Usage: "do not wait until all flows are in"},
 		),
@@ -151,10 +167,14 @@ func labSpec(c *cli.Context) (lab.Spec, error) {
 	switch {
 	case c.NArg() > 1:
 		return lab.Spec{}, fmt.Errorf("%s: require at most one FILE, got %d arguments", c.Command.HelpName, c.NArg())
-	case c.NArg() == 1 && c.IsSet("hosts"):
-		return lab.Spec{}, errors.New("the hosts are in FILE: give it or --hosts")
+	case c.NArg() == 1 && (c.IsSet("hosts") || c.IsSet("edges")):
+		return lab.Spec{}, errors.New("the hosts are in FILE: give it, or --hosts, or --edges")
+	case c.IsSet("hosts") && c.IsSet("edges"):
+		return lab.Spec{}, errors.New("--edges has the tutorial's hosts: give it or --hosts, or describe the lab in a FILE")
 	case c.IsSet("hosts"):
 		return lab.Generate(c.Int("hosts"))
+	case c.IsSet("edges"):
+		return lab.Edges(c.Int("edges"))
 	case c.NArg() == 0:
 		return lab.TwoHosts(), nil
 	}
@@ -219,7 +239,7 @@ func labStatus() *cli.Command {
 
 func labExec() *cli.Command {
 	return &cli.Command{
-		Name: "exec", Usage: "run a command on a host, in a workload or on the physical switch", ArgsUsage: "HOST|PORT|phy -- COMMAND...",
+		Name: "exec", Usage: "run a command on a host, outside, in a workload or on the physical switch", ArgsUsage: "HOST|OUTSIDE|PORT|phy -- COMMAND...",
 		Description: "On a host ovs-vsctl, ovs-ofctl, ovs-appctl and tpctl find what belongs to it. The exit status is\n" +
 			"the command's.\n\n" + example("tuplenet lab exec host-alice -- ovs-vsctl show", "tuplenet lab exec phy -- tcpdump -ni br0 udp port 6081"),
 		Flags: labFlags(),
@@ -247,7 +267,7 @@ func labExec() *cli.Command {
 
 func labPing() *cli.Command {
 	return &cli.Command{
-		Name: "ping", Usage: "ping from a host or workload, and tell loss and latency", ArgsUsage: "FROM TO|IP",
+		Name: "ping", Usage: "ping from a host, an outside machine or a workload, and tell loss and latency", ArgsUsage: "FROM TO|IP",
 		Description: "The exit status is 0 only if nothing was lost.\n\n" + example("tuplenet lab ping lsp-alice lsp-bob", "tuplenet lab ping -c 100 -i 0.01 lsp-alice 10.20.2.10"),
 		Flags: labFlags(
 			&cli.IntFlag{Name: "count", Aliases: []string{"c"}, Value: 5, Usage: "`N` pings"},

@@ -16,9 +16,12 @@ import (
 func commands() []*cli.Command {
 	return []*cli.Command{
 		agentCommand(),
+		gatewayCommand(),
 		ctlCommand(),
 		etcdCommand(),
 		labCommand(),
+		doctorCommand(),
+		cleanupCommand(),
 		versionCommand(),
 		completionCommand(),
 	}

@@ -17,12 +17,23 @@ import (
 	"tuplenet/internal/topology"
 )
 
-// Config is what an agent works with. All fields are required.
+// Config is what an agent works with. Store, TunnelIP, RunDir and Log are
+// required.
 type Config struct {
 	Store    *store.Store
 	OVS      ovs.Config
 	TunnelIP netip.Addr // address that the other chassis' tunnels lead to
+	RunDir   string     // directory of what has to survive a restart, see TakeRunDir
 	Log      *slog.Logger
+
+	Gateway  bool   // the node is an edge
+	Untunnel bool   // what goes to the physical network leaves by the host's own stack
+	Hash     string // what chooses among equal routes: a name of flows.Hashes; empty for the default
+	// BFDMinRx and BFDMinTx are the shortest intervals between the BFD packets
+	// that this node wants to receive and to send, in milliseconds; 0 leaves
+	// Open vSwitch's defaults.
+	BFDMinRx, BFDMinTx int
+	Metrics            string // HOST:PORT to serve metrics on, in Prometheus' format; empty for none
 }
 
 // agent keeps one node's bridge as the topology wants it.
@@ -31,11 +42,14 @@ type agent struct {
 	log *slog.Logger
 
 	// Set by open, for good.
-	ovs      *ovs.Driver
-	self     string // system-id
-	binder   *binder
-	tunneler *tunneler
-	presence presence
+	ovs        *ovs.Driver
+	self       string // system-id
+	binder     *binder
+	wiring     *wiring
+	translator *translator
+	physical   *physical
+	presence   presence
+	metrics    *metrics
 
 	// Of the loop alone.
 	model    *topology.Model
@@ -48,7 +62,12 @@ type agent struct {
 	plugs    map[string]*plug // by iface-id
 	twins    map[string]bool  // interfaces that are ignored because another has their iface-id
 	tunnels  map[string]topology.Tunnel
-	bad      map[topology.Key]string // values that were reported
+	up       map[string]bool // tunnels that BFD finds alive
+	carriers map[flows.Carrier]bool
+	patches  map[topology.Key]ovs.PatchSpec // by outer port
+	hostPort topology.HostStack             // the way to the host's stack; zero if there is none
+	mtu      int                            // for workloads
+	bad      map[topology.Key]string        // values that were reported
 }
 
 // Run keeps the node's bridge as the topology wants it until ctx ends, and then
@@ -59,13 +78,23 @@ type agent struct {
 func Run(ctx context.Context, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	metrics, err := listenMetrics(cfg.Metrics)
+	if err != nil {
+		return err
+	}
+	if metrics != nil {
+		defer metrics.Close()
+	}
 	a := newAgent(cfg)
 	updates := cfg.Store.Watch(ctx)
 	admitted := make(chan error, 1)
-	err := a.open(ctx, updates, admitted)
+	err = a.open(ctx, updates, admitted)
 	if err == nil && ctx.Err() == nil {
 		a.log.Info("agent starts", "chassis", a.self, "tunnel_ip", a.TunnelIP)
-		a.change(topology.Change{Entity: topology.Node{Chassis: a.self}})
+		if metrics != nil {
+			go a.serveMetrics(ctx, metrics)
+		}
+		a.physical.load()
 		a.readOVS()
 		err = a.loop(ctx, updates, admitted)
 	}
@@ -73,6 +102,7 @@ func Run(ctx context.Context, cfg Config) error {
 	cancel()
 	if a.ovs != nil {
 		a.presence.stop()
+		a.physical.close()
 		a.ovs.Close()
 	}
 	if stopped {
@@ -85,13 +115,16 @@ func Run(ctx context.Context, cfg Config) error {
 func newAgent(cfg Config) *agent {
 	model := topology.NewModel()
 	return &agent{
-		Config:  cfg,
-		log:     cfg.Log,
-		model:   model,
-		engine:  flows.NewEngine(model),
-		plugs:   map[string]*plug{},
-		tunnels: map[string]topology.Tunnel{},
-		bad:     map[topology.Key]string{},
+		Config:   cfg,
+		log:      cfg.Log,
+		model:    model,
+		engine:   flows.NewEngine(model),
+		plugs:    map[string]*plug{},
+		tunnels:  map[string]topology.Tunnel{},
+		carriers: map[flows.Carrier]bool{},
+		patches:  map[topology.Key]ovs.PatchSpec{},
+		metrics:  newMetrics(),
+		bad:      map[topology.Key]string{},
 	}
 }
 
@@ -111,7 +144,9 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 		}
 		a.ovs, a.self = driver, driver.SystemID()
 		a.binder = newBinder(ctx, a.Store, a.self, a.log)
-		a.tunneler = newTunneler(ctx, driver, a.log)
+		a.wiring = newWiring(ctx, driver, a.log)
+		a.translator = newTranslator(ctx, driver, a.log)
+		a.physical = newPhysical(a)
 		a.presence = newPresence(a.Config, a.self)
 		go a.presence.run(ctx, admitted)
 		return nil
@@ -142,6 +177,16 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 
 // loop follows events until ctx ends, or the node is not admitted.
 func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted <-chan error) error {
+	mtus := make(chan int)
+	go followMTU(ctx, a.TunnelIP, mtus, a.log)
+	// Flows depend on it; without it there are none for what is too large.
+	select {
+	case mtu := <-mtus:
+		a.setMTU(ctx, mtu)
+	case <-time.After(mtuPatience):
+		a.setMTU(ctx, 0)
+	case <-ctx.Done():
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -168,6 +213,12 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 			a.readOVS()
 		case c := <-a.binder.done:
 			a.claimed(c)
+		case p := <-a.ovs.Packets():
+			a.physical.packet(p)
+		case <-a.physical.timer.C:
+			a.physical.tick()
+		case mtu := <-mtus:
+			a.setMTU(ctx, mtu)
 		}
 		// Before the store has been read nothing is known of what the flows
 		// should be.
@@ -177,6 +228,17 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 	}
 }
 
+// mtuPatience is how long the kernel may take to tell an MTU.
+const mtuPatience = time.Second
+
+// setMTU takes in the MTU of the device that carries the tunnels; 0 if it
+// cannot be told.
+func (a *agent) setMTU(ctx context.Context, nic int) {
+	a.mtu = workloadMTU(nic)
+	a.change(topology.Change{Entity: topology.Node{Chassis: a.self, MTU: a.mtu, Hash: a.Hash}})
+	a.tellMTU(ctx)
+}
+
 // join begins to act: before, a host that must not take part could have taken
 // another one's ports and tunnels.
 func (a *agent) join() {
@@ -184,7 +246,7 @@ func (a *agent) join() {
 	for name := range a.plugs {
 		a.portChanged(name)
 	}
-	a.wantTunnels()
+	a.wire()
 }
 
 // readUpdate takes in what the store says.
@@ -251,12 +313,14 @@ func (a *agent) took(r topology.Result) {
 		switch key.Kind {
 		case topology.KindPortName:
 			a.portChanged(key.Name)
+		case topology.KindSwitchPort:
+			a.patchChanged(key)
 		case topology.KindChassis:
 			chassis = true
 		}
 	}
 	if chassis {
-		a.wantTunnels()
+		a.wire()
 	}
 }
 
@@ -274,6 +338,7 @@ func (a *agent) flush(ctx context.Context) {
 	for _, text := range delta.Conflicts {
 		a.log.Error("mistake in the flow compiler, please report it", "what", text)
 	}
+	defer a.noted(delta)
 	if a.ovs.NeedsSync() {
 		a.sync(ctx)
 		return
@@ -304,10 +369,14 @@ func (a *agent) sync(ctx context.Context) {
 	}
 	a.log.Info("flows are in", "flows", a.engine.Len(), "kept", n.Kept, "added", n.Added, "deleted", n.Deleted,
 		"took", time.Since(start).Round(time.Millisecond), "revision", a.revision)
+	a.translator.renew()
+	a.physical.announceAll()
 	if !a.synced {
 		a.synced = true
 		a.register(ctx)
+		return
 	}
+	a.wire() // the other chassis may send here again
 }
 
 // reportFlows says which flows Open vSwitch refused, with the object that they

@@ -17,18 +17,40 @@ import (
 // there already is kept, so that a restart is seen by nobody; one that the
 // operator deletes later is not written again.
 func (a *agent) register(ctx context.Context) {
-	record := topology.Chassis{Name: a.self, IP: a.TunnelIP, Tick: time.Now().Unix()}
-	if own, ok := a.model.Get(record.Key()).(topology.Chassis); ok {
-		if own.IP == a.TunnelIP {
-			return // of the records with our address ours counts
-		}
+	record := topology.Chassis{Name: a.self, IP: a.TunnelIP, Tick: time.Now().Unix(), MTU: a.mtu}
+	if own, ok := a.ownRecord(); ok {
 		record.Extra = own.Extra
+		if own.IP == a.TunnelIP { // of the records with our address ours counts
+			a.tellMTU(ctx)
+			return
+		}
 	}
 	for c := range a.model.Chassis() {
 		if c.IP == a.TunnelIP {
 			record.Tick = max(record.Tick, c.Tick+1)
 		}
 	}
+	a.putRecord(ctx, record)
+}
+
+// tellMTU brings the MTU in the chassis record up to date, if there is one.
+func (a *agent) tellMTU(ctx context.Context) {
+	own, ok := a.ownRecord()
+	if !a.synced || !ok || own.IP != a.TunnelIP || own.MTU == a.mtu {
+		return
+	}
+	own.MTU = a.mtu
+	a.putRecord(ctx, own)
+}
+
+func (a *agent) ownRecord() (topology.Chassis, bool) {
+	own, ok := a.model.Get(topology.Chassis{Name: a.self}.Key()).(topology.Chassis)
+	return own, ok
+}
+
+// putRecord writes the chassis record beside the agent's loop, as soon as etcd
+// takes it.
+func (a *agent) putRecord(ctx context.Context, record topology.Chassis) {
 	go func() {
 		said := false
 		for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
@@ -36,7 +58,7 @@ func (a *agent) register(ctx context.Context) {
 			err := a.Store.PutChassis(try, record)
 			cancel()
 			if err == nil {
-				a.log.Info("chassis registered", "chassis", a.self, "tunnel_ip", a.TunnelIP)
+				a.log.Info("chassis registered", "chassis", a.self, "tunnel_ip", record.IP, "workload_mtu", record.MTU)
 				return
 			}
 			if !said && ctx.Err() == nil {

@@ -45,7 +45,16 @@ func (a *agent) readOVS() {
 				a.log.Warn("two interfaces have the same iface-id, the second is ignored",
 					"port", i.IfaceID, "interface", p.iface.Name, "ignored", i.Name)
 			}
-		case p == nil || p.iface != i:
+		case p != nil && p.iface.Name == i.Name && p.iface.OFPort == i.OFPort:
+			wasDark := p.iface.Dark
+			p.iface = i
+			if port, ok := a.portNamed(i.IfaceID); ok && port.Outer() && wasDark != i.Dark {
+				a.log.Info("the link behind an outer port has changed", "port", port.Key(), "up", !i.Dark)
+				if !i.Dark {
+					a.physical.linkBack(i.OFPort, port.Switch)
+				}
+			}
+		default:
 			a.plugs[i.IfaceID] = &plug{iface: i}
 			a.log.Info("interface plugged in", "port", i.IfaceID, "interface", i.Name, "ofport", i.OFPort)
 			a.change(topology.Change{Entity: topology.Interface{Port: i.IfaceID, OFPort: i.OFPort}})
@@ -62,7 +71,31 @@ func (a *agent) readOVS() {
 		}
 	}
 	a.twins = twins
+	a.readHostStack()
 	a.readTunnels()
+}
+
+// readHostStack takes in the port to the host's own stack, and prepares that
+// for what comes through it.
+func (a *agent) readHostStack() {
+	var now topology.HostStack
+	if h, ok := a.ovs.HostStack(); ok && a.Untunnel {
+		now = topology.HostStack{OFPort: h.OFPort, MAC: h.MAC}
+	}
+	if now == a.hostPort {
+		return
+	}
+	if now.OFPort != 0 {
+		if err := enableUntunnel(a.RunDir); err != nil {
+			a.log.Error("untunnel mode stays off", "error", err)
+			return
+		}
+		a.log.Info("untunnel mode is on: packets to the physical network leave by this host's own stack")
+		a.change(topology.Change{Entity: now})
+	} else {
+		a.change(topology.Change{Key: now.Key()})
+	}
+	a.hostPort = now
 }
 
 // portChanged decides anew who has a port, after its interface or its value in

@@ -1,36 +1,89 @@
 package agent
 
 import (
-	"context"
-	"log/slog"
-	"sync"
-	"time"
+	"slices"
+	"strings"
 
+	"tuplenet/flows"
 	"tuplenet/internal/ovs"
 	"tuplenet/internal/topology"
 )
 
-// wantTunnels asks for a tunnel to every other chassis.
-func (a *agent) wantTunnels() {
+// wire asks for the ports that the bridge is to have: a tunnel to every other
+// chassis, a patch for every outer port that is bound to this one by name, and
+// in untunnel mode the way to the host's own stack.
+func (a *agent) wire() {
 	if !a.member || !a.snapshot {
 		return
 	}
-	var out []ovs.TunnelSpec
+	w := wires{hostStack: a.Untunnel}
+	watched, down := a.watched(), a.pathDown()
 	for c := range a.model.Chassis() {
-		if c.Name != a.self && c.IP != a.TunnelIP {
-			out = append(out, ovs.TunnelSpec{Chassis: c.Name, IP: c.IP})
+		if c.Name == a.self || c.IP == a.TunnelIP {
+			continue
+		}
+		spec := ovs.TunnelSpec{Chassis: c.Name, IP: c.IP}
+		if watched(c.Name) {
+			spec.BFD = ovs.BFD{Enable: true, MinRx: a.BFDMinRx, MinTx: a.BFDMinTx, PathDown: down}
+		}
+		w.tunnels = append(w.tunnels, spec)
+	}
+	for _, p := range a.patches {
+		w.patches = append(w.patches, p)
+	}
+	slices.SortFunc(w.patches, func(p, q ovs.PatchSpec) int { return strings.Compare(p.Port, q.Port) })
+	a.wiring.want(w)
+}
+
+// watched returns which tunnels BFD has to watch: those between a chassis whose
+// routes lead to a router that lives on another chassis alone, and that one. A
+// host whose record the operator has deleted watches none.
+func (a *agent) watched() func(chassis string) bool {
+	if _, ok := a.ownRecord(); !ok {
+		return func(string) bool { return false }
+	}
+	peers, all := map[string]bool{}, false
+	for c := range a.carriers {
+		switch {
+		case c.To == a.self && c.From == "":
+			all = true
+		case c.To == a.self:
+			peers[c.From] = true
+		case c.From == "" || c.From == a.self:
+			peers[c.To] = true
 		}
 	}
-	a.tunneler.want(out)
+	return func(chassis string) bool { return all || peers[chassis] }
+}
+
+// pathDown reports whether the other chassis must not send packets here that
+// are to go on from here, although the tunnel is alive: the bridge has lost its
+// flows and does not have them again yet, or no way out has a link. (When an
+// agent starts, the flows of the last one are there.)
+func (a *agent) pathDown() bool {
+	if a.synced && !a.ovs.InSync() {
+		return true
+	}
+	out, dark := 0, 0
+	for _, p := range a.plugs {
+		if port, ok := a.portNamed(p.iface.IfaceID); ok && port.Outer() {
+			out++
+			if p.iface.Dark {
+				dark++
+			}
+		}
+	}
+	return out > 0 && out == dark
 }
 
 // readTunnels takes in the tunnel ports that the bridge has now, and has those
 // mended that are not as they should be.
 func (a *agent) readTunnels() {
-	now := map[string]topology.Tunnel{}
+	now, up := map[string]topology.Tunnel{}, map[string]bool{}
 	for _, t := range a.ovs.Tunnels() {
 		if _, ok := now[t.Chassis]; !ok && t.Chassis != "" {
-			now[t.Chassis] = topology.Tunnel{Chassis: t.Chassis, OFPort: t.OFPort}
+			now[t.Chassis] = topology.Tunnel{Chassis: t.Chassis, OFPort: t.OFPort, Watched: t.Watched}
+			up[t.Chassis] = t.Up
 		}
 	}
 	var changes []topology.Change
@@ -44,68 +97,77 @@ func (a *agent) readTunnels() {
 			changes = append(changes, topology.Change{Key: t.Key()})
 		}
 	}
-	a.tunnels = now
+	for name, was := range a.up {
+		if was != up[name] {
+			a.peerChanged(name, up[name])
+		}
+	}
+	a.tunnels, a.up = now, up
 	if len(changes) > 0 {
 		a.took(a.model.Apply(changes))
 	}
-	a.wantTunnels()
+	a.wire()
 }
 
-// tunneler makes the tunnel ports as they are wanted, beside the agent's loop:
-// OVSDB may be away, and thousands of ports take their time.
-type tunneler struct {
-	ovs  *ovs.Driver
-	log  *slog.Logger
-	wake chan struct{} // capacity 1
-
-	mu     sync.Mutex // guards wanted
-	wanted []ovs.TunnelSpec
-}
-
-// newTunneler returns a tunneler that works until ctx ends.
-func newTunneler(ctx context.Context, driver *ovs.Driver, log *slog.Logger) *tunneler {
-	t := &tunneler{ovs: driver, log: log, wake: make(chan struct{}, 1)}
-	go t.work(ctx)
-	return t
-}
-
-// want sets what there should be. The last call counts.
-func (t *tunneler) want(specs []ovs.TunnelSpec) {
-	t.mu.Lock()
-	t.wanted = specs
-	t.mu.Unlock()
-	t.signal()
-}
-
-func (t *tunneler) work(ctx context.Context) {
-	var failed string
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.wake:
-		}
-		t.mu.Lock()
-		wanted := t.wanted
-		t.mu.Unlock()
-		err := t.ovs.SetTunnels(ctx, wanted)
-		if err == nil || ctx.Err() != nil {
-			failed = ""
-			continue
-		}
-		if err.Error() != failed {
-			failed = err.Error()
-			t.log.Warn("cannot set up tunnels, will try again", "error", err)
-		}
-		// An event of the driver wakes us when OVSDB is back; this is for
-		// faults that pass without one.
-		time.AfterFunc(time.Second, t.signal)
+// peerChanged follows up on what BFD found out about a chassis.
+func (a *agent) peerChanged(chassis string, up bool) {
+	a.log.Info("BFD: the way to a chassis has changed", "chassis", chassis, "up", up)
+	if !up {
+		// It may have been an edge that shares addresses with this one, and
+		// the physical network may look for them there.
+		a.physical.announceAll()
 	}
 }
 
-func (t *tunneler) signal() {
-	select {
-	case t.wake <- struct{}{}:
+// patchChanged notes whether an outer port wants a pair of patch ports on this
+// host.
+func (a *agent) patchChanged(key topology.Key) {
+	port, ok := a.model.Get(key).(topology.SwitchPort)
+	want := ovs.PatchSpec{Port: port.Name, Bridge: port.Peer}
+	switch have, had := a.patches[key]; {
+	case ok && port.Outer() && port.Chassis == a.self && port.Peer != "":
+		if had && have == want {
+			return
+		}
+		a.patches[key] = want
+	case had:
+		delete(a.patches, key)
 	default:
+		return
+	}
+	a.wire()
+}
+
+// noted follows up on what the rules say, once their flows are in the bridge.
+func (a *agent) noted(d flows.Delta) {
+	carriers := false
+	for _, n := range d.Ended {
+		switch n := n.(type) {
+		case flows.Problem:
+			a.log.Info("a problem is over", "object", n.Object, "was", n.What)
+		case flows.Carrier:
+			delete(a.carriers, n)
+			carriers = true
+		case flows.Address:
+			a.physical.address(n, false)
+		case flows.Translated:
+			a.translator.ended(n)
+		}
+	}
+	for _, n := range d.Begun {
+		switch n := n.(type) {
+		case flows.Problem:
+			a.log.Warn("an object cannot work as it is stored", "object", n.Object, "problem", n.What)
+		case flows.Carrier:
+			a.carriers[n] = true
+			carriers = true
+		case flows.Address:
+			a.physical.address(n, true)
+		case flows.Translated:
+			a.translator.begun(n)
+		}
+	}
+	if carriers {
+		a.wire()
 	}
 }

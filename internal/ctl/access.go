@@ -11,7 +11,12 @@ import (
 // create makes the entities in one transaction and returns them as they are in
 // the store.
 func (s *session) create(entities ...topology.Stored) ([]topology.Stored, error) {
-	made, err := s.store.Create(s.ctx, entities...)
+	return s.createIf(nil, entities...)
+}
+
+// createIf is create on a condition, see store.CreateIf.
+func (s *session) createIf(check func(*store.View) error, entities ...topology.Stored) ([]topology.Stored, error) {
+	made, err := s.store.CreateIf(s.ctx, check, entities...)
 	if errors.Is(err, store.ErrExists) {
 		return nil, s.sayExists(err, entities)
 	}
@@ -64,4 +69,70 @@ func (s *session) showOne(key topology.Key) error {
 		return err
 	}
 	return s.show([]topology.Stored{e})
+}
+
+// childKey returns the key that the first two arguments name: of the switch or
+// router that something hangs on, and of that.
+func childKey(kind topology.Kind, args []string) (key topology.Key, err error) {
+	key.Kind = kind
+	if key.Parent, err = name(args[0]); err == nil {
+		key.Name, err = name(args[1])
+	}
+	return key, err
+}
+
+// newChildKey is childKey for what is to be made.
+func newChildKey(kind topology.Kind, args []string) (topology.Key, error) {
+	key, err := childKey(kind, args)
+	if err == nil {
+		_, err = newName(key.Name)
+	}
+	return key, err
+}
+
+// deleteChild deletes what the arguments name and says so, calling it what the
+// original does.
+func (s *session) deleteChild(kind topology.Kind, noun string, args []string) error {
+	key, err := childKey(kind, args)
+	if err != nil {
+		return err
+	}
+	err = s.store.Delete(s.ctx, key, false)
+	if errors.Is(err, store.ErrNotFound) {
+		// A child may outlive its parent; only where there is none to delete
+		// does it matter which of the two is missing.
+		if err := s.exists(parentOf(key)); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.say("%s %s %s %s deleted", kind.Parent(), key.Parent, noun, key.Name)
+}
+
+// showChildren shows what hangs on the switch or router that the first
+// argument names: the one that the second names, or all.
+func (s *session) showChildren(kind topology.Kind, args []string) error {
+	key := topology.Key{Kind: kind}
+	var err error
+	if len(args) > 1 {
+		key, err = childKey(kind, args)
+	} else {
+		key.Parent, err = name(args[0])
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.exists(parentOf(key)); err != nil {
+		return err
+	}
+	if key.Name == "" {
+		return s.showAll(kind, key.Parent)
+	}
+	return s.showOne(key)
+}
+
+func parentOf(key topology.Key) topology.Key {
+	return topology.Key{Kind: key.Kind.Parent(), Name: key.Parent}
 }

@@ -11,31 +11,51 @@ import (
 	"tuplenet/internal/store"
 )
 
-// timeout bounds the work of one command, from the connection to the answer.
+// timeout bounds the work of one command, or of one step of a command that
+// has several.
 const timeout = 10 * time.Second
 
 // Command is one verb for one kind of object, such as "lsp add".
 type Command struct {
-	Object    string   // "lsp"
-	Verb      string   // "add"
-	Alias     string   // "a"; empty if there is none
-	Args      []string // names of the arguments in order; those in brackets, which stand last, may be left out
-	Usage     string   // one line: what it does
-	Notes     string   // what else there is to know; may be empty
-	Example   string   // a command line that works
-	Recursive bool     // whether it takes -r
+	Object  string   // "lsp"
+	Verb    string   // "add"
+	Alias   string   // "a"; empty if there is none
+	Args    []string // names of the arguments in order; those in brackets, which stand last, may be left out
+	Flags   []Flag
+	Usage   string // one line: what it does
+	Notes   string // what else there is to know; may be empty
+	Example string // a command line that works
 
-	run func(*session, []string) error
+	steps bool // whether it takes several steps, each with a timeout of its own
+	run   func(*session, []string) error
 }
+
+// Flag is an option of a command.
+type Flag struct {
+	Name     string
+	Aliases  []string
+	Value    string // the name of its value, in capitals; empty for a flag that is set or not
+	Default  string
+	Required bool
+	Usage    string // one line, in which the name of the value stands in backquotes
+}
+
+// Flags that several commands take.
+var (
+	recursiveFlag = Flag{Name: "recursive", Aliases: []string{"r"}, Usage: "delete what hangs on it too"}
+	forceFlag     = Flag{Name: "force", Usage: "do it although the chassis has no record yet"}
+)
 
 // Env is what a command works with.
 type Env struct {
-	Open      func(context.Context) (*store.Store, error)
-	In        io.Reader // where a confirmation is read
-	Out, Err  io.Writer // results; questions, and values in the store that cannot be used
-	JSON      bool      // print objects as JSON, one a line
-	Recursive bool      // -r was given
+	Open     func(context.Context) (*store.Store, error) // bounds its own time
+	In       io.Reader                                   // where a confirmation is read
+	Out, Err io.Writer                                   // results; questions, and what is worth knowing beside them
+	JSON     bool                                        // print objects as JSON, one a line
+	Flags    map[string]string                           // values by name, defaults included; "true" for a flag that is set
 }
+
+func (e Env) set(f Flag) bool { return e.Flags[f.Name] != "" }
 
 // session is one run of a command.
 type session struct {
@@ -48,22 +68,31 @@ type session struct {
 // original: number of arguments, confirmation, connection, then what the
 // arguments say.
 func (c Command) Run(ctx context.Context, env Env, args []string) error {
-	if err := c.checkCount(len(args)); err != nil {
+	if err := c.check(len(args), env.Flags); err != nil {
 		return err
 	}
-	if env.Recursive {
-		if err := confirm(env.In, env.Err, args[0]); err != nil {
+	if env.set(recursiveFlag) {
+		if err := confirm(env.In, env.Err, args[0]+" and all data under it will be deleted"); err != nil {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	st, err := env.Open(ctx)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	err = c.run(&session{Env: env, ctx: ctx, store: st}, args)
+	s := &session{Env: env, ctx: ctx, store: st}
+	if c.steps {
+		return c.run(s, args)
+	}
+	return s.bounded(func(s *session) error { return c.run(s, args) })
+}
+
+// bounded does work that is given up after the timeout.
+func (s *session) bounded(work func(*session) error) error {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	err := work(&session{Env: s.Env, ctx: ctx, store: s.store})
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("etcd did not answer within %s: %w", timeout, err)
 	}
@@ -74,17 +103,27 @@ func (c Command) Run(ctx context.Context, env Env, args []string) error {
 // that it cannot write to.
 func (c Command) ReadOnly() bool { return c.Verb == "show" }
 
-func (c Command) checkCount(n int) error {
+// check says what is missing, or too much, on the command line.
+func (c Command) check(n int, flags map[string]string) error {
 	required := 0
 	for _, name := range c.Args {
 		if !strings.HasPrefix(name, "[") {
 			required++
 		}
 	}
-	if n >= required && n <= len(c.Args) {
-		return nil
+	if n < required || n > len(c.Args) {
+		want := "no arguments"
+		if len(c.Args) > 0 {
+			want = strings.Join(c.Args, " ")
+		}
+		return fmt.Errorf("tpctl %s %s: require %s, got %d arguments", c.Object, c.Verb, want, n)
 	}
-	return fmt.Errorf("tpctl %s %s: require %s, got %d arguments", c.Object, c.Verb, strings.Join(c.Args, " "), n)
+	for _, f := range c.Flags {
+		if f.Required && flags[f.Name] == "" {
+			return fmt.Errorf("tpctl %s %s: require --%s %s", c.Object, c.Verb, f.Name, f.Value)
+		}
+	}
+	return nil
 }
 
 // optional returns the argument at i, or nothing if it was left out. An empty

@@ -10,7 +10,7 @@ func All() []Command {
 			run:     addSwitch,
 		},
 		{
-			Object: "ls", Verb: "del", Alias: "d", Args: []string{"SWITCH"}, Recursive: true,
+			Object: "ls", Verb: "del", Alias: "d", Args: []string{"SWITCH"}, Flags: []Flag{recursiveFlag},
 			Usage:   "delete a logical switch",
 			Notes:   "A switch with ports is deleted with -r only, after a \"yes\" on the terminal or from standard input.",
 			Example: "echo yes | tpctl ls del -r LS-A",
@@ -43,14 +43,15 @@ func All() []Command {
 			run:     showSwitchPorts,
 		},
 		{
-			Object: "lr", Verb: "add", Alias: "a", Args: []string{"ROUTER", "[CHASSIS]"},
-			Usage:   "create a logical router",
-			Notes:   "With CHASSIS, the system-id of a host, the router lives on that host alone; without, on every host.",
-			Example: "tpctl lr add LR-central",
+			Object: "lr", Verb: "add", Alias: "a", Args: []string{"ROUTER", "[CHASSIS]"}, Flags: []Flag{forceFlag},
+			Usage: "create a logical router",
+			Notes: "With CHASSIS, the system-id of a host, the router lives on that host alone; without, on every host. " +
+				"\"tpctl ch show\" lists the chassis that have a record.",
+			Example: "tpctl lr add LR-edge1 edge1-node",
 			run:     addRouter,
 		},
 		{
-			Object: "lr", Verb: "del", Alias: "d", Args: []string{"ROUTER"}, Recursive: true,
+			Object: "lr", Verb: "del", Alias: "d", Args: []string{"ROUTER"}, Flags: []Flag{recursiveFlag},
 			Usage:   "delete a logical router",
 			Notes:   "A router with ports, routes or NAT rules is deleted with -r only, after a \"yes\" on the terminal or from standard input.",
 			Example: "echo yes | tpctl lr del -r LR-central",
@@ -90,6 +91,66 @@ func All() []Command {
 			run:     showRouterPorts,
 		},
 		{
+			Object: "lsr", Verb: "add", Alias: "a", Args: []string{"ROUTER", "NAME", "CIDR", "NEXT_HOP", "OUT_PORT"},
+			Usage: "create a static route of a logical router",
+			Notes: "What goes to CIDR is sent by the router's port OUT_PORT to NEXT_HOP, an address in that port's network. " +
+				"Routes with one CIDR and one NEXT_HOP through different ports share the traffic.",
+			Example: "tpctl lsr add LR-edge1 to_ext_world1 0.0.0.0/0 192.168.1.1 LR-edge1_to_outside1",
+			run:     addRoute,
+		},
+		{
+			Object: "lsr", Verb: "del", Alias: "d", Args: []string{"ROUTER", "NAME"},
+			Usage:   "delete a static route of a logical router",
+			Example: "tpctl lsr del LR-edge1 to_ext_world1",
+			run:     deleteRoute,
+		},
+		{
+			Object: "lsr", Verb: "show", Alias: "s", Args: []string{"ROUTER", "[NAME]"},
+			Usage:   "show one or all static routes of a logical router",
+			Example: "tpctl lsr show LR-edge1",
+			run:     showRoutes,
+		},
+		{
+			Object: "lnat", Verb: "add", Alias: "a", Args: []string{"ROUTER", "NAME", "CIDR", "snat|dnat", "IP"},
+			Usage: "create a NAT rule of a logical router",
+			Notes: "CIDR is always the internal side and IP the external address. snat hides what leaves CIDR behind IP; several rules with one CIDR are a pool of addresses. " +
+				"dnat leads what comes for IP to the one address of CIDR. An snat and a dnat of one address and one IP are a floating IP, which keeps no connections.",
+			Example: "tpctl lnat add LR-edge1 snat_rule1 10.20.0.0/16 snat 192.168.1.30",
+			run:     addNAT,
+		},
+		{
+			Object: "lnat", Verb: "del", Alias: "d", Args: []string{"ROUTER", "NAME"},
+			Usage:   "delete a NAT rule of a logical router, and with it its connections",
+			Example: "tpctl lnat del LR-edge1 snat_rule1",
+			run:     deleteNAT,
+		},
+		{
+			Object: "lnat", Verb: "show", Alias: "s", Args: []string{"ROUTER", "[NAME]"},
+			Usage:   "show one or all NAT rules of a logical router",
+			Example: "tpctl lnat show LR-edge1",
+			run:     showNAT,
+		},
+		{
+			Object: "patchport", Verb: "add", Alias: "a", Args: []string{"SWITCH", "PORT", "CHASSIS", "BRIDGE"}, Flags: []Flag{forceFlag},
+			Usage: "create the port of a logical switch that leads to the physical network",
+			Notes: "The agent of CHASSIS joins br-int and BRIDGE, which holds the NIC to the physical network, by a pair of patch ports. " +
+				"To make that pair by hand, create the port with \"tpctl lsp add SWITCH PORT 255.255.255.255\".",
+			Example: "tpctl patchport add outside1 patchport-outside1 edge1-node br0",
+			run:     addPatchPort,
+		},
+		{
+			Object: "patchport", Verb: "del", Alias: "d", Args: []string{"SWITCH", "PORT"},
+			Usage:   "delete a port that leads to the physical network",
+			Example: "tpctl patchport del outside1 patchport-outside1",
+			run:     deletePatchPort,
+		},
+		{
+			Object: "patchport", Verb: "show", Alias: "s", Args: []string{"SWITCH", "[PORT]"},
+			Usage:   "show one or all ports of a logical switch that lead to the physical network",
+			Example: "tpctl patchport show outside1",
+			run:     showPatchPorts,
+		},
+		{
 			Object: "ch", Verb: "del", Alias: "d", Args: []string{"NAME|IP"},
 			Usage:   "delete the record of a chassis, by its system-id or its tunnel address",
 			Notes:   "The other hosts drop their tunnels to it. Its agent does not write the record again until it is restarted.",
@@ -101,6 +162,29 @@ func All() []Command {
 			Usage:   "show one or all chassis",
 			Example: "tpctl ch show",
 			run:     showChassis,
+		},
+		{
+			Object: "edge", Verb: "init", Flags: initFlags, steps: true,
+			Usage: "build the first road between the virtual and the physical network",
+			Notes: "Shows the commands that build it, asks, and carries them out: the edge router, pinned to CHASSIS, between two switches, one with a patch port to BRIDGE, one that leads to the central router; " +
+				"routes; and at the end the central router's default route. Run again after a failure, it goes on where it stopped.",
+			Example: "tpctl edge init --vip 192.168.1.20/24 --phy-br br0 --virt 10.20.0.0/16 --inner 100.64.88.100/24 --ext-gw 192.168.1.1",
+			run:     edgeInit,
+		},
+		{
+			Object: "edge", Verb: "add", Flags: addFlags, steps: true,
+			Usage: "build another road beside one that is there",
+			Notes: "Copies an existing road's routes to a new edge, and at the end gives the central router the same route through it, so that both share the traffic. " +
+				"NAT rules are not copied; they are named.",
+			Example: "tpctl edge add --vip 192.168.1.21/24 --phy-br br0",
+			run:     edgeAdd,
+		},
+		{
+			Object: "edge", Verb: "remove", Flags: removeFlags, steps: true,
+			Usage:   "take a road away",
+			Notes:   "Deletes the central router's route first, waits for the traffic to leave, then deletes the rest.",
+			Example: "tpctl edge remove --vip 192.168.1.21",
+			run:     edgeRemove,
 		},
 		{
 			Object: "toolbox", Verb: "sync-device-map",

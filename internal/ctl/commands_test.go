@@ -3,6 +3,7 @@ package ctl
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,12 +25,30 @@ func TestExamples(t *testing.T) {
 		if !ok {
 			t.Errorf("%s: the example %q is of another command", name, c.Example)
 		}
-		words := strings.Fields(args)
-		if len(words) > 0 && words[0] == "-r" && c.Recursive {
-			words = words[1:]
+		n, flags := 0, map[string]string{}
+		for words := strings.Fields(args); len(words) > 0; words = words[1:] {
+			i := slices.IndexFunc(c.Flags, func(f Flag) bool {
+				return slices.Contains(append([]string{f.Name}, f.Aliases...), strings.TrimLeft(words[0], "-"))
+			})
+			switch {
+			case !strings.HasPrefix(words[0], "-"):
+				n++
+			case i < 0:
+				t.Errorf("%s: the example has the flag %s, the command has none of that name", name, words[0])
+			case c.Flags[i].Value == "":
+				flags[c.Flags[i].Name] = "true"
+			default:
+				words = words[1:]
+				flags[c.Flags[i].Name] = words[0]
+			}
 		}
-		if err := c.checkCount(len(words)); err != nil {
+		if err := c.check(n, flags); err != nil {
 			t.Errorf("%s: the example does not work: %v", name, err)
+		}
+		for _, f := range c.Flags {
+			if f.Usage == "" || f.Value != "" && !strings.Contains(f.Usage, "`"+f.Value+"`") {
+				t.Errorf("%s: --%s has no usage line that tells its value", name, f.Name)
+			}
 		}
 		if c.Usage == "" {
 			t.Errorf("%s has no usage line", name)

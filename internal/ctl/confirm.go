@@ -12,10 +12,10 @@ import (
 )
 
 // confirm returns an error unless the next line of in is "yes" or "y". A
-// person is asked, a script is not.
-func confirm(in io.Reader, out io.Writer, name string) error {
-	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprintf(out, "%s and all data under it will be deleted\nconfirm? [yes/no] ", name)
+// person is told what will happen and asked, a script is not.
+func confirm(in io.Reader, out io.Writer, what string) error {
+	if isTerminal(in) {
+		fmt.Fprintf(out, "%s\nconfirm? [yes/no] ", what)
 	}
 	line, err := bufio.NewReader(io.LimitReader(in, 1024)).ReadString('\n')
 	if err != nil && err != io.EOF {
@@ -26,4 +26,10 @@ func confirm(in io.Reader, out io.Writer, name string) error {
 		return nil
 	}
 	return errors.New("operation canceled")
+}
+
+// isTerminal reports whether a person reads, or writes, at the other end.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -3,6 +3,7 @@ package ctl
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
@@ -29,7 +30,7 @@ func addRouter(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
-	made, err := s.create(topology.Router{Name: lr, Chassis: chassis})
+	made, err := s.createIf(s.chassisKnown(chassis), topology.Router{Name: lr, Chassis: chassis})
 	if err != nil {
 		return err
 	}
@@ -47,24 +48,27 @@ func linkRouter(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
-	switchPort, err := reference(sw + "_to_" + lr)
-	if err != nil {
+	if _, err := reference(sw + "_to_" + lr); err != nil {
 		return err
 	}
-	routerPort := lr + "_to_" + sw
 	network, err := routerNetwork(args[2])
 	if err != nil {
 		return err
 	}
-	ip, mac := network.Addr(), topology.MACFromIP(network.Addr())
-	made, err := s.create(
-		topology.SwitchPort{Switch: sw, Name: switchPort, IP: ip, MAC: mac, Peer: routerPort},
-		topology.RouterPort{Router: lr, Name: routerPort, Net: network, MAC: mac, Peer: switchPort},
-	)
+	switchPort, routerPort := linkPorts(lr, sw, network)
+	made, err := s.create(switchPort, routerPort)
 	if err != nil {
 		return err
 	}
 	return s.made(made, "%s linked to %s", lr, sw)
+}
+
+// linkPorts returns the two ports of a link.
+func linkPorts(lr, sw string, network netip.Prefix) (topology.SwitchPort, topology.RouterPort) {
+	ip, mac := network.Addr(), topology.MACFromIP(network.Addr())
+	switchPort, routerPort := sw+"_to_"+lr, lr+"_to_"+sw
+	return topology.SwitchPort{Switch: sw, Name: switchPort, IP: ip, MAC: mac, Peer: routerPort},
+		topology.RouterPort{Router: lr, Name: routerPort, Net: network, MAC: mac, Peer: switchPort}
 }
 
 func deleteSwitch(s *session, args []string) error {
@@ -79,7 +83,7 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 	if err != nil {
 		return err
 	}
-	err = s.store.Delete(s.ctx, topology.Key{Kind: kind, Name: device}, s.Recursive)
+	err = s.store.Delete(s.ctx, topology.Key{Kind: kind, Name: device}, s.set(recursiveFlag))
 	if errors.Is(err, store.ErrNotEmpty) {
 		hangs := "ports"
 		if kind == topology.KindRouter {

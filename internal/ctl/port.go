@@ -1,7 +1,6 @@
 package ctl
 
 import (
-	"errors"
 	"fmt"
 
 	"tuplenet/internal/store"
@@ -9,7 +8,7 @@ import (
 )
 
 func addSwitchPort(s *session, args []string) error {
-	parent, port, peer, err := newPortNames(args)
+	key, peer, err := newPort(topology.KindSwitchPort, args)
 	if err != nil {
 		return err
 	}
@@ -21,18 +20,18 @@ func addSwitchPort(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkMAC(topology.Key{Kind: topology.KindSwitchPort, Parent: parent, Name: port}, optional(args, 3), mac); err != nil {
+	if err := s.checkMAC(key, optional(args, 3), mac); err != nil {
 		return err
 	}
-	made, err := s.create(topology.SwitchPort{Switch: parent, Name: port, IP: ip, MAC: mac, Peer: peer})
+	made, err := s.create(topology.SwitchPort{Switch: key.Parent, Name: key.Name, IP: ip, MAC: mac, Peer: peer})
 	if err != nil {
 		return err
 	}
-	return s.made(made, "switch %s port %s created", parent, port)
+	return s.made(made, "switch %s port %s created", key.Parent, key.Name)
 }
 
 func addRouterPort(s *session, args []string) error {
-	parent, port, peer, err := newPortNames(args)
+	key, peer, err := newPort(topology.KindRouterPort, args)
 	if err != nil {
 		return err
 	}
@@ -44,14 +43,24 @@ func addRouterPort(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkMAC(topology.Key{Kind: topology.KindRouterPort, Parent: parent, Name: port}, optional(args, 3), mac); err != nil {
+	if err := s.checkMAC(key, optional(args, 3), mac); err != nil {
 		return err
 	}
-	made, err := s.create(topology.RouterPort{Router: parent, Name: port, Net: network, MAC: mac, Peer: peer})
+	port := topology.RouterPort{Router: key.Parent, Name: key.Name, Net: network, MAC: mac, Peer: peer}
+	made, err := s.createIf(func(v *store.View) error { return s.checkPeer(v, port) }, port)
 	if err != nil {
 		return err
 	}
-	return s.made(made, "router %s port %s created", parent, port)
+	return s.made(made, "router %s port %s created", key.Parent, key.Name)
+}
+
+// newPort returns the names among the arguments of a port that is to be made:
+// its key, and its peer.
+func newPort(kind topology.Kind, args []string) (key topology.Key, peer string, err error) {
+	if key, err = newChildKey(kind, args); err == nil {
+		peer, err = reference(optional(args, 4))
+	}
+	return key, peer, err
 }
 
 // checkMAC refuses a MAC that somebody chose, given, if another port of the
@@ -81,80 +90,65 @@ func (s *session) checkMAC(key topology.Key, given string, mac topology.MAC) err
 	return nil
 }
 
-// newPortNames is portNames for a port that is to be made.
-func newPortNames(args []string) (parent, port, peer string, err error) {
-	if parent, port, peer, err = portNames(args, 4); err == nil {
-		_, err = newName(port)
+// checkPeer refuses a router port whose switch port is there and has no place
+// for it. One that is not there may come later.
+func (s *session) checkPeer(v *store.View, port topology.RouterPort) error {
+	if port.Peer == "" {
+		return nil
 	}
-	return
-}
-
-// portNames returns the names among a port's arguments: its parent's, its own
-// and, if there is an argument at peerAt, its peer's.
-func portNames(args []string, peerAt int) (parent, port, peer string, err error) {
-	if parent, err = name(args[0]); err != nil {
-		return
+	all, _, err := s.store.List(s.ctx, topology.KindSwitchPort, "")
+	if err != nil {
+		return err
 	}
-	if port, err = name(args[1]); err != nil {
-		return
+	for _, e := range all {
+		if e.Key().Name != port.Peer {
+			continue
+		}
+		if e, err = v.Get(e.Key()); err != nil {
+			return err
+		}
+		switch peer := e.(topology.SwitchPort); {
+		case peer.Outer():
+			return fmt.Errorf("invalid peer %s: switch %[2]s port %[1]s leads to the physical network, no router is plugged into it; name another switch port",
+				port.Peer, peer.Switch)
+		case peer.Peer != "" && peer.Peer != port.Name:
+			return fmt.Errorf("invalid peer %s: switch %[2]s port %[1]s belongs to router port %[3]s; name another switch port",
+				port.Peer, peer.Switch, peer.Peer)
+		}
 	}
-	peer, err = reference(optional(args, peerAt))
-	return
+	return nil
 }
 
 func deleteSwitchPort(s *session, args []string) error {
-	return s.deletePort(topology.KindSwitchPort, args)
+	return s.deleteChild(topology.KindSwitchPort, "port", args)
 }
 
+// deleteRouterPort deletes a port also when routes use it, as the original
+// does, but tells of them.
 func deleteRouterPort(s *session, args []string) error {
-	return s.deletePort(topology.KindRouterPort, args)
-}
-
-func (s *session) deletePort(kind topology.Kind, args []string) error {
-	parent, port, _, err := portNames(args, 2)
+	if err := s.deleteChild(topology.KindRouterPort, "port", args); err != nil {
+		return err
+	}
+	key, err := childKey(topology.KindRouterPort, args)
 	if err != nil {
 		return err
 	}
-	err = s.store.Delete(s.ctx, topology.Key{Kind: kind, Parent: parent, Name: port}, false)
-	if errors.Is(err, store.ErrNotFound) {
-		// A port may outlive its switch; only where there is none to delete
-		// does it matter which of the two is missing.
-		if err := s.exists(topology.Key{Kind: kind.Parent(), Name: parent}); err != nil {
-			return err
+	routes, err := s.list(topology.KindStaticRoute, key.Parent)
+	if err != nil {
+		return err
+	}
+	for _, e := range routes {
+		if r := e.(topology.StaticRoute); r.OutPort == key.Name {
+			fmt.Fprintf(s.Err, "route %s of router %s leads nowhere without its output port %s\n", r.Name, r.Router, key.Name)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	return s.say("%s %s port %s deleted", kind.Parent(), parent, port)
+	return nil
 }
 
 func showSwitchPorts(s *session, args []string) error {
-	return s.showPorts(topology.KindSwitchPort, args)
+	return s.showChildren(topology.KindSwitchPort, args)
 }
 
 func showRouterPorts(s *session, args []string) error {
-	return s.showPorts(topology.KindRouterPort, args)
-}
-
-// showPorts shows the ports of the switch or router that the first argument
-// names: the one that the second names, or all.
-func (s *session) showPorts(kind topology.Kind, args []string) error {
-	parent, err := name(args[0])
-	if err != nil {
-		return err
-	}
-	port := ""
-	if len(args) > 1 {
-		if port, err = name(args[1]); err != nil {
-			return err
-		}
-	}
-	if err := s.exists(topology.Key{Kind: kind.Parent(), Name: parent}); err != nil {
-		return err
-	}
-	if port == "" {
-		return s.showAll(kind, parent)
-	}
-	return s.showOne(topology.Key{Kind: kind, Parent: parent, Name: port})
+	return s.showChildren(topology.KindRouterPort, args)
 }

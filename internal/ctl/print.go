@@ -47,11 +47,29 @@ func objectOf(e topology.Stored) object {
 			{name: "mac", value: e.MAC.String()},
 			{name: "peer", value: e.Peer},
 		}}
+	case topology.StaticRoute:
+		return object{name: e.Name, parent: field{name: "router", value: e.Router}, fields: []field{
+			{name: "ip", value: e.Net.Addr().String()},
+			{name: "prefix", value: e.Net.Bits()},
+			{name: "next_hop", value: e.NextHop.String()},
+			{name: "outport", value: e.OutPort},
+		}}
+	case topology.NAT:
+		return object{name: e.Name, parent: field{name: "router", value: e.Router}, fields: []field{
+			{name: "ip", value: e.Net.Addr().String()},
+			{name: "prefix", value: e.Net.Bits()},
+			{name: "xlate_type", value: string(e.Type)},
+			{name: "xlate_ip", value: e.XlateIP.String()},
+		}}
 	case topology.Chassis:
-		return object{name: e.Name, fields: []field{
+		o := object{name: e.Name, fields: []field{
 			{name: "ip", value: e.IP.String()},
 			{name: "tick", value: e.Tick},
 		}}
+		if e.MTU != 0 { // older agents do not tell it
+			o.fields = append(o.fields, field{name: "mtu", value: e.MTU})
+		}
+		return o
 	}
 	panic(fmt.Sprintf("ctl shows no %T", e))
 }

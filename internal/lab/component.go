@@ -77,18 +77,5 @@ func (l *Lab) startAgent(h Host, host place) error {
 	for _, k := range slices.Sorted(maps.Keys(h.Env)) {
 		host.env = append(host.env, k+"="+h.Env[k])
 	}
-	return l.daemon(host, Agent).start("tuplenet", "agent", "--interface", l.uplink(), "--host", l.etcdAddress())
-}
-
-// CutLink pulls a host's cable out of the physical switch.
-func (l *Lab) CutLink(ctx context.Context, host string) error { return l.setLink(ctx, host, "down") }
-
-// JoinLink plugs it in again.
-func (l *Lab) JoinLink(ctx context.Context, host string) error { return l.setLink(ctx, host, "up") }
-
-func (l *Lab) setLink(ctx context.Context, host, state string) error {
-	if _, err := l.Host(host); err != nil {
-		return err
-	}
-	return l.phy(l.echo).run(ctx, "ip", "link", "set", host, state)
+	return l.daemon(host, Agent).start("tuplenet", "agent", "--interface", l.uplink(h.Name), "--host", l.etcdAddress())
 }

@@ -59,53 +59,13 @@ func (l *Lab) newStore() (*store.Store, error) {
 	return store.New(store.Config{Endpoints: []string{l.etcdSocketURL()}, Log: slog.New(slog.DiscardHandler)})
 }
 
-// makeTopology makes the logical topology of the file with tpctl, as a person
-// would.
-func (l *Lab) makeTopology(ctx context.Context) error {
-	echo, end := l.echo.block()
-	defer end()
-	phy := l.phy(echo)
-	phy.showEnv()
-	tpctl := func(args ...string) error {
-		return phy.run(ctx, append([]string{"tpctl"}, args...)...)
-	}
-	for _, s := range l.Spec.Switches {
-		if err := tpctl("ls", "add", s.Name); err != nil {
-			return err
-		}
-		for _, p := range s.Ports {
-			args := []string{"lsp", "add", s.Name, p.Name, p.Address}
-			if p.MAC != "" {
-				args = append(args, p.MAC)
-			}
-			if err := tpctl(args...); err != nil {
-				return err
-			}
-		}
-	}
-	for _, r := range l.Spec.Routers {
-		args := []string{"lr", "add", r.Name}
-		if r.Chassis != "" {
-			args = append(args, r.Chassis)
-		}
-		if err := tpctl(args...); err != nil {
-			return err
-		}
-		for _, k := range r.Links {
-			if err := tpctl("lr", "link", r.Name, k.Switch, k.Address); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // view is the logical topology at one moment, as far as the lab needs it.
 type view struct {
 	switches    []topology.Switch
 	routers     []topology.Router
 	ports       map[string]topology.SwitchPort // by name
 	routerPorts map[string]topology.RouterPort // by name
+	routes      []topology.StaticRoute
 	chassis     []topology.Chassis
 }
 
@@ -121,7 +81,7 @@ func (l *Lab) view(ctx context.Context) (*view, error) {
 	defer st.Close()
 	v := &view{ports: map[string]topology.SwitchPort{}, routerPorts: map[string]topology.RouterPort{}}
 	for _, kind := range []topology.Kind{
-		topology.KindSwitch, topology.KindSwitchPort, topology.KindRouter, topology.KindRouterPort, topology.KindChassis,
+		topology.KindSwitch, topology.KindSwitchPort, topology.KindRouter, topology.KindRouterPort, topology.KindStaticRoute, topology.KindChassis,
 	} {
 		entities, _, err := st.List(ctx, kind, "")
 		if err != nil {
@@ -137,6 +97,8 @@ func (l *Lab) view(ctx context.Context) (*view, error) {
 				v.routers = append(v.routers, e)
 			case topology.RouterPort:
 				v.routerPorts[e.Name] = e
+			case topology.StaticRoute:
+				v.routes = append(v.routes, e)
 			case topology.Chassis:
 				v.chassis = append(v.chassis, e)
 			}

@@ -35,36 +35,17 @@ func bestDatapath() Datapath {
 // that a sender left to its device; hence "ethtool -K ... tx off" on every device
 // that sends. Without it ping works, and TCP and UDP do not.
 
-// cableMTU leaves room for Geneve around a workload's 1500 bytes.
-const cableMTU = "1600"
+// The bridge that has eth0 of a host and its address, if there is one.
+const bridgePhy = "br-phy"
 
-// startSwitch makes the physical switch: a Linux bridge in a namespace. It
-// carries the network's first address, where etcd listens.
-func (l *Lab) startSwitch(ctx context.Context) error {
-	echo, end := l.echo.block()
-	defer end()
-	phy, network := l.phy(echo), l.Spec.network()
-	if err := addNamespace(ctx, phy); err != nil {
-		return err
-	}
-	return phy.all(ctx,
-		"ip link set lo up",
-		"ip link add br0 mtu "+cableMTU+" type bridge",
-		"ethtool -K br0 tx off",
-		fmt.Sprintf("ip addr add %s/%d dev br0", switchAddr(network), network.Bits()),
-		"ip link set br0 up")
-}
-
-// phy is the place of the physical switch.
-func (l *Lab) phy(echo *transcript) place {
-	return place{name: physical, ns: l.namespace(physical), env: l.env(l.etcdSocketURL()), echo: echo}
-}
+// hostDevices are the devices of a host that the lab makes itself.
+var hostDevices = []string{"lo", "eth0", "eth1", "br-int", bridgePhy}
 
 // on is the place of a host.
 func (l *Lab) on(host string, echo *transcript) place {
 	dir := l.path(host)
 	return place{name: host, ns: l.namespace(host), echo: echo, env: append(l.env(l.etcdAddress()),
-		"TUPLENET_INTERFACE="+l.uplink(), "TUPLENET_RUNDIR="+dir, "TUPLENET_LOGDIR="+dir,
+		"TUPLENET_INTERFACE="+l.uplink(host), "TUPLENET_RUNDIR="+dir, "TUPLENET_LOGDIR="+dir,
 		"OVS_RUNDIR="+dir, "OVS_DBDIR="+dir, "OVS_LOGDIR="+dir)}
 }
 
@@ -79,10 +60,11 @@ func (l *Lab) env(endpoints string) []string {
 
 // uplink is the device of a host that has its address. The userspace datapath
 // routes tunnels only through a bridge of its own, so there the NIC is in one,
-// which carries the address.
-func (l *Lab) uplink() string {
-	if l.Datapath == Userspace {
-		return "br-phy"
+// which carries the address; with the kernel's only if a switch's outer port
+// leads there.
+func (l *Lab) uplink(host string) string {
+	if l.Datapath == Userspace || slices.Contains(l.Spec.bridges(host), bridgePhy) {
+		return bridgePhy
 	}
 	return "eth0"
 }
@@ -91,56 +73,81 @@ func (l *Lab) uplink() string {
 func (l *Lab) startHost(ctx context.Context, h Host) error {
 	echo, end := l.echo.block()
 	defer end()
-	outside, host, phy := place{echo: echo}, l.on(h.Name, echo), l.phy(echo)
+	host := l.on(h.Name, echo)
 	if err := os.Mkdir(l.path(h.Name), 0o755); err != nil {
 		return fmt.Errorf("host %s: %w", h.Name, err)
 	}
-	// The cable is made where its ends belong, so that no other interface of
-	// the machine has to make way for it.
 	if err := addNamespace(ctx, host); err != nil {
 		return err
 	}
-	err := outside.all(ctx, fmt.Sprintf("ip link add eth0 netns %s mtu %s type veth peer name %s netns %s mtu %[2]s", host.ns, cableMTU, h.Name, phy.ns))
-	if err != nil {
-		return err
-	}
 	host.showEnv()
-	if err := phy.run(ctx, "ip", "link", "set", h.Name, "master", "br0", "up"); err != nil {
+	if err := host.run(ctx, "ip", "link", "set", "lo", "up"); err != nil {
 		return err
 	}
-	if err := host.all(ctx, "ip link set lo up", "ethtool -K eth0 tx off", "ip link set eth0 up"); err != nil {
+	for i := range h.NICs {
+		nic := fmt.Sprint("eth", i)
+		if err := l.cable(ctx, host, nic, "br0", h.MTU); err != nil {
+			return err
+		}
+		lines := []string{"ip link set " + nic + " up"}
+		if nic != l.uplink(h.Name) {
+			// It has no address and is for a bridge of Open vSwitch alone:
+			// the host must not answer ARP by it, nor take packets from it.
+			lines = append(lines, "sysctl -qw net.ipv4.conf."+nic+".rp_filter=1")
+		}
+		if err := host.all(ctx, lines...); err != nil {
+			return err
+		}
+	}
+	if err := l.startVswitch(ctx, host); err != nil {
 		return err
 	}
-	if err := host.run(ctx, "ovsdb-tool", "create", l.path(h.Name, "conf.db")); err != nil {
+	if err := l.addBridges(ctx, h, host); err != nil {
+		return err
+	}
+	network, uplink := l.Spec.network(), l.uplink(h.Name)
+	return host.all(ctx,
+		fmt.Sprintf("ip addr add %s/%d dev %s", h.Address, network.Bits(), uplink),
+		"ip link set "+uplink+" up",
+		fmt.Sprintf("ip route add default via %s", switchAddr(network)))
+}
+
+// startVswitch starts Open vSwitch of a host for the first time.
+func (l *Lab) startVswitch(ctx context.Context, host place) error {
+	if err := host.run(ctx, "ovsdb-tool", "create", l.path(host.name, "conf.db")); err != nil {
 		return err
 	}
 	if err := l.startDB(ctx, host); err != nil {
 		return err
 	}
 	// One thread of each kind is enough for a lab, and many hosts share the machine.
-	err = host.all(ctx, "ovs-vsctl --no-wait init -- set Open_vSwitch . external_ids:system-id="+h.Name+
+	err := host.all(ctx, "ovs-vsctl --no-wait init -- set Open_vSwitch . external_ids:system-id="+host.name+
 		" other_config:n-handler-threads=1 other_config:n-revalidator-threads=1")
 	if err != nil {
 		return err
 	}
-	if err := l.startVswitchd(ctx, host); err != nil {
-		return err
+	return l.startVswitchd(ctx, host)
+}
+
+// addBridges makes the integration bridge of a host, and those that its NICs
+// are in.
+func (l *Lab) addBridges(ctx context.Context, h Host, host place) error {
+	line := fmt.Sprintf("ovs-vsctl --timeout=20 add-br br-int -- set Bridge br-int datapath_type=%s fail_mode=secure", l.Datapath)
+	add := func(bridge, nic string) {
+		line += fmt.Sprintf(" -- add-br %s -- set Bridge %[1]s datapath_type=%[2]s -- add-port %[1]s %[3]s", bridge, l.Datapath, nic)
 	}
-	bridges := fmt.Sprintf("ovs-vsctl --timeout=20 add-br br-int -- set Bridge br-int datapath_type=%s fail_mode=secure", l.Datapath)
-	if l.Datapath == Userspace {
-		bridges += fmt.Sprintf(" -- add-br br-phy -- set Bridge br-phy datapath_type=%s -- add-port br-phy eth0", l.Datapath)
+	if l.uplink(h.Name) == bridgePhy {
+		add(bridgePhy, "eth0")
 	}
-	if err := host.all(ctx, bridges); err != nil {
-		return err
-	}
-	if l.Datapath == Userspace {
-		if err := host.all(ctx, "ethtool -K br-phy tx off"); err != nil {
-			return err
+	for _, bridge := range l.Spec.bridges(h.Name) {
+		if bridge != bridgePhy {
+			add(bridge, "eth1")
 		}
 	}
-	return host.all(ctx,
-		fmt.Sprintf("ip addr add %s/%d dev %s", h.Address, l.Spec.network().Bits(), l.uplink()),
-		"ip link set "+l.uplink()+" up")
+	if err := host.all(ctx, line); err != nil || l.Datapath == Kernel {
+		return err
+	}
+	return host.all(ctx, "ethtool -K "+bridgePhy+" tx off")
 }
 
 // ovsFlags are what both daemons of Open vSwitch are started with: they stay

@@ -126,6 +126,9 @@ func (l *Lab) build(ctx context.Context) error {
 	for _, h := range l.Spec.Hosts {
 		group.Go(func() error { return l.startHost(gctx, h) })
 	}
+	for _, o := range l.Spec.Outside {
+		group.Go(func() error { return l.startOutside(gctx, o) })
+	}
 	if err := group.Wait(); err != nil {
 		return err
 	}

@@ -194,9 +194,9 @@ func TestComponents(t *testing.T) {
 	do("wait", l.WaitReady(ctx))
 	checkPing(t, l, "lsp-alice", "lsp-bob", true)
 
-	do("cut", l.CutLink(ctx, "host-bob"))
+	do("cut", l.CutLink(ctx, "host-bob", ""))
 	checkPing(t, l, "host-alice", "host-bob", false)
-	do("join", l.JoinLink(ctx, "host-bob"))
+	do("join", l.JoinLink(ctx, "host-bob", ""))
 	checkPing(t, l, "host-alice", "host-bob", true)
 
 	const carol = "a-port-with-a-name-of-more-than-fifteen-bytes"

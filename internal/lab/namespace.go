@@ -13,8 +13,8 @@ import (
 // netnsDir is where named network namespaces are found, see ip-netns(8).
 const netnsDir = "/run/netns"
 
-// namespace returns the name of the namespace of a host, a workload or the
-// physical switch.
+// namespace returns the name of the namespace of a host, an outside machine, a
+// workload or the physical switch.
 func (l *Lab) namespace(name string) string { return l.Name + "-" + name }
 
 // namespaces returns the lab's namespaces: all whose names begin with its own,

@@ -37,8 +37,8 @@ func (p Pings) String() string {
 	return s
 }
 
-// Ping sends count pings, interval apart, from a host or a workload to another
-// one or to an address. That pings get no answer is in the result and no error.
+// Ping sends count pings, interval apart, from a host, an outside machine or a
+// workload to another one or to an address. That pings get no answer is in the result and no error.
 func (l *Lab) Ping(ctx context.Context, from, to string, count int, interval time.Duration) (Pings, error) {
 	p := Pings{From: from, To: to}
 	at, err := l.at(from)
@@ -57,8 +57,8 @@ func (l *Lab) Ping(ctx context.Context, from, to string, count int, interval tim
 	return p, p.parse(out)
 }
 
-// addressOf finds the address of a host, a workload or the physical switch, or
-// takes it as it is written.
+// addressOf finds the address of a host, an outside machine, a workload or the
+// physical switch, or takes it as it is written.
 func (l *Lab) addressOf(name string) (netip.Addr, error) {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return addr, nil
@@ -68,6 +68,10 @@ func (l *Lab) addressOf(name string) (netip.Addr, error) {
 	}
 	if h, err := l.Host(name); err == nil {
 		return netip.ParseAddr(h.Address)
+	}
+	if o, ok := l.Spec.outside(name); ok {
+		address, err := netip.ParsePrefix(o.Address)
+		return address.Addr(), err
 	}
 	w, err := l.workload(name)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"syscall"
 )
 
-// place is where a command is run: on a host, in a workload, on the physical
-// switch, or on the machine itself.
+// place is where a command is run: on a host or an outside machine, in a
+// workload, on the physical switch, or on the machine itself.
 type place struct {
 	name string   // the prompt; empty on the machine itself
 	ns   string   // network namespace; empty on the machine itself

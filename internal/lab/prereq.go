@@ -13,6 +13,7 @@ var programs = []struct{ name, pkg string }{
 	{"ip", "iproute2"},
 	{"ethtool", "ethtool"},
 	{"ping", "iputils-ping"},
+	{"sysctl", "procps"},
 	{"ovsdb-tool", "openvswitch-common"},
 	{"ovs-vsctl", "openvswitch-switch"},
 	{"ovs-ofctl", "openvswitch-common"},

@@ -19,8 +19,9 @@ import (
 const readyPatience = 60 * time.Second
 
 // WaitReady waits until every agent that runs has the flows of every workload:
-// its bridge then knows the workload's MAC, and the way to its chassis. Of the
-// packets sent from then on none is lost for want of a flow or a neighbour.
+// its bridge then knows the workload's MAC, and the way to its chassis; and until
+// the edges that routes lead to are known to live. Of the packets sent from then
+// on none is lost for want of a flow or a neighbour.
 func (l *Lab) WaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyPatience, fmt.Errorf("no more progress after %s", readyPatience))
 	defer cancel()
@@ -59,12 +60,10 @@ func (l *Lab) missing(ctx context.Context) (string, error) {
 	quiet := &transcript{w: io.Discard}
 	for _, h := range l.Spec.Hosts {
 		host := l.on(h.Name, quiet)
-		agent := l.daemon(host, Agent)
-		if _, ok := agent.running(); !ok {
-			if agent.stopped() {
-				continue
-			}
-			return "", agent.ended()
+		if works, err := l.works(host); err != nil {
+			return "", err
+		} else if !works {
+			continue
 		}
 		known, err := lookup(ctx, h, host)
 		if err != nil {
@@ -80,8 +79,27 @@ func (l *Lab) missing(ctx context.Context) (string, error) {
 				return fmt.Sprintf("%s does not know the way to %s yet", h.Name, w.Port), nil
 			}
 		}
+		if missing, err := l.edgeMissing(ctx, view, h, host); missing != "" || err != nil {
+			return missing, err
+		}
 	}
 	return "", nil
+}
+
+// works reports whether nobody stopped the agent or ovs-vswitchd of a host. One
+// that ended by itself is an error.
+func (l *Lab) works(host place) (bool, error) {
+	for _, c := range []Component{Agent, Vswitchd} {
+		d := l.daemon(host, c)
+		if _, ok := d.running(); ok {
+			continue
+		}
+		if d.stopped() {
+			return false, nil
+		}
+		return false, d.ended()
+	}
+	return true, nil
 }
 
 // greetAll makes the hosts learn each other's MACs. The kernel keeps a packet
@@ -128,7 +146,7 @@ func (l *Lab) greet(ctx context.Context, h Host) error {
 			}
 			complete = false
 			// The kernel asks only for what it does not know.
-			if err := host.run(ctx, "ip", "neigh", "flush", "to", other.Address, "dev", l.uplink()); err != nil {
+			if err := host.run(ctx, "ip", "neigh", "flush", "to", other.Address, "dev", l.uplink(h.Name)); err != nil {
 				return err
 			}
 			if err := host.run(ctx, "ping", "-q", "-c", "1", "-W", "1", other.Address); err != nil {

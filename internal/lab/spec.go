@@ -3,14 +3,10 @@ package lab
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"net/netip"
-	"regexp"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
-
-	"tuplenet/internal/topology"
 )
 
 // Spec is what a lab consists of, as a FILE of `lab up` describes it.
@@ -19,6 +15,8 @@ type Spec struct {
 	// is the physical switch's own, where etcd listens.
 	Network   string     `yaml:"network,omitempty"`
 	Hosts     []Host     `yaml:"hosts"`
+	Outside   []Outside  `yaml:"outside,omitempty"`
+	Routes    []Route    `yaml:"routes,omitempty"`
 	Switches  []Switch   `yaml:"switches,omitempty"`
 	Routers   []Router   `yaml:"routers,omitempty"`
 	Workloads []Workload `yaml:"workloads,omitempty"`
@@ -30,7 +28,24 @@ type Host struct {
 	Name    string            `yaml:"name"`
 	Kind    string            `yaml:"kind,omitempty"`    // node (the default) or gateway
 	Address string            `yaml:"address,omitempty"` // tunnel address, in Network; default: a free one from the tenth on
+	NICs    int               `yaml:"nics,omitempty"`    // 1 (the default), or 2: eth1 has no address and is for the physical network
+	MTU     int               `yaml:"mtu,omitempty"`     // of its cables, in bytes; default 1600
 	Env     map[string]string `yaml:"env,omitempty"`     // further environment of the agent, such as ONDEMAND: "0"
+}
+
+// Outside is a machine that runs no TupleNet: in Network, or in a network of
+// its own behind the physical switch, which routes then. The first address of
+// such a network is the physical switch's.
+type Outside struct {
+	Name    string `yaml:"name"`
+	Address string `yaml:"address"`       // with the prefix length; default: that of Network
+	MTU     int    `yaml:"mtu,omitempty"` // of its cable, in bytes; default 1500; a network has the smallest of its cables
+}
+
+// Route is a static route of the physical switch.
+type Route struct {
+	To  string `yaml:"to"`  // network
+	Via string `yaml:"via"` // address in one of the physical networks; it need not answer yet
 }
 
 // The kinds of hosts.
@@ -43,6 +58,15 @@ const (
 type Switch struct {
 	Name  string `yaml:"name"`
 	Ports []Port `yaml:"ports,omitempty"`
+	Outer *Outer `yaml:"outer,omitempty"`
+}
+
+// Outer is a switch's port to the physical network: a patch port to a bridge of
+// one host, which the lab makes.
+type Outer struct {
+	Port   string `yaml:"port"`
+	Host   string `yaml:"host"`
+	Bridge string `yaml:"bridge,omitempty"` // br-phy has eth0, any other one eth1; default: br0 where there is an eth1
 }
 
 // Port is a port of a logical switch.
@@ -54,9 +78,11 @@ type Port struct {
 
 // Router is a logical router, linked to switches.
 type Router struct {
-	Name    string `yaml:"name"`
-	Chassis string `yaml:"chassis,omitempty"` // host that it is pinned to
-	Links   []Link `yaml:"links,omitempty"`
+	Name    string        `yaml:"name"`
+	Chassis string        `yaml:"chassis,omitempty"` // host that it is pinned to
+	Links   []Link        `yaml:"links,omitempty"`
+	Routes  []StaticRoute `yaml:"routes,omitempty"`
+	NAT     []NAT         `yaml:"nat,omitempty"`
 }
 
 // Link joins a router to a switch.
@@ -65,12 +91,29 @@ type Link struct {
 	Address string `yaml:"address"` // the router's, with the prefix length: 10.20.1.1/24
 }
 
+// StaticRoute is a static route of a logical router.
+type StaticRoute struct {
+	Name string `yaml:"name"`
+	To   string `yaml:"to"`   // network
+	Via  string `yaml:"via"`  // next hop
+	Port string `yaml:"port"` // of the router, named ROUTER_to_SWITCH by a link
+}
+
+// NAT is a translation by a logical router.
+type NAT struct {
+	Name    string `yaml:"name"`
+	Net     string `yaml:"net"`     // internal
+	Type    string `yaml:"type"`    // snat or dnat
+	Address string `yaml:"address"` // external
+}
+
 // Workload is a namespace that is plugged into a switch port on a host. It is
 // known by the port's name.
 type Workload struct {
 	Port    string `yaml:"port" json:"port"`
 	Host    string `yaml:"host" json:"host"`
-	Address string `yaml:"-" json:"address"` // the port's, as it was plugged in
+	MTU     int    `yaml:"mtu,omitempty" json:"mtu"` // in bytes; default: that of the host's cable less 100, for Geneve
+	Address string `yaml:"-" json:"address"`         // the port's, as it was plugged in
 }
 
 // physical is the name under which the physical switch is addressed, next to
@@ -81,62 +124,6 @@ const defaultNetwork = "192.168.1.0/24"
 
 // firstHost is the offset of the first host's address in the network.
 const firstHost = 10
-
-// The first file of the tutorial, in the words of Spec.
-const twoHosts = `
-hosts:
-- {name: host-alice, address: 192.168.1.10}
-- {name: host-bob, address: 192.168.1.11}
-switches:
-- name: LS-A
-  ports:
-  - {name: lsp-alice, address: 10.20.1.10, mac: "f2:01:00:00:00:01"}
-- name: LS-B
-  ports:
-  - {name: lsp-bob, address: 10.20.2.10, mac: "f2:01:00:00:00:02"}
-routers:
-- name: LR-central
-  links:
-  - {switch: LS-A, address: 10.20.1.1/24}
-  - {switch: LS-B, address: 10.20.2.1/24}
-workloads:
-- {port: lsp-alice, host: host-alice}
-- {port: lsp-bob, host: host-bob}
-`
-
-// TwoHosts returns the lab of the tutorial's first section: Alice and Bob, a
-// switch each, and a router between.
-func TwoHosts() Spec {
-	s, err := Parse([]byte(twoHosts))
-	if err != nil {
-		panic(err) // a constant of ours
-	}
-	return s
-}
-
-// maxGenerated bounds Generate; a machine is at its end long before.
-const maxGenerated = 200
-
-// Generate returns a lab of n hosts in the pattern of TwoHosts: a workload
-// each, alternately on LS-A and LS-B.
-func Generate(n int) (Spec, error) {
-	if n < 1 || n > maxGenerated {
-		return Spec{}, fmt.Errorf("a lab has 1 to %d hosts, not %d", maxGenerated, n)
-	}
-	s := TwoHosts()
-	s.Hosts, s.Workloads = nil, nil
-	for i := range s.Switches {
-		s.Switches[i].Ports = nil
-	}
-	for i := range n {
-		host, port := fmt.Sprintf("host-%d", i+1), fmt.Sprintf("lsp-%d", i+1)
-		s.Hosts = append(s.Hosts, Host{Name: host})
-		sw := &s.Switches[i%2]
-		sw.Ports = append(sw.Ports, Port{Name: port, Address: fmt.Sprintf("10.20.%d.%d", i%2+1, firstHost+i/2)})
-		s.Workloads = append(s.Workloads, Workload{Port: port, Host: host})
-	}
-	return s, s.complete()
-}
 
 // Parse reads a FILE and checks it. What it leaves out is filled in, so that
 // the result says all.
@@ -151,118 +138,6 @@ func Parse(data []byte) (Spec, error) {
 	return s, s.complete()
 }
 
-// hostName bounds names of hosts: they name an interface (15 bytes) and a
-// directory with sockets in it.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`)
-
-// portName bounds names of ports in the lab: they name a namespace.
-var portName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`)
-
-// complete fills in what is left out and checks what the lab itself relies on.
-// The logical topology is judged by tpctl when it is made.
-func (s *Spec) complete() error {
-	if s.Network == "" {
-		s.Network = defaultNetwork
-	}
-	network, err := topology.ParsePrefix(s.Network)
-	if err != nil {
-		return fmt.Errorf("network: %w", err)
-	}
-	network = network.Masked()
-	s.Network = network.String()
-	if len(s.Hosts) == 0 {
-		return fmt.Errorf("a lab needs at least one host, under the key hosts")
-	}
-	s.Hosts = slices.Clone(s.Hosts) // the caller's stay as they are
-	taken := map[netip.Addr]string{network.Addr(): "the network itself", switchAddr(network): "etcd"}
-	names := map[string]string{physical: "the physical switch"}
-	for i := range s.Hosts {
-		if err := s.Hosts[i].check(network, names, taken); err != nil {
-			return err
-		}
-	}
-	next := network.Addr()
-	for range firstHost {
-		next = next.Next()
-	}
-	for i := range s.Hosts {
-		if h := &s.Hosts[i]; h.Address == "" {
-			for taken[next] != "" {
-				next = next.Next()
-			}
-			if !network.Contains(next) {
-				return fmt.Errorf("host %s: no free address in network %s", h.Name, s.Network)
-			}
-			h.Address, taken[next] = next.String(), h.Name
-		}
-	}
-	return s.checkWorkloads(names)
-}
-
-func (h *Host) check(network netip.Prefix, names map[string]string, taken map[netip.Addr]string) error {
-	if !hostName.MatchString(h.Name) {
-		return fmt.Errorf("invalid host name %q: 1 to 15 letters, digits, '-', '_' and '.', the first a letter or digit", h.Name)
-	}
-	if other := names[h.Name]; other != "" {
-		return fmt.Errorf("host %s: the name already is that of %s", h.Name, other)
-	}
-	names[h.Name] = "another host"
-	switch h.Kind {
-	case "":
-		h.Kind = KindNode
-	case KindNode, KindGateway:
-	default:
-		return fmt.Errorf("host %s: invalid kind %q, want %s or %s", h.Name, h.Kind, KindNode, KindGateway)
-	}
-	if h.Address == "" {
-		return nil
-	}
-	addr, err := topology.ParseAddr(h.Address)
-	if err != nil {
-		return fmt.Errorf("host %s: address: %w", h.Name, err)
-	}
-	if !network.Contains(addr) {
-		return fmt.Errorf("host %s: address %s is not in network %s", h.Name, addr, network)
-	}
-	if other := taken[addr]; other != "" {
-		return fmt.Errorf("host %s: address %s already is that of %s", h.Name, addr, other)
-	}
-	taken[addr] = h.Name
-	return nil
-}
-
-func (s *Spec) checkWorkloads(names map[string]string) error {
-	ports := map[string]bool{}
-	for _, sw := range s.Switches {
-		for _, p := range sw.Ports {
-			ports[p.Name] = true
-		}
-	}
-	for _, w := range s.Workloads {
-		if !ports[w.Port] {
-			return fmt.Errorf("workload %q: no switch has a port of that name%s", w.Port, nearest(w.Port, slices.Sorted(maps.Keys(ports))))
-		}
-		if err := s.checkWorkload(w); err != nil {
-			return err
-		}
-		if other := names[w.Port]; other != "" {
-			return fmt.Errorf("workload %s: the name already is that of %s", w.Port, other)
-		}
-		names[w.Port] = "another workload"
-	}
-	return nil
-}
-
-func (s *Spec) checkWorkload(w Workload) error {
-	if !portName.MatchString(w.Port) {
-		return fmt.Errorf("workload %q: the name of its port cannot name a namespace", w.Port)
-	}
-	if _, err := s.host(w.Host); err != nil {
-		return fmt.Errorf("workload %s: %w", w.Port, err)
-	}
-	return nil
-}
-
 // host finds a host by its name.
 func (s *Spec) host(name string) (Host, error) {
 	var names []string
@@ -275,8 +150,42 @@ func (s *Spec) host(name string) (Host, error) {
 	return Host{}, fmt.Errorf("no host is named %q%s", name, nearest(name, names))
 }
 
+// outside finds an outside machine by its name.
+func (s *Spec) outside(name string) (Outside, bool) {
+	i := slices.IndexFunc(s.Outside, func(o Outside) bool { return o.Name == name })
+	if i < 0 {
+		return Outside{}, false
+	}
+	return s.Outside[i], true
+}
+
+// bridges returns the bridges of a host that outer ports lead to.
+func (s *Spec) bridges(host string) []string {
+	var names []string
+	for _, sw := range s.Switches {
+		if sw.Outer != nil && sw.Outer.Host == host && !slices.Contains(names, sw.Outer.Bridge) {
+			names = append(names, sw.Outer.Bridge)
+		}
+	}
+	return names
+}
+
 // network returns the physical network, which complete has checked.
 func (s *Spec) network() netip.Prefix { return netip.MustParsePrefix(s.Network) }
+
+// networks returns all physical networks, that between the hosts first.
+func (s *Spec) networks() []netip.Prefix {
+	all := []netip.Prefix{s.network()}
+	for _, o := range s.Outside {
+		if n := o.network(); !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// network returns the physical network that the machine is in.
+func (o *Outside) network() netip.Prefix { return netip.MustParsePrefix(o.Address).Masked() }
 
 // switchAddr returns the physical switch's own address.
 func switchAddr(network netip.Prefix) netip.Addr { return network.Masked().Addr().Next() }

@@ -15,6 +15,7 @@ type Status struct {
 	Etcd      int              `json:"etcd"`      // pid; 0: it does not run
 	Endpoints string           `json:"endpoints"` // of etcd, as tpctl on this machine takes them
 	Hosts     []HostStatus     `json:"hosts"`
+	Outside   []OutsideStatus  `json:"outside"`
 	Workloads []WorkloadStatus `json:"workloads"`
 }
 
@@ -27,6 +28,14 @@ type HostStatus struct {
 	OVSDB     int    `json:"ovsdb"`
 	Vswitchd  int    `json:"vswitchd"`
 	Agent     int    `json:"agent"`
+}
+
+// OutsideStatus is where a machine that runs no TupleNet is found.
+type OutsideStatus struct {
+	Name      string `json:"name"`
+	Address   string `json:"address"` // with the prefix length
+	MTU       int    `json:"mtu"`     // bytes
+	Namespace string `json:"namespace"`
 }
 
 // WorkloadStatus is where a workload is plugged, and where etcd has its port.
@@ -44,7 +53,7 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 	}
 	s := Status{
 		Name: l.Name, Dir: l.Dir, Datapath: l.Datapath, Endpoints: l.etcdSocketURL(),
-		Hosts: []HostStatus{}, Workloads: []WorkloadStatus{},
+		Hosts: []HostStatus{}, Outside: []OutsideStatus{}, Workloads: []WorkloadStatus{},
 		Etcd: pid(l.daemon(l.phy(l.echo), Etcd)),
 	}
 	for _, h := range l.Spec.Hosts {
@@ -53,6 +62,9 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 			Name: h.Name, Kind: h.Kind, Address: h.Address, Namespace: p.ns,
 			OVSDB: pid(l.daemon(p, OVSDB)), Vswitchd: pid(l.daemon(p, Vswitchd)), Agent: pid(l.daemon(p, Agent)),
 		})
+	}
+	for _, o := range l.Spec.Outside {
+		s.Outside = append(s.Outside, OutsideStatus{o.Name, o.Address, o.MTU, l.namespace(o.Name)})
 	}
 	v := &view{}
 	if s.Etcd != 0 {
@@ -84,6 +96,12 @@ func (s Status) Print(w io.Writer) error {
 	fmt.Fprintf(t, "\nHOST\tKIND\tADDRESS\tOVSDB\tVSWITCHD\tAGENT\tNAMESPACE\n")
 	for _, h := range s.Hosts {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.Kind, h.Address, running(h.OVSDB), running(h.Vswitchd), running(h.Agent), h.Namespace)
+	}
+	if len(s.Outside) > 0 {
+		fmt.Fprintf(t, "\nOUTSIDE\tADDRESS\tMTU\tNAMESPACE\n")
+	}
+	for _, o := range s.Outside {
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\n", o.Name, o.Address, o.MTU, o.Namespace)
 	}
 	fmt.Fprintf(t, "\nWORKLOAD\tADDRESS\tHOST\tBOUND TO\tNAMESPACE\n")
 	for _, w := range s.Workloads {

@@ -1,13 +1,12 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
-
-	"tuplenet/internal/topology"
 )
 
 // AddWorkload makes a workload in a port, which the topology must have, and
@@ -24,7 +23,8 @@ func (l *Lab) AddWorkload(ctx context.Context, port, host string) error {
 				return fmt.Errorf("port %s has a workload already, on %s: unplug it first", port, other.Host)
 			}
 		}
-		if _, err := s.Spec.host(port); err == nil || port == physical {
+		_, outside := s.Spec.outside(port)
+		if _, err := s.Spec.host(port); err == nil || outside || port == physical {
 			return fmt.Errorf("port %s cannot have a workload: the lab has something else of that name", port)
 		}
 		view, err := l.view(ctx)
@@ -61,7 +61,7 @@ func (l *Lab) RemoveWorkload(ctx context.Context, port string) error {
 
 // in is the place of a workload.
 func (l *Lab) in(w Workload, echo *transcript) place {
-	return place{name: w.Port, ns: l.namespace(w.Port), env: l.env(l.etcdSocketURL()), echo: echo}
+	return l.plain(w.Port, echo)
 }
 
 // defaultPrefix is the prefix length of a workload whose switch has no router.
@@ -74,14 +74,18 @@ func (l *Lab) plug(ctx context.Context, v *view, w Workload) (Workload, error) {
 	if !ok {
 		return w, fmt.Errorf("no switch has a port %q: make it first, with `tpctl lsp add SWITCH %[1]s IP`", w.Port)
 	}
-	w.Address = port.IP.String()
+	host, err := l.Host(w.Host)
+	if err != nil {
+		return w, err
+	}
+	w.Address, w.MTU = port.IP.String(), cmp.Or(w.MTU, host.MTU-tunnelOverhead)
 	echo, end := l.echo.block()
 	defer end()
 	inside := l.in(w, echo)
 	if err := addNamespace(ctx, inside); err != nil {
 		return w, err
 	}
-	if err := l.wire(ctx, v, port, inside, l.on(w.Host, echo)); err != nil {
+	if err := l.wire(ctx, v, w, inside, l.on(w.Host, echo)); err != nil {
 		// What ended ctx must not end the cleaning up.
 		return w, errors.Join(err, removeNamespace(context.WithoutCancel(ctx), echo, inside.ns))
 	}
@@ -90,9 +94,9 @@ func (l *Lab) plug(ctx context.Context, v *view, w Workload) (Workload, error) {
 
 // wire gives a workload its interface and address, and plugs the other end of
 // the cable in on a host.
-func (l *Lab) wire(ctx context.Context, v *view, port topology.SwitchPort, inside, host place) error {
-	outside, dev := place{echo: host.echo}, device(port.Name)
-	err := outside.all(ctx, fmt.Sprintf("ip link add eth0 netns %s address %s type veth peer name %s netns %s", inside.ns, port.MAC, dev, host.ns))
+func (l *Lab) wire(ctx context.Context, v *view, w Workload, inside, host place) error {
+	port, outside, dev := v.ports[w.Port], place{echo: host.echo}, device(w.Port)
+	err := outside.all(ctx, fmt.Sprintf("ip link add eth0 netns %s mtu %d address %s type veth peer name %s netns %s mtu %[2]d", inside.ns, w.MTU, port.MAC, dev, host.ns))
 	if err != nil {
 		return err
 	}
@@ -118,7 +122,7 @@ func (l *Lab) wire(ctx context.Context, v *view, port topology.SwitchPort, insid
 // device names a workload's interface on its host, in the 15 bytes that Linux
 // gives it: after the port, or after a hash of it.
 func device(port string) string {
-	if len(port) <= 15 && !slices.Contains([]string{"lo", "eth0", "br-int", "br-phy"}, port) {
+	if len(port) <= 15 && !slices.Contains(hostDevices, port) {
 		return port
 	}
 	h := fnv.New32a()

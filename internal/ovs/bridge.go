@@ -2,9 +2,11 @@ package ovs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/ovn-kubernetes/libovsdb/cache"
 	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 )
@@ -31,7 +33,7 @@ func (d *Driver) ensureBridge(ctx context.Context, s *session) error {
 // ensureBridgeOps returns the operations of ensureBridge, none if nothing is
 // to be done.
 func (d *Driver) ensureBridgeOps(s *session) ([]ovsdb.Operation, error) {
-	b := findBridge(s, d.cfg.Bridge)
+	b := findBridge(s.cache, d.cfg.Bridge)
 	if b == nil {
 		d.log.Info("making the integration bridge", "bridge", d.cfg.Bridge, "datapath_type", d.cfg.DatapathType)
 		return d.createBridgeOps(s)
@@ -73,8 +75,31 @@ func (d *Driver) createBridgeOps(s *session) ([]ovsdb.Operation, error) {
 	return append(ops, op...), err
 }
 
-func findBridge(s *session, name string) *bridge {
-	return findRow(s.cache, tableBridge, func(b *bridge) bool { return b.Name == name })
+// createPortOps returns the operations that make an interface, and the port of
+// its name, in a bridge.
+func (s *session) createPortOps(in *bridge, i *iface) ([]ovsdb.Operation, error) {
+	i.UUID = fmt.Sprintf("interface_%x", i.Name)
+	p := &port{UUID: fmt.Sprintf("port_%x", i.Name), Name: i.Name, Interfaces: []string{i.UUID}}
+	makeIface, err1 := s.client.Create(i)
+	makePort, err2 := s.client.Create(p)
+	insert, err3 := s.insertPortOps(in, p.UUID)
+	return slices.Concat(makeIface, makePort, insert), errors.Join(err1, err2, err3)
+}
+
+// insertPortOps returns the operations that put ports into a bridge.
+func (s *session) insertPortOps(in *bridge, ports ...string) ([]ovsdb.Operation, error) {
+	return s.client.Where(in).Mutate(in, model.Mutation{Field: &in.Ports, Mutator: ovsdb.MutateOperationInsert, Value: ports})
+}
+
+// deletePortOps returns the operations that take ports out of a bridge. The
+// server removes those that no bridge has any more.
+func (s *session) deletePortOps(from *bridge, ports ...string) ([]ovsdb.Operation, error) {
+	return s.client.Where(from).Mutate(from, model.Mutation{Field: &from.Ports, Mutator: ovsdb.MutateOperationDelete, Value: ports})
+}
+
+// findBridge returns the bridge of that name, or nil.
+func findBridge(c *cache.TableCache, name string) *bridge {
+	return findRow(c, tableBridge, func(b *bridge) bool { return b.Name == name })
 }
 
 // speaks reports whether the bridge accepts a version of OpenFlow; without a

@@ -1,17 +1,22 @@
 // Package ovs drives the node's Open vSwitch: the integration bridge, its
-// tunnel ports and its flows. Over one OVSDB connection it watches the
-// interfaces of the bridge and makes tunnel ports; over one OpenFlow
-// connection it keeps the flows.
+// tunnel ports with BFD, the patch ports that join it to other bridges, the
+// port to the host's stack, and its flows. Over one OVSDB connection it watches
+// the interfaces of the bridge and makes ports; over one OpenFlow connection it
+// keeps the flows, and over another it exchanges packets with them. Limits of
+// connections, which neither protocol knows, go to ovs-vswitchd's control
+// socket.
 //
-// Both connections come back by themselves. That ovs-vswitchd or ovsdb-server
+// All connections come back by themselves. That ovs-vswitchd or ovsdb-server
 // restarts, that somebody deletes the bridge, are ordinary events: the bridge
 // is made again, Events wakes the caller, who reads the state anew with the
 // getters, and NeedsSync says when the bridge needs the whole set of flows.
 // There are no other messages; nobody has to follow a sequence of them.
 //
 // What the driver did not make it leaves alone: flows whose cookie has not
-// flows.CookieTag, ports whose name is not a tunnel's, and columns that it
-// knows nothing of.
+// flows.CookieTag, ports whose name is not a tunnel's or the host stack's,
+// pairs of patch ports whose other end has no iface-id, and columns that it
+// knows nothing of. The column bfd it writes when its wish changes, and leaves
+// to the operator otherwise.
 //
 // It does not know the topology: which tunnels and flows there are to be, and
 // which interface is which port, is the business of internal/agent, its only

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
+
+	"tuplenet/internal/ovs/openflow"
 )
 
 // ErrNotConnected is returned by what needs a connection that is away. It
@@ -53,7 +54,11 @@ type Driver struct {
 	faults    map[string]string
 	bridgeErr string
 
-	flow flowConn
+	tunnels tunnelWishes
+	patches patchPairs
+	limits  connectionLimits
+	flow    flowConn
+	packet  packetConn
 }
 
 // Open connects to OVSDB, makes the integration bridge when it is missing, and
@@ -62,6 +67,9 @@ type Driver struct {
 func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	cfg.setDefaults()
 	d := &Driver{cfg: cfg, log: cfg.Log, events: make(chan struct{}, 1)}
+	d.packet.packets = make(chan Packet, packetBacklog)
+	d.patches.held = map[string]bool{}
+	d.limits.zones = map[uint16]struct{}{}
 	s, err := d.connect(ctx, false)
 	if err != nil {
 		return nil, err
@@ -76,7 +84,8 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	d.session = s
 	ctx, d.stop = context.WithCancel(context.Background())
 	d.running.Go(func() { d.watch(ctx, s) })
-	d.running.Go(func() { d.keepFlowConn(ctx) })
+	d.running.Go(func() { d.keepConn(ctx, "flows", openflow.Dial, d.flow.set) })
+	d.running.Go(func() { d.keepConn(ctx, "packets", d.dialPackets, d.packet.set) })
 	return d, nil
 }
 
@@ -104,8 +113,8 @@ func (d *Driver) Close() {
 func (d *Driver) SystemID() string { return d.systemID }
 
 // Events returns a channel that becomes readable when the bridge, an interface
-// or a tunnel of it, or a connection has changed. Changes that come together
-// make one event.
+// or a tunnel of it, a connection, or a bridge or patch port of this Open
+// vSwitch has changed. Changes that come together make one event.
 func (d *Driver) Events() <-chan struct{} { return d.events }
 
 // Interfaces returns the interfaces of the bridge that have an iface-id and an
@@ -213,7 +222,7 @@ func (d *Driver) refresh(ctx context.Context, s *session) error {
 	}
 	d.faults = v.faults
 	d.mu.Lock()
-	changed := !slices.Equal(v.interfaces, d.view.interfaces) || !slices.Equal(v.tunnels, d.view.tunnels)
+	changed := !v.equal(&d.view)
 	d.view = v
 	d.mu.Unlock()
 	if changed {

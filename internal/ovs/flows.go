@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"tuplenet/flows"
 	"tuplenet/internal/ovs/openflow"
@@ -21,7 +19,6 @@ const (
 	// wholeRetries is how many flows of a bundle may be refused before it is
 	// cut into halves.
 	wholeRetries = 4
-	dialTimeout  = 20 * time.Second
 )
 
 // geneveOption is TupleNet's Geneve option: source port, destination port and
@@ -57,7 +54,8 @@ type SyncResult struct{ Kept, Added, Deleted int }
 // Any error but a refused flow leads back to away, as it leaves unknown what
 // is in the bridge. There is no other way to lose synced.
 type flowConn struct {
-	busy sync.Mutex // held while flows are changed
+	busy     sync.Mutex // held while flows are changed; guards noMeters
+	noMeters bool       // the datapath has none, as Sync found
 
 	mu     sync.Mutex     // guards the fields below
 	conn   *openflow.Conn // nil while away
@@ -71,6 +69,13 @@ func (d *Driver) NeedsSync() bool {
 	d.flow.mu.Lock()
 	defer d.flow.mu.Unlock()
 	return d.flow.conn != nil && !d.flow.synced
+}
+
+// InSync reports whether the bridge can be reached and holds the flows that
+// the last Sync and Apply left there.
+func (d *Driver) InSync() bool {
+	conn, synced := d.flow.current()
+	return conn != nil && synced
 }
 
 // Sync makes the flows in the bridge those of all, which yields cookies and
@@ -89,7 +94,7 @@ func (d *Driver) Sync(ctx context.Context, all iter.Seq2[uint64, *flows.Flow]) (
 	if conn == nil {
 		return result, fmt.Errorf("flows of bridge %s: %w", d.cfg.Bridge, ErrNotConnected)
 	}
-	if err := conn.EnsureTLV(ctx, geneveOption); err != nil {
+	if err := d.prepare(ctx, conn); err != nil {
 		conn.Close()
 		return result, err
 	}
@@ -102,7 +107,7 @@ func (d *Driver) Sync(ctx context.Context, all iter.Seq2[uint64, *flows.Flow]) (
 		extra[f.Cookie] = struct{}{}
 	}
 	held := len(extra)
-	b := bundler{ctx: ctx, conn: conn}
+	b := bundler{ctx: ctx, conn: conn, noMeters: d.flow.noMeters}
 	for cookie, f := range all {
 		if _, there := extra[cookie]; there {
 			delete(extra, cookie)
@@ -131,7 +136,7 @@ func (d *Driver) Apply(ctx context.Context, add []flows.CookieFlow, del []uint64
 	if conn == nil || !synced {
 		return ErrNeedsSync
 	}
-	b := bundler{ctx: ctx, conn: conn}
+	b := bundler{ctx: ctx, conn: conn, noMeters: d.flow.noMeters}
 	for _, f := range add {
 		b.add(f)
 	}
@@ -139,6 +144,24 @@ func (d *Driver) Apply(ctx context.Context, add []flows.CookieFlow, del []uint64
 		b.delete(cookie)
 	}
 	return d.finish(&b)
+}
+
+// prepare makes the bridge have what flows refer to.
+func (d *Driver) prepare(ctx context.Context, conn *openflow.Conn) error {
+	if err := conn.EnsureTLV(ctx, geneveOption); err != nil {
+		return err
+	}
+	err := conn.EnsureMeters(ctx, flows.Meters)
+	noMeters := errors.Is(err, openflow.ErrNoMeters)
+	if err != nil && !noMeters {
+		return err
+	}
+	if noMeters && !d.flow.noMeters {
+		d.log.Warn("the datapath has no meters, so packets for the agent come without a limit of their rate; a newer kernel has them",
+			"error", err)
+	}
+	d.flow.noMeters = noMeters
+	return nil
 }
 
 // finish sends what is left and settles the state.
@@ -178,59 +201,36 @@ func (f *flowConn) set(conn *openflow.Conn) (wasSynced bool) {
 	return wasSynced
 }
 
-// keepFlowConn holds the OpenFlow connection until ctx ends.
-func (d *Driver) keepFlowConn(ctx context.Context) {
-	socket := filepath.Join(d.cfg.RunDir, d.cfg.Bridge+".mgmt")
-	told := false
-	for retry := backoff(0); ctx.Err() == nil; retry.wait(ctx) {
-		conn, err := dialFlows(ctx, socket)
-		if err != nil {
-			// A bridge that was just made takes a moment to have its socket.
-			if !told && retry == backoff(maxBackoff) {
-				d.log.Warn("waiting for the bridge; is ovs-vswitchd running?", "socket", socket, "error", err)
-				told = true
-			}
-			continue
-		}
-		if told {
-			d.log.Info("connected to the bridge", "socket", socket)
-			told = false
-		}
-		d.flow.set(conn)
-		signal(d.events)
-		select {
-		case <-conn.Done():
-			// One that never was in sync failed in Sync, whose caller knows;
-			// then it may fail again, and the next try waits longer.
-			if d.flow.set(nil) {
-				d.log.Warn("connection to the bridge lost", "socket", socket, "error", conn.Err())
-				retry, told = 0, true
-			}
-		case <-ctx.Done():
-			d.flow.set(nil)
-			conn.Close()
-		}
-		signal(d.events)
-	}
-}
-
-func dialFlows(ctx context.Context, socket string) (*openflow.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	return openflow.Dial(ctx, socket)
-}
-
 // bundler sends changes of flows in bundles. After an error it does nothing.
 type bundler struct {
-	ctx     context.Context
-	conn    *openflow.Conn
-	mods    []openflow.Mod
-	refused []RefusedFlow
-	err     error
+	ctx      context.Context
+	conn     *openflow.Conn
+	noMeters bool
+	mods     []openflow.Mod
+	refused  []RefusedFlow
+	err      error
 }
 
 func (b *bundler) add(f flows.CookieFlow) {
+	if b.noMeters {
+		f.Flow = withoutLimit(f.Flow)
+	}
 	b.push(openflow.Mod{Command: openflow.Add, Flow: f.Flow, Cookie: f.Cookie})
+}
+
+// withoutLimit returns the flow as it can be without meters, for where there
+// are none: a flow that names one would be refused, and what it does is worth
+// more than its limit.
+func withoutLimit(f *flows.Flow) *flows.Flow {
+	if len(f.Actions) == 0 {
+		return f
+	}
+	if _, limited := f.Actions[0].(flows.LimitTo); !limited {
+		return f
+	}
+	unlimited := *f
+	unlimited.Actions = f.Actions[1:]
+	return &unlimited
 }
 
 func (b *bundler) delete(cookie uint64) {

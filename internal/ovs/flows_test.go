@@ -293,7 +293,7 @@ func TestVswitchdRestart(t *testing.T) {
 	if after := awaitTunnels(t, d, hv1); after["hv1"] != before["hv1"] {
 		t.Errorf("ofport of hv1 changed from %d to %d", before["hv1"], after["hv1"])
 	}
-	for _, text := range []string{"connection to the bridge lost", "connected to the bridge"} {
+	for _, text := range []string{`connection to the bridge lost" for=flows`, `connected to the bridge" for=flows`} {
 		if n := log.count(text); n != 1 {
 			t.Errorf("logged %q %d times, want once", text, n)
 		}

@@ -39,6 +39,10 @@ type (
 		ExternalIDs map[string]string `ovsdb:"external_ids"`
 		OFPort      *int              `ovsdb:"ofport"`
 		Error       *string           `ovsdb:"error"`
+		LinkState   *string           `ovsdb:"link_state"`
+		MACInUse    *string           `ovsdb:"mac_in_use"`
+		BFD         map[string]string `ovsdb:"bfd"`
+		BFDStatus   map[string]string `ovsdb:"bfd_status"`
 	}
 )
 
@@ -67,7 +71,8 @@ func monitorOptions() []client.MonitorOption {
 		client.WithTable(o, &o.Bridges, &o.ExternalIDs),
 		client.WithTable(b, &b.Name, &b.DatapathType, &b.FailMode, &b.Protocols, &b.Ports),
 		client.WithTable(p, &p.Name, &p.Interfaces),
-		client.WithTable(i, &i.Name, &i.Type, &i.Options, &i.ExternalIDs, &i.OFPort, &i.Error),
+		client.WithTable(i, &i.Name, &i.Type, &i.Options, &i.ExternalIDs, &i.OFPort, &i.Error,
+			&i.LinkState, &i.MACInUse, &i.BFD, &i.BFDStatus),
 	}
 }
 
@@ -80,6 +85,62 @@ func findRow[T any](c *cache.TableCache, table string, test func(*T) bool) *T {
 		}
 	}
 	return nil
+}
+
+// rows are the bridges of the replica and what is in them, at one moment. They
+// are shared: they must not be changed.
+type rows struct{ bridges, ports, ifaces map[string]model.Model }
+
+func readRows(c *cache.TableCache) rows {
+	return rows{c.Table(tableBridge).RowsShallow(), c.Table(tablePort).RowsShallow(), c.Table(tableInterface).RowsShallow()}
+}
+
+// each calls f for every interface of a bridge, of which there may be none. It
+// reports whether all that the bridge refers to was there: libovsdb applies an
+// update row by row, so a reference to nothing shows that one is under way.
+func (r rows) each(b *bridge, f func(*port, *iface)) (whole bool) {
+	if b == nil {
+		return true
+	}
+	whole = true
+	for _, uuid := range b.Ports {
+		p, ok := r.ports[uuid].(*port)
+		if !ok {
+			whole = false
+			continue
+		}
+		for _, uuid := range p.Interfaces {
+			if i, ok := r.ifaces[uuid].(*iface); ok {
+				f(p, i)
+			} else {
+				whole = false
+			}
+		}
+	}
+	return whole
+}
+
+// place is where an interface is.
+type place struct {
+	bridge *bridge
+	port   *port
+	iface  *iface
+}
+
+// places returns the interfaces of all bridges by name, which is unique.
+func (r rows) places() map[string]place {
+	at := map[string]place{}
+	for _, row := range r.bridges {
+		b := row.(*bridge)
+		r.each(b, func(p *port, i *iface) { at[i.Name] = place{b, p, i} })
+	}
+	return at
+}
+
+// taken returns the error that the interface has a name that is needed.
+func (at place) taken() error {
+	return fmt.Errorf("interface %s of bridge %s, of type %q, has that name; remove it with: ovs-vsctl del-port %s",
+		at.iface.Name, at.bridge.Name, at.iface.Type, at.port.Name)
 }
 
 // checkResults returns the errors of a transaction, with the server's words.

@@ -74,6 +74,11 @@ func await(t testing.TB, d *Driver, what string, cond func() bool) {
 	}
 }
 
+// bound returns an interface that stands for a logical port.
+func bound(name, ifaceID string, ofport uint32) Interface {
+	return Interface{Name: name, IfaceID: ifaceID, OFPort: ofport}
+}
+
 // awaitInterfaces waits until the driver has these interfaces.
 func awaitInterfaces(t *testing.T, d *Driver, want ...Interface) {
 	t.Helper()
@@ -206,18 +211,18 @@ func TestInterfaces(t *testing.T) {
 	add("br-int", "no-id", "4")
 	add("br-other", "other", "5", "external_ids:iface-id=lsp-other")
 	add("br-int", "eth-a", "7", "external_ids:iface-id=lsp-a")
-	awaitInterfaces(t, d, Interface{"eth-a", "lsp-a", 7})
+	awaitInterfaces(t, d, bound("eth-a", "lsp-a", 7))
 
 	o.Vsctl("set", "Interface", "eth-a", "external_ids:iface-id=lsp-b")
-	awaitInterfaces(t, d, Interface{"eth-a", "lsp-b", 7})
+	awaitInterfaces(t, d, bound("eth-a", "lsp-b", 7))
 	o.Vsctl("set", "Interface", "eth-a", "ofport_request=9")
-	awaitInterfaces(t, d, Interface{"eth-a", "lsp-b", 9})
+	awaitInterfaces(t, d, bound("eth-a", "lsp-b", 9))
 
 	// Two interfaces for one port: both, the lower OpenFlow port first.
 	add("br-int", "eth-c", "3", "external_ids:iface-id=lsp-b")
-	awaitInterfaces(t, d, Interface{"eth-c", "lsp-b", 3}, Interface{"eth-a", "lsp-b", 9})
+	awaitInterfaces(t, d, bound("eth-c", "lsp-b", 3), bound("eth-a", "lsp-b", 9))
 	o.Vsctl("remove", "Interface", "eth-c", "external_ids", "iface-id")
-	awaitInterfaces(t, d, Interface{"eth-a", "lsp-b", 9})
+	awaitInterfaces(t, d, bound("eth-a", "lsp-b", 9))
 
 	// What Open vSwitch cannot use is no interface, and is reported once.
 	o.Vsctl("--no-wait", "add-port", "br-int", "bad", "--", "set", "Interface", "bad", "type=nonsense", "external_ids:iface-id=lsp-bad")
@@ -229,7 +234,7 @@ func TestInterfaces(t *testing.T) {
 	if n := log.count("interface=bad"); n != 1 {
 		t.Errorf("the bad interface was reported %d times, want once", n)
 	}
-	awaitInterfaces(t, d, Interface{"eth-a", "lsp-b", 9})
+	awaitInterfaces(t, d, bound("eth-a", "lsp-b", 9))
 
 	o.Vsctl("del-port", "br-int", "eth-a")
 	awaitInterfaces(t, d)
@@ -243,7 +248,8 @@ func TestQuietWithoutChange(t *testing.T) {
 	o.Vsctl("add-br", "br-other", "--", "add-port", "br-other", "other")
 	d, _ := open(t, o)
 	awaitInterfaces(t, d)
-	await(t, d, "the flow connection", d.NeedsSync)
+	await(t, d, "the connections to the bridge", func() bool { return d.NeedsSync() && d.packet.conn.Load() != nil })
+	o.Ofctl("show", "br-int") // by now they are announced
 	for len(d.Events()) > 0 {
 		<-d.Events()
 	}

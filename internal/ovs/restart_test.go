@@ -19,7 +19,7 @@ func TestDatabaseRestart(t *testing.T) {
 	hv1 := spec("hv1", "10.0.0.1")
 	setTunnels(t, d, hv1)
 	o.Vsctl("add-port", "br-int", "eth-a", "--", "set", "Interface", "eth-a", "external_ids:iface-id=lsp-a", "ofport_request=7")
-	awaitInterfaces(t, d, Interface{"eth-a", "lsp-a", 7})
+	awaitInterfaces(t, d, bound("eth-a", "lsp-a", 7))
 	before := awaitTunnels(t, d, hv1)
 
 	o.StopDB()
@@ -27,12 +27,12 @@ func TestDatabaseRestart(t *testing.T) {
 	if err := d.SetTunnels(t.Context(), nil); !errors.Is(err, ErrNotConnected) {
 		t.Errorf("SetTunnels returns %v without a database, want ErrNotConnected", err)
 	}
-	awaitInterfaces(t, d, Interface{"eth-a", "lsp-a", 7})
+	awaitInterfaces(t, d, bound("eth-a", "lsp-a", 7))
 	awaitTunnels(t, d, hv1)
 
 	o.StartDB()
 	o.Vsctl("set", "Interface", "eth-a", "external_ids:iface-id=lsp-b")
-	awaitInterfaces(t, d, Interface{"eth-a", "lsp-b", 7})
+	awaitInterfaces(t, d, bound("eth-a", "lsp-b", 7))
 	if after := awaitTunnels(t, d, hv1); after["hv1"] != before["hv1"] {
 		t.Errorf("ofport of hv1 changed from %d to %d", before["hv1"], after["hv1"])
 	}

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
-	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
 )
 
@@ -20,6 +20,13 @@ import (
 type TunnelSpec struct {
 	Chassis string     // system-id of the other end
 	IP      netip.Addr // its tunnel address, IPv4
+	BFD     BFD        // whether and how the tunnel is watched
+}
+
+// tunnelWishes is what the driver was asked for last.
+type tunnelWishes struct {
+	busy sync.Mutex     // held while tunnels are changed; guards bfd
+	bfd  map[string]BFD // by the tunnel's name
 }
 
 // tunnelsPerTransaction bounds what ovs-vswitchd has to set up in one go.
@@ -47,15 +54,22 @@ func isTunnelName(name string) bool {
 // OpenFlow port. What there is of one chassis, the port to its new address and
 // the one to its old, changes in one transaction.
 //
+// The column bfd of a tunnel is written when the wish differs from that of the
+// last call, and at the first call when the column does not say it; between,
+// an operator may switch it by hand. A tunnel that need not be watched has the
+// column empty, or {enable="false"} if it was watched before.
+//
 // A chassis is to be in the list once. A tunnel that cannot be had does not
 // keep others out; the error names all of those. OpenFlow ports come later,
 // with an event.
 func (d *Driver) SetTunnels(ctx context.Context, want []TunnelSpec) error {
+	d.tunnels.busy.Lock()
+	defer d.tunnels.busy.Unlock()
 	s, err := d.currentSession()
 	if err != nil {
 		return err
 	}
-	changes, err := d.tunnelChanges(s, want)
+	changes, wishes, err := d.tunnelChanges(s, want)
 	for batch := range slices.Chunk(changes, tunnelsPerTransaction) {
 		ops, opsErr := d.setTunnelsOps(s, batch)
 		if opsErr == nil {
@@ -65,35 +79,28 @@ func (d *Driver) SetTunnels(ctx context.Context, want []TunnelSpec) error {
 			return errors.Join(err, fmt.Errorf("change tunnel ports of bridge %s: %w", d.cfg.Bridge, opsErr))
 		}
 	}
+	d.tunnels.bfd = wishes
 	return err
 }
 
 // tunnelChange is what has to be done about the tunnels of one chassis.
 type tunnelChange struct {
 	chassis string
-	remote  netip.Addr // of the wanted tunnel, if it is to be made or changed
-	have    *iface     // its row, if it is to be changed
-	stale   []string   // UUIDs of ports that are to go
+	remote  netip.Addr        // of the wanted tunnel, if it is to be made or changed
+	bfd     map[string]string // its column bfd; nil leaves it as it is
+	have    *iface            // its row, if it is to be changed
+	stale   []string          // UUIDs of ports that are to go
 }
 
 // tunnelChanges compares the tunnel ports with what is wanted, and returns the
-// differences ordered by chassis. The error is about tunnels that are left out.
-func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, error) {
-	type row struct {
-		port  *port
-		iface *iface
-	}
-	have := map[string]row{} // in the bridge, by name
-	eachInterface(s.cache, d.cfg.Bridge, func(p *port, i *iface) {
-		if isTunnelName(i.Name) {
-			have[i.Name] = row{p, i}
-		}
-	})
-	elsewhere := map[string]bool{} // in other bridges: names are unique in OVSDB
-	for _, r := range s.cache.Table(tableInterface).RowsShallow() {
-		name := r.(*iface).Name
-		if _, here := have[name]; !here && isTunnelName(name) {
-			elsewhere[name] = true
+// differences ordered by chassis, and how each tunnel is to be watched. The
+// error is about tunnels that are left out.
+func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, map[string]BFD, error) {
+	have := map[string]place{} // in the bridge, by name
+	places := readRows(s.cache).places()
+	for name, at := range places {
+		if isTunnelName(name) && at.bridge.Name == d.cfg.Bridge {
+			have[name] = at
 		}
 	}
 
@@ -106,6 +113,7 @@ func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, e
 		return changes[chassis]
 	}
 	users := map[string]string{} // port name to chassis
+	wishes := map[string]BFD{}
 	for _, spec := range want {
 		if !spec.IP.Is4() {
 			problems = append(problems, fmt.Errorf("tunnel to chassis %s: %s is not an IPv4 address", spec.Chassis, spec.IP))
@@ -116,25 +124,31 @@ func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, e
 			problems = append(problems, fmt.Errorf("tunnel to chassis %s: chassis %s has its address %s", spec.Chassis, user, spec.IP))
 			continue
 		}
-		if elsewhere[name] {
-			problems = append(problems, fmt.Errorf("tunnel to chassis %s: port %s is in another bridge; remove it with: ovs-vsctl del-port %s",
-				spec.Chassis, name, name))
+		at, exists := places[name]
+		if exists && at.bridge.Name != d.cfg.Bridge {
+			problems = append(problems, fmt.Errorf("tunnel to chassis %s: %w", spec.Chassis, at.taken()))
 			continue
 		}
-		users[name] = spec.Chassis
-		switch r, exists := have[name]; {
-		case !exists:
-			change(spec.Chassis).remote = spec.IP
-		case r.iface.Type != tunnelType || !contains(r.iface.Options, tunnelOptions(spec.IP)) ||
-			r.iface.ExternalIDs["chassis-id"] != spec.Chassis:
+		users[name], wishes[name] = spec.Chassis, spec.BFD.normal()
+		if !exists {
 			c := change(spec.Chassis)
-			c.remote, c.have = spec.IP, r.iface
+			c.remote = spec.IP
+			if spec.BFD.Enable {
+				c.bfd = spec.BFD.columnOver(nil)
+			}
+			continue
+		}
+		bfd := d.tunnels.bfdColumn(name, wishes[name], at.iface.BFD)
+		if bfd != nil || at.iface.Type != tunnelType || !contains(at.iface.Options, tunnelOptions(spec.IP)) ||
+			at.iface.ExternalIDs["chassis-id"] != spec.Chassis {
+			c := change(spec.Chassis)
+			c.remote, c.bfd, c.have = spec.IP, bfd, at.iface
 		}
 	}
-	for name, r := range have {
+	for name, at := range have {
 		if _, wanted := users[name]; !wanted {
-			c := change(r.iface.ExternalIDs["chassis-id"])
-			c.stale = append(c.stale, r.port.UUID)
+			c := change(at.iface.ExternalIDs["chassis-id"])
+			c.stale = append(c.stale, at.port.UUID)
 		}
 	}
 	sorted := make([]tunnelChange, 0, len(changes))
@@ -142,12 +156,22 @@ func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, e
 		sorted = append(sorted, *c)
 	}
 	slices.SortFunc(sorted, func(a, b tunnelChange) int { return cmp.Compare(a.chassis, b.chassis) })
-	return sorted, errors.Join(problems...)
+	return sorted, wishes, errors.Join(problems...)
+}
+
+// bfdColumn returns the column bfd that a tunnel is to have, given the one it
+// has, or nil if that is to stay.
+func (w *tunnelWishes) bfdColumn(name string, wish BFD, now map[string]string) map[string]string {
+	last, known := w.bfd[name]
+	if known && wish == last || !known && wish.isSaidBy(now) {
+		return nil
+	}
+	return wish.columnOver(now)
 }
 
 // setTunnelsOps returns the operations that carry out the changes.
 func (d *Driver) setTunnelsOps(s *session, changes []tunnelChange) (ops []ovsdb.Operation, err error) {
-	b := findBridge(s, d.cfg.Bridge)
+	b := findBridge(s.cache, d.cfg.Bridge)
 	if b == nil {
 		return nil, fmt.Errorf("the bridge is missing: %w", ErrNotConnected)
 	}
@@ -163,25 +187,30 @@ func (d *Driver) setTunnelsOps(s *session, changes []tunnelChange) (ops []ovsdb.
 				Type:        tunnelType,
 				Options:     merged(c.have.Options, tunnelOptions(c.remote)),
 				ExternalIDs: merged(c.have.ExternalIDs, map[string]string{"chassis-id": c.chassis}),
+				BFD:         c.bfd,
 			}
-			add(s.client.Where(c.have).Update(row, &row.Type, &row.Options, &row.ExternalIDs))
+			columns := []any{&row.Type, &row.Options, &row.ExternalIDs}
+			if c.bfd != nil {
+				columns = append(columns, &row.BFD)
+			}
+			add(s.client.Where(c.have).Update(row, columns...))
 		case c.remote.IsValid():
 			name, ifaceID, portID := tunnelName(c.remote), fmt.Sprintf("interface%d", n), fmt.Sprintf("port%d", n)
 			add(s.client.Create(&iface{
 				UUID: ifaceID, Name: name, Type: tunnelType,
 				Options:     tunnelOptions(c.remote),
 				ExternalIDs: map[string]string{"chassis-id": c.chassis},
+				BFD:         c.bfd,
 			}))
 			add(s.client.Create(&port{UUID: portID, Name: name, Interfaces: []string{ifaceID}}))
 			made = append(made, portID)
 		}
 	}
-	// A port that no bridge refers to any more is removed by the server.
 	if len(made) > 0 {
-		add(s.client.Where(b).Mutate(b, model.Mutation{Field: &b.Ports, Mutator: ovsdb.MutateOperationInsert, Value: made}))
+		add(s.insertPortOps(b, made...))
 	}
 	if len(stale) > 0 {
-		add(s.client.Where(b).Mutate(b, model.Mutation{Field: &b.Ports, Mutator: ovsdb.MutateOperationDelete, Value: stale}))
+		add(s.deletePortOps(b, stale...))
 	}
 	return ops, err
 }

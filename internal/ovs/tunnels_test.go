@@ -11,7 +11,9 @@ import (
 	"tuplenet/internal/ovs/ovstest"
 )
 
-func spec(chassis, ip string) TunnelSpec { return TunnelSpec{chassis, netip.MustParseAddr(ip)} }
+func spec(chassis, ip string) TunnelSpec {
+	return TunnelSpec{Chassis: chassis, IP: netip.MustParseAddr(ip)}
+}
 
 func setTunnels(t *testing.T, d *Driver, want ...TunnelSpec) {
 	t.Helper()
@@ -67,7 +69,7 @@ func TestTunnels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if changes, err := d.tunnelChanges(s, []TunnelSpec{hv2, hv1}); len(changes) > 0 || err != nil {
+	if changes, _, err := d.tunnelChanges(s, []TunnelSpec{hv2, hv1}); len(changes) > 0 || err != nil {
 		t.Errorf("changes %+v, error %v where nothing is to be done", changes, err)
 	}
 
@@ -147,7 +149,7 @@ func TestTunnelsFound(t *testing.T) {
 func manyTunnels(n int, net byte) []TunnelSpec {
 	var specs []TunnelSpec
 	for i := range n {
-		specs = append(specs, TunnelSpec{fmt.Sprintf("hv%04d", i), netip.AddrFrom4([4]byte{10, net, byte(i >> 8), byte(i)})})
+		specs = append(specs, TunnelSpec{Chassis: fmt.Sprintf("hv%04d", i), IP: netip.AddrFrom4([4]byte{10, net, byte(i >> 8), byte(i)})})
 	}
 	return specs
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/ovn-kubernetes/libovsdb/cache"
+
+	"tuplenet/internal/topology"
 )
 
 // Interface is an interface of the bridge that stands for a port of the
@@ -14,6 +16,9 @@ type Interface struct {
 	Name    string
 	IfaceID string // external_ids:iface-id
 	OFPort  uint32 // OpenFlow port, 1 to 65279
+	// Dark says of a patch port that the bridge it leads to has network
+	// devices, and that not one of them is up.
+	Dark bool
 }
 
 // Tunnel is a tunnel port of the bridge.
@@ -22,46 +27,76 @@ type Tunnel struct {
 	RemoteIP netip.Addr // its tunnel address
 	Name     string
 	OFPort   uint32 // OpenFlow port, 1 to 65279
+	Watched  bool   // BFD is asked for, and ovs-vswitchd runs it
+	Up       bool   // bfd_status:forwarding; means something while the tunnel is watched
+}
+
+// HostStack is the internal port by which packets enter the host's own stack.
+type HostStack struct {
+	OFPort uint32 // OpenFlow port, 1 to 65279
+	MAC    topology.MAC
 }
 
 // maxOFPort is the largest number of an ordinary port: OFPP_MAX-1 in Open
 // vSwitch's 16 bits. The local port lies above.
 const maxOFPort = 0xff00 - 1
 
+// patchType is the type of the interfaces that join two bridges.
+const patchType = "patch"
+
 // view is what the driver hands out of the replica.
 type view struct {
 	interfaces []Interface
 	tunnels    []Tunnel
+	hostStack  HostStack // zero unless there is one
+	wiring     []wire
 	faults     map[string]string // interfaces that OVS cannot use: name to reason
 }
 
-// readView reads the bridge's interfaces. libovsdb applies an update row by
-// row: a reference to a row that is not there shows that one is under way;
-// whole is false then.
+// wire is a bridge of this Open vSwitch, when name is empty, or a patch port
+// in it. SetPatches depends on them, so that their changes are events.
+type wire struct{ bridge, name, peer, ifaceID string }
+
+// equal reports whether there is nothing new for the caller.
+func (v *view) equal(o *view) bool {
+	return slices.Equal(v.interfaces, o.interfaces) && slices.Equal(v.tunnels, o.tunnels) &&
+		v.hostStack == o.hostStack && slices.Equal(v.wiring, o.wiring)
+}
+
+// readView reads the bridge's interfaces, and how other bridges are joined to
+// it. whole is false when an update is under way.
 func readView(c *cache.TableCache, bridgeName string) (v view, whole bool) {
-	v.faults = map[string]string{}
-	whole = eachInterface(c, bridgeName, func(_ *port, i *iface) {
-		id, tunnel := i.ExternalIDs["iface-id"], isTunnelName(i.Name)
-		if id == "" && !tunnel {
-			return
+	r := readRows(c)
+	v.faults, whole = map[string]string{}, true
+	peers := map[string]string{} // name of a patch interface to that of its peer
+	dark := map[string]bool{}    // patch interfaces whose own bridge is dark
+	for _, row := range r.bridges {
+		b := row.(*bridge)
+		v.wiring = append(v.wiring, wire{bridge: b.Name})
+		var patches []string
+		devices, up := 0, 0
+		whole = r.each(b, func(_ *port, i *iface) {
+			switch {
+			case i.Type == patchType:
+				patches, peers[i.Name] = append(patches, i.Name), i.Options["peer"]
+				v.wiring = append(v.wiring, wire{b.Name, i.Name, i.Options["peer"], i.ExternalIDs["iface-id"]})
+			case isDevice(i.Type):
+				devices++
+				if i.LinkState != nil && *i.LinkState == "up" {
+					up++
+				}
+			}
+			if b.Name == bridgeName {
+				v.add(i)
+			}
+		}) && whole
+		for _, name := range patches {
+			dark[name] = devices > 0 && up == 0
 		}
-		switch {
-		case i.Error != nil:
-			v.faults[i.Name] = *i.Error
-		case i.OFPort != nil && *i.OFPort < 0:
-			v.faults[i.Name] = "no OpenFlow port could be had; see the log of ovs-vswitchd"
-		}
-		if i.OFPort == nil || *i.OFPort < 1 || *i.OFPort > maxOFPort {
-			return
-		}
-		ofport := uint32(*i.OFPort)
-		if id != "" {
-			v.interfaces = append(v.interfaces, Interface{i.Name, id, ofport})
-		}
-		if remote, err := netip.ParseAddr(i.Options["remote_ip"]); tunnel && err == nil {
-			v.tunnels = append(v.tunnels, Tunnel{i.ExternalIDs["chassis-id"], remote, i.Name, ofport})
-		}
-	})
+	}
+	for n, i := range v.interfaces {
+		v.interfaces[n].Dark = dark[peers[i.Name]]
+	}
 	slices.SortFunc(v.interfaces, func(a, b Interface) int {
 		return cmp.Or(cmp.Compare(a.IfaceID, b.IfaceID), cmp.Compare(a.OFPort, b.OFPort))
 	})
@@ -71,31 +106,51 @@ func readView(c *cache.TableCache, bridgeName string) (v view, whole bool) {
 		}
 		return cmp.Compare(a.Name, b.Name)
 	})
+	slices.SortFunc(v.wiring, func(a, b wire) int {
+		return cmp.Or(cmp.Compare(a.bridge, b.bridge), cmp.Compare(a.name, b.name))
+	})
 	return v, whole
 }
 
-// eachInterface calls f for every interface of the bridge, and reports whether
-// all that the bridge refers to was there.
-func eachInterface(c *cache.TableCache, bridgeName string, f func(*port, *iface)) (whole bool) {
-	b := findRow(c, tableBridge, func(b *bridge) bool { return b.Name == bridgeName })
-	if b == nil {
+// add takes in an interface of the integration bridge.
+func (v *view) add(i *iface) {
+	id, tunnel, hostStack := i.ExternalIDs["iface-id"], isTunnelName(i.Name), isHostStack(i)
+	if id == "" && !tunnel && !hostStack {
+		return
+	}
+	switch {
+	case i.Error != nil:
+		v.faults[i.Name] = *i.Error
+	case i.OFPort != nil && *i.OFPort < 0:
+		v.faults[i.Name] = "no OpenFlow port could be had; see the log of ovs-vswitchd"
+	}
+	if i.OFPort == nil || *i.OFPort < 1 || *i.OFPort > maxOFPort {
+		return
+	}
+	ofport := uint32(*i.OFPort)
+	if id != "" {
+		v.interfaces = append(v.interfaces, Interface{Name: i.Name, IfaceID: id, OFPort: ofport})
+	}
+	if remote, err := netip.ParseAddr(i.Options["remote_ip"]); tunnel && err == nil {
+		v.tunnels = append(v.tunnels, Tunnel{
+			Chassis: i.ExternalIDs["chassis-id"], RemoteIP: remote, Name: i.Name, OFPort: ofport,
+			Watched: bfdEnabled(i.BFD) && i.BFDStatus["state"] != "",
+			Up:      i.BFDStatus["forwarding"] == "true",
+		})
+	}
+	if hostStack && i.MACInUse != nil {
+		if mac, err := topology.ParseMAC(*i.MACInUse); err == nil {
+			v.hostStack = HostStack{ofport, mac}
+		}
+	}
+}
+
+// isDevice reports whether interfaces of that type are network devices, which
+// may lead to other hosts, and not made by Open vSwitch itself.
+func isDevice(ifaceType string) bool {
+	switch ifaceType {
+	case "", "system", "dpdk", "afxdp", "afxdp-nonpmd":
 		return true
 	}
-	whole = true
-	ports, ifaces := c.Table(tablePort).RowsShallow(), c.Table(tableInterface).RowsShallow()
-	for _, uuid := range b.Ports {
-		p, ok := ports[uuid].(*port)
-		if !ok {
-			whole = false
-			continue
-		}
-		for _, uuid := range p.Interfaces {
-			if i, ok := ifaces[uuid].(*iface); ok {
-				f(p, i)
-			} else {
-				whole = false
-			}
-		}
-	}
-	return whole
+	return false
 }

@@ -17,6 +17,14 @@ import (
 // may have the same 16-bit id (ErrConflict). One call can involve 128 keys: the
 // entities, their parents and the books of what is in use.
 func (s *Store) Create(ctx context.Context, entities ...topology.Stored) ([]topology.Stored, error) {
+	return s.CreateIf(ctx, nil, entities...)
+}
+
+// CreateIf is Create on a condition: check, which is called once the entities'
+// own conditions are met and as often as others write what it has read, returns
+// nil, or the error that CreateIf then returns. What check reads counts with
+// the keys that one call can involve. Without a check CreateIf is Create.
+func (s *Store) CreateIf(ctx context.Context, check func(*View) error, entities ...topology.Stored) ([]topology.Stored, error) {
 	if len(entities) == 0 {
 		return nil, nil
 	}
@@ -42,7 +50,10 @@ func (s *Store) Create(ctx context.Context, entities ...topology.Stored) ([]topo
 			}
 			made = append(made, stored)
 		}
-		return nil
+		if check == nil {
+			return nil
+		}
+		return check(&View{ctx, s, t})
 	})
 	if err != nil {
 		return nil, err

@@ -6,8 +6,8 @@
 //   - where an entity is kept (layout.go) and how it is read (read.go);
 //   - the changes, each one transaction: an object, its id and its address are
 //     made together or not at all, and given back alike (create.go, delete.go,
-//     bind.go); under contention a change is tried again until its context
-//     ends;
+//     bind.go), on conditions that its caller may add (view.go); under
+//     contention a change is tried again until its context ends;
 //   - the books of what is taken, Roaring bitmaps shared with other tools
 //     (bitmap.go, books.go);
 //   - the watch: a snapshot, then what changes, whatever happens to etcd

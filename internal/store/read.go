@@ -44,13 +44,17 @@ func (s *Store) get(ctx context.Context, key topology.Key) (topology.Stored, int
 // one parent, or of all parents if parent is empty. Keys whose values cannot
 // be used come apart and are no error.
 func (s *Store) List(ctx context.Context, kind topology.Kind, parent string) ([]topology.Stored, []Bad, error) {
+	entities, bad, _, err := s.list(ctx, kind, parent)
+	return entities, bad, err
+}
+
+// list is List, with the revision that was read.
+func (s *Store) list(ctx context.Context, kind topology.Kind, parent string) (entities []topology.Stored, bad []Bad, revision int64, err error) {
 	from := s.layout.group(kind)
 	if parent != "" {
 		from = s.layout.collection(kind, parent)
 	}
-	var entities []topology.Stored
-	var bad []Bad
-	_, err := s.scan(ctx, from, func(kv *mvccpb.KeyValue) {
+	revision, err = s.scan(ctx, from, func(kv *mvccpb.KeyValue) {
 		key, ok := s.layout.key(string(kv.Key))
 		if !ok || key.Kind != kind {
 			return
@@ -62,11 +66,11 @@ func (s *Store) List(ctx context.Context, kind topology.Kind, parent string) ([]
 		}
 	})
 	if err != nil {
-		return nil, nil, s.failed(fmt.Sprintf("listing every %s", kind), err)
+		return nil, nil, 0, s.failed(fmt.Sprintf("listing every %s", kind), err)
 	}
 	slices.SortFunc(entities, func(a, b topology.Stored) int { return a.Key().Compare(b.Key()) })
 	slices.SortFunc(bad, func(a, b Bad) int { return a.Key.Compare(b.Key) })
-	return entities, bad, nil
+	return entities, bad, revision, nil
 }
 
 // pageSize bounds how much etcd has to put into one answer.

@@ -28,12 +28,21 @@ const (
 	claimRoute
 	claimNAT
 	claimTunnelIP
-	claimRouterNet // shared: several ports of a router may have one network
+	claimDNAT // external addresses of a router that lead inside
+
+	// From here on shared: several entities may make the claim and all count.
+	// Such a claim only serves to find them.
+	claimShared
+	claimRouterNet  // ports of a router in one network
+	claimRouterPort // ports of a router
+	claimRoutes     // routes of a router with one prefix
+	claimNATs       // NAT rules of a router with one internal network
+	claimNATAddress // NAT rules of a router with one external address
+	claimOuter      // ports of a switch that lead to the physical network
+	claimJoined     // ports of a switch that name a router port
 )
 
-// shared reports whether several entities may make the claim and all count.
-// Such a claim only serves to find the one that ranks first.
-func (k claimKind) shared() bool { return k == claimRouterNet }
+func (k claimKind) shared() bool { return k > claimShared }
 
 // claims returns what e claims, in the order in which a conflict is reported.
 func claims(e Entity) []claim {
@@ -43,25 +52,45 @@ func claims(e Entity) []claim {
 	case Router:
 		return []claim{{claimDatapath, "", uint64(e.ID)}}
 	case SwitchPort:
-		return []claim{
+		own := []claim{
 			{claimPortID, e.Switch, uint64(e.ID())},
 			{claimPortMAC, e.Switch, e.MAC.Uint64()},
 			{claimPortName, e.Name, 0},
 		}
+		if e.Outer() {
+			own = append(own, claim{claimOuter, e.Switch, 0})
+		} else if e.Peer != "" {
+			own = append(own, claim{claimJoined, e.Switch, 0})
+		}
+		return own
 	case RouterPort:
 		own := []claim{
 			{claimRouterPortID, e.Router, uint64(e.ID())},
 			{claimRouterPortMAC, e.Router, e.MAC.Uint64()},
 			{claimRouterPortName, e.Name, 0},
+			{claimRouterPort, e.Router, 0},
 		}
 		if e.Peer != "" { // without one it leads nowhere
 			own = append(own, claim{claimRouterNet, e.Router + " " + e.Net.Masked().String(), 0})
 		}
 		return own
 	case StaticRoute:
-		return []claim{{claimRoute, fmt.Sprintf("%s %s %s %s", e.Router, e.Net.Masked(), e.NextHop, e.OutPort), 0}}
+		net := e.Router + " " + e.Net.Masked().String()
+		return []claim{
+			{claimRoute, fmt.Sprintf("%s %s %s", net, e.NextHop, e.OutPort), 0},
+			{claimRoutes, net, 0},
+		}
 	case NAT:
-		return []claim{{claimNAT, fmt.Sprintf("%s %s %s %s", e.Router, e.Type, e.Net.Masked(), e.XlateIP), 0}}
+		net, address := e.Router+" "+e.Net.Masked().String(), e.Router+" "+e.XlateIP.String()
+		own := []claim{
+			{claimNAT, fmt.Sprintf("%s %s %s", net, e.Type, e.XlateIP), 0},
+			{claimNATs, net, 0},
+			{claimNATAddress, address, 0},
+		}
+		if e.Type == DNAT {
+			own = append(own, claim{claimDNAT, address, 0})
+		}
+		return own
 	case Chassis:
 		b := e.IP.As4()
 		return []claim{{claimTunnelIP, "", uint64(binary.BigEndian.Uint32(b[:]))}}
@@ -96,6 +125,8 @@ func (c claim) describe(e, to Entity) string {
 		return "prefix, next hop and output port"
 	case claimNAT:
 		return "networks and translation"
+	case claimDNAT:
+		return "external address " + e.(NAT).XlateIP.String()
 	case claimTunnelIP:
 		return "tunnel address " + e.(Chassis).IP.String()
 	}

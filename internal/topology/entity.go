@@ -10,8 +10,8 @@ import (
 const MaxID = 1<<24 - 1
 
 // Entity is one thing of the topology: Switch, SwitchPort, Router, RouterPort,
-// StaticRoute, NAT or Chassis from the store, or Node, Interface or Tunnel of
-// this node. All are comparable values.
+// StaticRoute, NAT or Chassis from the store, or Node, Interface, Tunnel,
+// Neighbour or HostStack of this node. All are comparable values.
 type Entity interface {
 	// Key returns the entity's name, unique in the topology.
 	Key() Key
@@ -88,13 +88,13 @@ const (
 	DNAT NATType = "dnat" // the destination, on entering it
 )
 
-// NAT translates addresses in Net to XlateIP (snat), or XlateIP's counterpart
-// (dnat).
+// NAT translates between addresses in Net, on the inside, and XlateIP, on the
+// outside. For DNAT, Net is a single address.
 type NAT struct {
 	Router  string
 	Name    string
-	Net     netip.Prefix
-	XlateIP netip.Addr
+	Net     netip.Prefix // internal
+	XlateIP netip.Addr   // external
 	Type    NATType
 	Extra   Extra
 }
@@ -104,6 +104,7 @@ type Chassis struct {
 	Name  string     // system-id
 	IP    netip.Addr // tunnel address
 	Tick  int64      // Unix seconds of the registration; of two records with one IP the larger counts
+	MTU   int        // largest IP packet of a workload that fits into its tunnels, in bytes; 0 if unknown
 	Extra Extra
 }
 
@@ -111,6 +112,8 @@ type Chassis struct {
 // system-id.
 type Node struct {
 	Chassis string
+	MTU     int    // as Chassis.MTU, of this host
+	Hash    string // what chooses among equal routes: a name of flows.Hashes; empty for the default
 }
 
 // Interface is a local interface of the integration bridge that names a switch
@@ -124,6 +127,22 @@ type Interface struct {
 type Tunnel struct {
 	Chassis string // system-id of the far end
 	OFPort  uint32 // OpenFlow port number, never 0
+	Watched bool   // BFD runs over it, so that Open vSwitch knows whether it leads anywhere
+}
+
+// Neighbour is a machine of the physical network whose MAC this node has
+// learned.
+type Neighbour struct {
+	Switch string // that leads there
+	IP     netip.Addr
+	MAC    MAC
+}
+
+// HostStack is the internal port of the integration bridge that leads to this
+// host's own network stack.
+type HostStack struct {
+	OFPort uint32 // OpenFlow port number, never 0
+	MAC    MAC
 }
 
 // Key implements Entity.
@@ -137,6 +156,8 @@ func (c Chassis) Key() Key     { return Key{KindChassis, "", c.Name} }
 func (n Node) Key() Key        { return Key{KindNode, "", ""} }
 func (i Interface) Key() Key   { return Key{KindInterface, "", i.Port} }
 func (t Tunnel) Key() Key      { return Key{KindTunnel, "", t.Chassis} }
+func (n Neighbour) Key() Key   { return Key{KindNeighbour, n.Switch, n.IP.String()} }
+func (h HostStack) Key() Key   { return Key{KindHostStack, "", ""} }
 
 // PortID returns the 16-bit id that names an address's port within its switch
 // or router: the low half of the IPv4 address. Ports of one switch whose
@@ -151,6 +172,9 @@ func (p SwitchPort) ID() uint16 { return PortID(p.IP) }
 
 // ID returns the port's id within its router.
 func (p RouterPort) ID() uint16 { return PortID(p.Net.Addr()) }
+
+// Single reports whether the rule translates one internal address only.
+func (n NAT) Single() bool { return n.Net.Bits() == n.Net.Addr().BitLen() }
 
 // Outer reports whether the port leads to the physical network.
 func (p SwitchPort) Outer() bool { return p.IP == OuterIP }

@@ -22,6 +22,8 @@ const (
 	KindNode
 	KindInterface
 	KindTunnel
+	KindNeighbour
+	KindHostStack
 
 	// KindPortName finds a switch port by its bare name, which is what an
 	// interface's iface-id and a router port's peer hold.
@@ -33,6 +35,31 @@ const (
 	// through: Parent is the router, Name the masked prefix. Several ports
 	// may have one network; the one created first is found.
 	KindRouterNet
+	// KindPortAt finds a switch port by its id: Parent is the switch, Name the
+	// id in decimal.
+	KindPortAt
+	// KindDatapath finds a switch or router by its id: Name is the id in decimal.
+	KindDatapath
+
+	// The indexes from here on find several entities, see Model.List.
+
+	// KindRouterPorts lists the ports of the router Name.
+	KindRouterPorts
+	// KindRoutes lists the static routes of a router that have one prefix:
+	// Parent is the router, Name the masked prefix.
+	KindRoutes
+	// KindNATs lists the NAT rules of a router that have one internal network:
+	// Parent is the router, Name the masked prefix.
+	KindNATs
+	// KindNATAddress lists the NAT rules of a router that have one external
+	// address: Parent is the router, Name the address.
+	KindNATAddress
+	// KindOuterPorts lists the ports of the switch Name that lead to the
+	// physical network.
+	KindOuterPorts
+	// KindJoinedPorts lists the ports of the switch Name that name a router
+	// port as their peer.
+	KindJoinedPorts
 )
 
 var kindNames = [...]string{
@@ -46,9 +73,19 @@ var kindNames = [...]string{
 	KindNode:           "node",
 	KindInterface:      "interface",
 	KindTunnel:         "tunnel",
+	KindNeighbour:      "neighbour",
+	KindHostStack:      "host stack",
 	KindPortName:       "switch port name",
 	KindRouterPortName: "router port name",
 	KindRouterNet:      "connected network",
+	KindPortAt:         "switch port id",
+	KindDatapath:       "datapath id",
+	KindRouterPorts:    "ports of router",
+	KindRoutes:         "routes of router",
+	KindNATs:           "NAT rules of router",
+	KindNATAddress:     "NAT address of router",
+	KindOuterPorts:     "outer ports of switch",
+	KindJoinedPorts:    "router links of switch",
 }
 
 // String returns the kind as people write it: "switch port".

@@ -70,23 +70,43 @@ func NewModel() *Model {
 
 // Get returns the entity that counts under key, or nil. The kinds of indexes
 // (KindPortName and those after it) find an entity by something else than its
-// name.
+// name; of several the one that ranks first.
 func (m *Model) Get(key Key) Entity {
 	var r *record
-	switch key.Kind {
-	case KindPortName:
-		r = m.holder(claim{claimPortName, key.Name, 0})
-	case KindRouterPortName:
-		r = m.holder(claim{claimRouterPortName, key.Name, 0})
-	case KindRouterNet:
-		r = m.holder(claim{claimRouterNet, key.Parent + " " + key.Name, 0})
-	default:
+	if c, ok := indexed(key); ok {
+		r = m.holder(c)
+	} else {
 		r = m.records[key]
 	}
 	if r == nil || !r.counts {
 		return nil
 	}
 	return r.entity
+}
+
+// List returns the entities that an index finds under key, the one that ranks
+// first in front.
+func (m *Model) List(key Key) []Entity {
+	c, ok := indexed(key)
+	if !ok {
+		return nil
+	}
+	list := m.contested[c]
+	if r := m.holders[c]; r != nil {
+		list = []*record{r}
+	}
+	list = slices.SortedFunc(func(yield func(*record) bool) {
+		for _, r := range list {
+			if r.counts && !yield(r) {
+				return
+			}
+		}
+	}, compareRank)
+	entities := make([]Entity, len(list))
+	for i, r := range list {
+		entities[i] = r.entity
+	}
+	return entities
 }
 
 // All yields every entity that counts, in no order.
@@ -208,13 +228,8 @@ func (b *batch) remove(key Key) {
 // from before.
 func (b *batch) touch(r *record) {
 	b.touched[r.key] = struct{}{}
-	switch r.key.Kind {
-	case KindSwitchPort:
-		b.touched[Key{Kind: KindPortName, Name: r.key.Name}] = struct{}{}
-	case KindRouterPort:
-		b.touched[Key{Kind: KindRouterPortName, Name: r.key.Name}] = struct{}{}
-		net := r.entity.(RouterPort).Net.Masked().String()
-		b.touched[Key{KindRouterNet, r.key.Parent, net}] = struct{}{}
+	for key := range indexes(r.entity) {
+		b.touched[key] = struct{}{}
 	}
 }
 
@@ -232,7 +247,9 @@ func (b *batch) claim(r *record) {
 			m.holders[c] = r
 			continue
 		}
-		b.unsettle(c)
+		if !c.kind.shared() {
+			b.unsettle(c)
+		}
 	}
 }
 
@@ -251,8 +268,10 @@ func (b *batch) release(r *record) {
 		} else {
 			m.contested[c] = list
 		}
-		for _, o := range list {
-			b.unsettled[o] = struct{}{}
+		if !c.kind.shared() {
+			for _, o := range list {
+				b.unsettled[o] = struct{}{}
+			}
 		}
 	}
 }
@@ -293,6 +312,9 @@ func (b *batch) settle() {
 		r.counts = counts
 		b.touch(r)
 		for _, c := range r.claims {
+			if c.kind.shared() {
+				continue
+			}
 			for _, o := range b.m.contested[c] {
 				if _, queued := b.unsettled[o]; o != r && !queued && compareRank(o, r) > 0 {
 					b.unsettled[o] = struct{}{}

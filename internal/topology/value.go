@@ -34,7 +34,7 @@ func Parse(key Key, value string) (Stored, error) {
 		e = NAT{Router: key.Parent, Name: key.Name, Net: p.prefix("ip", "prefix"),
 			XlateIP: p.addr("xlate_ip"), Type: p.natType("xlate_type"), Extra: p.extra()}
 	case KindChassis:
-		e = Chassis{Name: key.Name, IP: p.tunnelAddr("ip"), Tick: p.tick("tick"), Extra: p.extra()}
+		e = Chassis{Name: key.Name, IP: p.tunnelAddr("ip"), Tick: p.tick("tick"), MTU: p.mtu("mtu"), Extra: p.extra()}
 	default:
 		return nil, fmt.Errorf("the store holds no %s", key.Kind)
 	}
@@ -78,6 +78,9 @@ func (n NAT) Value() string {
 func (c Chassis) Value() string {
 	var b strings.Builder
 	b.WriteString("ip=" + c.IP.String())
+	if c.MTU != 0 {
+		b.WriteString(",mtu=" + strconv.Itoa(c.MTU))
+	}
 	if c.Extra != "" {
 		b.WriteString("," + string(c.Extra))
 	}
@@ -192,6 +195,16 @@ func (p *pairs) addr(key string) netip.Addr {
 		p.fail("%s: %w", key, err)
 	}
 	return a
+}
+
+// mtu is a number that may be missing. One that is no MTU is none: the record
+// is needed for more than that.
+func (p *pairs) mtu(key string) int {
+	n, err := strconv.ParseUint(p.optional(key), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
 }
 
 // tunnelAddr is an address that one host can have and another can send to.

@@ -156,7 +156,7 @@ func (c *Conn) find(xid uint32) *request {
 }
 
 // reserve returns the first of n successive transaction ids. 0 is none: the
-// messages that nobody asked for have it.
+// messages that nobody asked for have it, see ReceivePackets.
 func (c *Conn) reserve(n int) (uint32, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -285,4 +285,31 @@ func (c *Conn) call(ctx context.Context, typ uint8, body []byte, want uint8) ([]
 		return nil, fmt.Errorf("answer of type %d, want %d", out.reply.typ, want)
 	}
 	return out.reply.body, nil
+}
+
+// command makes a request of one message, which the bridge answers only if it
+// refuses it, and returns when the bridge has processed it: a barrier goes
+// after it.
+func (c *Conn) command(ctx context.Context, typ uint8, body []byte) error {
+	xid, err := c.reserve(2)
+	if err != nil {
+		return err
+	}
+	b := append(appendHeader(nil, typ, xid), body...)
+	if err := endMessage(b, 0); err != nil {
+		return err
+	}
+	barrier := len(b)
+	b = appendHeader(b, typeBarrierRequest, xid+1)
+	if err := endMessage(b, barrier); err != nil {
+		return err
+	}
+	out, err := c.exchange(ctx, xid, xid+1, b)
+	switch {
+	case err != nil:
+		return err
+	case out.err != nil:
+		return out.err
+	}
+	return nil
 }

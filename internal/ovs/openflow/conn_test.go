@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -172,7 +173,14 @@ func TestLost(t *testing.T) {
 		"barrier": {func(ctx context.Context, c *Conn) error { return c.Barrier(ctx) }, []uint8{typeBarrierRequest}},
 		"bundle": {func(ctx context.Context, c *Conn) error { return c.Commit(ctx, mods) },
 			[]uint8{typeBundleControl, typeBundleAdd, typeBundleControl}},
-		"TLV": {func(ctx context.Context, c *Conn) error { return c.EnsureTLV(ctx, option) }, []uint8{typeExperimenter}},
+		"TLV":   {func(ctx context.Context, c *Conn) error { return c.EnsureTLV(ctx, option) }, []uint8{typeExperimenter}},
+		"meter": {func(ctx context.Context, c *Conn) error { return c.EnsureMeters(ctx, flows.Meters) }, []uint8{typeMultipartRequest}},
+		"packets": {func(ctx context.Context, c *Conn) error {
+			return c.ReceivePackets(ctx, func(PacketIn) {}, func(error) {})
+		}, []uint8{typeExperimenter}},
+		"flush": {func(ctx context.Context, c *Conn) error {
+			return c.FlushConnections(ctx, 1, Reply, netip.MustParseAddr("192.0.2.1"))
+		}, []uint8{typeExperimenter}},
 		"dump": {func(ctx context.Context, c *Conn) error {
 			for _, err := range c.Dump(ctx, 0, 0) {
 				return err

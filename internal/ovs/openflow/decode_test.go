@@ -67,6 +67,7 @@ func FuzzDecode(f *testing.F) {
 	seed(typeMultipartReply, flowStatsReply(multipartMore))
 	seed(typeExperimenter, append([]byte{0, 0, 0x23, 0x20, 0, 0, 0, niciraTLVReply, 0, 0, 1, 0, 0, 64},
 		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xee, 0, 8, 0, 0, 0, 0))
+	seed(typeExperimenter, append([]byte{0, 0, 0x23, 0x20, 0, 0, 0, niciraPacketIn2}, packetIn()...))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		r := bytes.NewReader(stream)
 		buf := make([]byte, maxMessageLen)
@@ -86,6 +87,11 @@ func FuzzDecode(f *testing.F) {
 			})
 			if total > len(m.body) {
 				t.Errorf("flows of %d bytes in a message of %d", total, len(m.body))
+			}
+			if isPacketIn(m) {
+				if p, err := decodePacketIn(m.body[niciraHeaderLen:]); err == nil && len(p.Data) > len(m.body) {
+					t.Errorf("a packet of %d bytes in %d", len(p.Data), len(m.body))
+				}
 			}
 			if ts, err := decodeTLVs(m.body); err == nil && len(ts) != (len(m.body)-24)/8 {
 				t.Errorf("%d mappings in %d bytes", len(ts), len(m.body))

@@ -37,6 +37,17 @@ func decodeError(body []byte) *Error {
 	return &Error{Type: binary.BigEndian.Uint16(body), Code: binary.BigEndian.Uint16(body[2:])}
 }
 
+// meterError is the type of errors about meters, and unknownMeter the code of
+// one that does not exist.
+const (
+	meterError   = 12
+	unknownMeter = 3
+)
+
+// badSubtype is the answer to a message of Nicira's that the bridge is too old
+// to know.
+var badSubtype = Error{1, 4}
+
 // niciraError is the type of an error whose code is an experimenter's.
 const niciraError = 0xffff
 
@@ -94,6 +105,18 @@ var errorNames = map[Error]string{
 	{5, 4}: "OFPFMFC_EPERM",
 	{5, 6}: "OFPFMFC_BAD_COMMAND",
 	{5, 7}: "OFPFMFC_BAD_FLAGS",
+
+	{meterError, 0}:            "OFPMMFC_UNKNOWN",
+	{meterError, 1}:            "OFPMMFC_METER_EXISTS",
+	{meterError, 2}:            "OFPMMFC_INVALID_METER: a number that meters cannot have",
+	{meterError, unknownMeter}: "OFPMMFC_UNKNOWN_METER",
+	{meterError, 4}:            "OFPMMFC_BAD_COMMAND",
+	{meterError, 5}:            "OFPMMFC_BAD_FLAGS: the datapath cannot count what the meter limits",
+	{meterError, 6}:            "OFPMMFC_BAD_RATE",
+	{meterError, 7}:            "OFPMMFC_BAD_BURST",
+	{meterError, 8}:            "OFPMMFC_BAD_BAND",
+	{meterError, 10}:           "OFPMMFC_OUT_OF_METERS: the datapath has no meters, or none left",
+	{meterError, 11}:           "OFPMMFC_OUT_OF_BANDS",
 
 	{17, 0}:  "OFPBFC_UNKNOWN",
 	{17, 1}:  "OFPBFC_EPERM",

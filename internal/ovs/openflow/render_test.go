@@ -1,6 +1,8 @@
 package openflow
 
 import (
+	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	"tuplenet/flows"
 	"tuplenet/internal/ovs/ovstest"
+	"tuplenet/internal/topology"
 )
 
 // option is the TLV that tun_metadata0 needs.
@@ -89,6 +92,29 @@ func sampleFlows() []*flows.Flow {
 	add(nil, flows.OutputField{Src: flows.All(flows.Reg6)})
 	add([]flows.Match{flows.Exact(flows.InPort, portLocal)})
 	add([]flows.Match{flows.Masked(flows.EthDst, 0x010000000000, 0x010000000000)}, flows.Output{Port: 1})
+	for h := range flows.Hash(len(flows.Hashes)) {
+		add(nil, flows.Choose{Fields: h, Ports: []uint32{1, 65279, 2}, Dst: flows.All(flows.RegTunnel)})
+		add(nil, flows.Spread{Fields: h, N: 3, Dst: flows.BitsMember})
+	}
+	add(nil, flows.Choose{Ports: []uint32{3, 4, 5, 6}, Dst: flows.All(flows.RegTunnel)}, flows.OutputField{Src: flows.All(flows.RegTunnel)})
+	add(nil, flows.Choose{Dst: flows.Bits{Field: flows.Reg0, Ofs: 8, N: 16}})
+	add(nil, flows.Spread{N: 1, Dst: flows.BitsMember}, flows.Goto{Table: 9})
+	add(nil, flows.Spread{N: 128, Dst: flows.BitsMember})
+	add(nil, flows.CheckLarger{Size: 1514, Dst: flows.BitsTooLarge}, flows.Resubmit{Table: 9})
+	add(nil, flows.CheckLarger{Size: 65535, Dst: flows.Bits{Field: flows.XReg2, Ofs: 63, N: 1}})
+	add(nil, flows.LimitTo{Meter: flows.MeterErrors})
+	add(nil, flows.LimitTo{Meter: flows.MeterErrors}, flows.Goto{Table: 9})
+	for why := flows.NoNeighbour; why <= flows.QuotedAddress; why++ {
+		add(nil, flows.LimitTo{Meter: flows.MeterErrors}, flows.Punt{Why: why}, flows.Output{Port: 1}, flows.Goto{Table: 9})
+	}
+	add(nil, flows.Punt{Why: 255})
+	external := netip.MustParseAddr("192.0.2.1")
+	add(ip, flows.Track{Zone: 1, Table: 9})
+	add(ip, flows.DecTTL{}, flows.Track{Zone: 65535, Commit: true, Table: 254})
+	add(ip, flows.Track{Zone: 5, Commit: true, Table: 9, NAT: flows.Translation{
+		Type: topology.SNAT, Addr: external, MinPort: 1024, MaxPort: 65535}})
+	add(ip, flows.Track{Zone: 5, Commit: true, Table: 9, NAT: flows.Translation{Type: topology.SNAT, Addr: external}})
+	add(ip, flows.Track{Zone: 5, Commit: true, Table: 9, NAT: flows.Translation{Type: topology.DNAT, Addr: external}})
 	add(ip, flows.DecTTL{}, flows.Load{Dst: flows.All(flows.InPort)}, flows.Resubmit{Table: 9}, flows.Goto{Table: 10})
 	return fs
 }
@@ -100,7 +126,7 @@ func TestRenderings(t *testing.T) {
 	o := ovstest.Start(t)
 	conns := bridges(t, o, "bytes", "text")
 	for _, c := range conns {
-		if err := c.EnsureTLV(t.Context(), option); err != nil {
+		if err := errors.Join(c.EnsureTLV(t.Context(), option), c.EnsureMeters(t.Context(), flows.Meters)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -160,6 +186,28 @@ func TestText(t *testing.T) {
 				"eth_type=0x800,nw_proto=1,ip_src=10.1.2.0/24,ip_dst=10.1.2.3,icmp_type=8,table=0,idle_timeout=0,cookie=0x000000000000002a,actions=in_port",
 		},
 		{
+			flows.Flow{Table: 1, Priority: 3, Actions: []flows.Action{
+				flows.LimitTo{Meter: flows.MeterErrors}, flows.Punt{Why: flows.NoNeighbour},
+				flows.CheckLarger{Size: 1514, Dst: flows.BitsTooLarge},
+				flows.Spread{Fields: flows.HashIPSrc, N: 5, Dst: flows.BitsMember},
+				flows.Choose{Fields: flows.HashIPDst, Ports: []uint32{1, 2}, Dst: flows.All(flows.RegTunnel)},
+				flows.Track{Zone: 7, Commit: true, Table: 3, NAT: flows.Translation{
+					Type: topology.SNAT, Addr: netip.MustParseAddr("192.0.2.1"), MinPort: 1024, MaxPort: 65535}},
+			}},
+			"priority=3,table=1,idle_timeout=0,cookie=0x000000000000002a,actions=meter:32369,controller(userdata=01)," +
+				"check_pkt_larger(1514)->reg3[24],multipath(nw_src,0,hrw,5,0,reg3[25..31])," +
+				"bundle_load(nw_dst,0,hrw,ofport,reg6[],members:1,2),ct(commit,table=3,zone=7,nat(src=192.0.2.1:1024-65535,random))",
+		},
+		{
+			flows.Flow{Table: 1, Priority: 4, Actions: []flows.Action{flows.Track{Zone: 7, Table: 3}}},
+			"priority=4,table=1,idle_timeout=0,cookie=0x000000000000002a,actions=ct(table=3,zone=7,nat)",
+		},
+		{
+			flows.Flow{Table: 1, Priority: 5, Actions: []flows.Action{flows.Track{Zone: 7, Commit: true, Table: 3,
+				NAT: flows.Translation{Type: topology.DNAT, Addr: netip.MustParseAddr("10.0.0.2")}}}},
+			"priority=5,table=1,idle_timeout=0,cookie=0x000000000000002a,actions=ct(commit,table=3,zone=7,nat(dst=10.0.0.2))",
+		},
+		{
 			flows.Flow{Table: 1, Priority: 2, Match: []flows.Match{
 				flows.Exact(flows.EthType, 0x0806), flows.Exact(flows.ARPOp, 1),
 				flows.Masked(flows.ARPTpa, 0, 0), flows.Masked(flows.ARPSpa, 0x0a000001, 0xff0000ff),
@@ -199,6 +247,23 @@ func TestMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	msgs = appendBundleControl(msgs, 7, 4, bundleDiscard)
+	frame := append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x88, 0xb5}, make([]byte, 46)...)
+	msgs, err = appendPacketOut(msgs, frame, []flows.Action{
+		flows.Load{Dst: flows.All(flows.RegDatapath), Value: 5}, flows.Resubmit{Table: 9}, flows.Output{Port: 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := func(typ uint8, body []byte) {
+		start := len(msgs)
+		msgs = append(appendHeader(msgs, typ, 9), body...)
+		if err := endMessage(msgs[start:], 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request(typeMeterMod, appendMeterMod(nil, meterAdd, flows.MeterInfo{Meter: flows.MeterErrors, Rate: 200, Burst: 300}))
+	request(typeExperimenter, appendFlush(nil, 5, Reply, netip.MustParseAddr("192.0.2.1")))
+	request(typeExperimenter, appendFlush(nil, 5, Original, netip.MustParseAddr("192.0.2.1")))
+	request(typeExperimenter, appendFlushZone(nil, 5))
 	msgs = appendDumpRequest(msgs, 8, 0x7e70, 0xfff0)
 	file := filepath.Join(o.RunDir(), "messages")
 	if err := os.WriteFile(file, msgs, 0o600); err != nil {
@@ -213,6 +278,13 @@ OFPT_BUNDLE_ADD_MESSAGE (OF1.4) (xid=0x6):
 OFPT_FLOW_MOD (OF1.4) (xid=0x6): ADD table:7 priority=9,ip,nw_dst=10.0.0.1 cookie:0x7e7 actions=goto_table:8
 OFPT_BUNDLE_CONTROL (OF1.4) (xid=0x7):
  bundle_id=0x4 type=DISCARD_REQUEST flags=atomic ordered
+OFPT_PACKET_OUT (OF1.4) (xid=0x0): in_port=CONTROLLER actions=load:0x5->OXM_OF_METADATA[],resubmit(,9),output:3 data_len=60
+vlan_tci=0x0000,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x88b5
+OFPT_METER_MOD (OF1.4) (xid=0x9): ADD meter=32369 pktps burst bands=
+type=drop rate=200 burst_size=300
+NXT_CT_FLUSH (OF1.4) (xid=0x9): zone=5 'ct_nw_src=::,ct_nw_dst=::,ct_tp_src=0,ct_tp_dst=0,ct_nw_proto=0' 'ct_nw_src=::,ct_nw_dst=192.0.2.1,ct_tp_src=0,ct_tp_dst=0'
+NXT_CT_FLUSH (OF1.4) (xid=0x9): zone=5 'ct_nw_src=::,ct_nw_dst=192.0.2.1,ct_tp_src=0,ct_tp_dst=0,ct_nw_proto=0' 'ct_nw_src=::,ct_nw_dst=::,ct_tp_src=0,ct_tp_dst=0'
+NXT_CT_FLUSH_ZONE (OF1.4) (xid=0x9): zone_id=5
 OFPST_FLOW request (OF1.4) (xid=0x8):`
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(o.Ofctl("ofp-parse", file), "\n")); diff != "" {
 		t.Errorf("want (-), printed (+):\n%s", diff)
@@ -221,6 +293,10 @@ OFPST_FLOW request (OF1.4) (xid=0x8):`
 
 func TestEncodeErrors(t *testing.T) {
 	flow := func(a ...flows.Action) *flows.Flow { return &flows.Flow{Actions: a} }
+	nat := func(commit bool, typ topology.NATType, addr string, minPort, maxPort uint16) flows.Track {
+		return flows.Track{Zone: 1, Commit: commit, Table: 9, NAT: flows.Translation{
+			Type: typ, Addr: netip.MustParseAddr(addr), MinPort: minPort, MaxPort: maxPort}}
+	}
 	tests := map[string]struct {
 		flow *flows.Flow
 		want string
@@ -234,6 +310,17 @@ func TestEncodeErrors(t *testing.T) {
 		"unequal move":     {flow(flows.Move{Src: flows.All(flows.Reg0), Dst: flows.All(flows.EthDst)}), "move of 32 bits of reg0 to 48 of eth_dst"},
 		"goto not last":    {flow(flows.Goto{Table: 1}, flows.Output{Port: 1}), "goto of table 1 is not the last action"},
 		"no action at all": {flow(nil), "no encoding of action <nil>"},
+		"limit not first":  {flow(flows.Output{Port: 1}, flows.LimitTo{Meter: 1}), "limit to meter 1 is not the first action"},
+		"wide port":        {flow(flows.Choose{Ports: []uint32{0x10000}, Dst: flows.All(flows.Reg0)}), "choice of port 65536"},
+		"unknown hash":     {flow(flows.Choose{Fields: 99, Dst: flows.All(flows.Reg0)}), "no encoding of hash 99"},
+		"unknown hash too": {flow(flows.Spread{Fields: 99, N: 1, Dst: flows.All(flows.Reg0)}), "no encoding of hash 99"},
+		"spread of none":   {flow(flows.Spread{Dst: flows.BitsMember}), "spread over nothing into reg3"},
+		"wide check":       {flow(flows.CheckLarger{Dst: flows.All(flows.Reg0)}), "into 32 bits of reg0, want one"},
+		"no commit":        {flow(nat(false, topology.SNAT, "192.0.2.1", 0, 0)), "translation to 192.0.2.1 in zone 1 without commit"},
+		"IPv6":             {flow(nat(true, topology.SNAT, "2001:db8::1", 0, 0)), "2001:db8::1, which is no IPv4 address"},
+		"ports":            {flow(nat(true, topology.SNAT, "192.0.2.1", 2, 1)), "translation to ports 2 to 1"},
+		"unknown NAT":      {flow(nat(true, "xnat", "192.0.2.1", 0, 0)), `no encoding of translation type "xnat"`},
+		"many members":     {flow(flows.Choose{Ports: make([]uint32, 40000), Dst: flows.All(flows.Reg0)}), "longer than an OpenFlow message"},
 		"too long":         {flow(slices.Repeat([]flows.Action{flows.Output{Port: 1}}, 4096)...), "longer than an OpenFlow message"},
 	}
 	for name, test := range tests {

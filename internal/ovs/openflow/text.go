@@ -10,6 +10,7 @@ import (
 	"github.com/digitalocean/go-openvswitch/ovs"
 
 	"tuplenet/flows"
+	"tuplenet/internal/topology"
 )
 
 // Text renders a flow for people, in the language of ovs-ofctl(8): what
@@ -110,8 +111,51 @@ func (a actionText) MarshalText() ([]byte, error) {
 		return fmt.Appendf(nil, "resubmit(,%d)", a.Table), nil
 	case flows.Goto:
 		return fmt.Appendf(nil, "goto_table:%d", a.Table), nil
+	case flows.LimitTo:
+		return fmt.Appendf(nil, "meter:%d", a.Meter.ID()), nil
+	case flows.Punt:
+		return fmt.Appendf(nil, "controller(userdata=%02x)", uint8(a.Why)), nil
+	case flows.Choose:
+		return chooseText(a), nil
+	case flows.Spread:
+		return fmt.Appendf(nil, "multipath(%s,0,hrw,%d,0,%s)", a.Fields, a.N, bitsText(a.Dst)), nil
+	case flows.CheckLarger:
+		return fmt.Appendf(nil, "check_pkt_larger(%d)->%s", a.Size, bitsText(a.Dst)), nil
+	case flows.Track:
+		return trackText(a), nil
 	}
 	return nil, fmt.Errorf("no text of action %T is known", a.Action)
+}
+
+func chooseText(a flows.Choose) []byte {
+	b := fmt.Appendf(nil, "bundle_load(%s,0,hrw,ofport,%s,members:", a.Fields, bitsText(a.Dst))
+	for i, p := range a.Ports {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, portText(p)...)
+	}
+	return append(b, ')')
+}
+
+func trackText(a flows.Track) []byte {
+	b := []byte("ct(")
+	if a.Commit {
+		b = append(b, "commit,"...)
+	}
+	b = fmt.Appendf(b, "table=%d,zone=%d,nat", a.Table, a.Zone)
+	if a.NAT != (flows.Translation{}) {
+		key := "src"
+		if a.NAT.Type == topology.DNAT {
+			key = "dst"
+		}
+		b = fmt.Appendf(b, "(%s=%s", key, a.NAT.Addr)
+		if a.NAT.MinPort != 0 {
+			b = fmt.Appendf(b, ":%d-%d,random", a.NAT.MinPort, a.NAT.MaxPort)
+		}
+		b = append(b, ')')
+	}
+	return append(b, ')')
 }
 
 // bitsText renders a field or a part of it, such as reg5[16..31].

@@ -3,7 +3,6 @@ package openflow
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 )
 
@@ -19,13 +18,6 @@ type TLV struct {
 func (t TLV) String() string {
 	return fmt.Sprintf("{class=%#x,type=%#x,len=%d}->tun_metadata%d", t.Class, t.Type, t.Length, t.Index)
 }
-
-// Nicira's messages.
-const (
-	niciraTLVMod     = 24
-	niciraTLVRequest = 25
-	niciraTLVReply   = 26
-)
 
 const tlvAdd = 0
 
@@ -60,34 +52,17 @@ func (c *Conn) tlvs(ctx context.Context) ([]TLV, error) {
 	return decodeTLVs(body)
 }
 
-// addTLV adds a mapping. Only a refusal is answered, so a barrier goes after
-// the request.
 func (c *Conn) addTLV(ctx context.Context, t TLV) error {
-	xid, err := c.reserve(2)
-	if err != nil {
-		return err
-	}
-	b := appendHeader(nil, typeExperimenter, xid)
-	b = appendNiciraHeader(b, niciraTLVMod)
+	b := appendNiciraHeader(nil, niciraTLVMod)
 	b = append(b, 0, tlvAdd, 0, 0, 0, 0, 0, 0)
 	b = binary.BigEndian.AppendUint16(b, t.Class)
 	b = append(b, t.Type, t.Length)
 	b = binary.BigEndian.AppendUint16(b, t.Index)
-	b = append(b, 0, 0)
-	barrier := len(b)
-	b = appendHeader(b, typeBarrierRequest, xid+1)
-	if err := errors.Join(endMessage(b[:barrier], 0), endMessage(b, barrier)); err != nil {
-		return err
-	}
-	out, err := c.exchange(ctx, xid, xid+1, b)
-	switch {
-	case err != nil:
-		return err
-	case out.err != nil:
-		return out.err
-	}
-	return nil
+	return c.command(ctx, typeExperimenter, append(b, 0, 0))
 }
+
+// niciraHeaderLen is what of a message's body appendNiciraHeader makes.
+const niciraHeaderLen = 8
 
 func appendNiciraHeader(b []byte, subtype uint32) []byte {
 	b = binary.BigEndian.AppendUint32(b, niciraVendor)

@@ -19,13 +19,27 @@ const (
 	typeEchoRequest      = 2
 	typeEchoReply        = 3
 	typeExperimenter     = 4
+	typeSetConfig        = 9
+	typePacketOut        = 13
 	typeFlowMod          = 14
 	typeMultipartRequest = 18
 	typeMultipartReply   = 19
 	typeBarrierRequest   = 20
 	typeBarrierReply     = 21
+	typeMeterMod         = 29
 	typeBundleControl    = 33
 	typeBundleAdd        = 34
+)
+
+// Nicira's messages, which are experimenter messages.
+const (
+	niciraSetPacketInFormat = 16
+	niciraTLVMod            = 24
+	niciraTLVRequest        = 25
+	niciraTLVReply          = 26
+	niciraCTFlushZone       = 29
+	niciraPacketIn2         = 30
+	niciraCTFlush           = 32
 )
 
 // Numbers that stand for everything, or for nothing.
@@ -37,6 +51,7 @@ const (
 	portIn       = 0xfffffff8
 	portIn16     = 0xfff8 // portIn where Nicira's actions have 16 bits for a port
 	portLocal    = 0xfffffffe
+	portAgent    = 0xfffffffd // OFPP_CONTROLLER
 	niciraVendor = 0x00002320
 )
 

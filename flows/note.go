@@ -1,0 +1,46 @@
+package flows
+
+import (
+	"net/netip"
+
+	"tuplenet/internal/topology"
+)
+
+// Note is what a rule says beside its flows: something that the topology asks
+// of this node and that no flow can do. The engine hands over what begins and
+// what ends. Notes are comparable; several rules may say the same.
+type Note interface{ note() }
+
+type (
+	// Problem says that an object cannot work as it is stored.
+	Problem struct {
+		Object topology.Key
+		What   string
+	}
+	// Carrier says that a static route of a router on chassis From, or on all
+	// if it is empty, leads to a router that lives on chassis To alone: the
+	// way between them is to be watched.
+	Carrier struct{ From, To string }
+	// Address says that this node answers for an address on the physical
+	// network behind the OpenFlow port.
+	Address struct {
+		OFPort uint32
+		Switch string // that the port belongs to
+		IP     netip.Addr
+		MAC    topology.MAC
+		Bits   int // prefix length of the network, if it is a router port's own address; else 0
+	}
+	// Translated says that this node translates connections from or to an
+	// external address, and keeps them in a zone of connection tracking.
+	Translated struct {
+		Router string
+		Zone   uint16
+		Type   topology.NATType
+		Addr   netip.Addr
+	}
+)
+
+func (Problem) note()    {}
+func (Carrier) note()    {}
+func (Address) note()    {}
+func (Translated) note() {}

@@ -1,0 +1,169 @@
+package agent
+
+import (
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"tuplenet/flows"
+	"tuplenet/internal/ovs"
+	"tuplenet/internal/topology"
+)
+
+// physical is the node's dealing with the physical network, and what its routers
+// owe to senders: all that takes packets from the flows and gives packets back
+// to them. The agent's loop owns it.
+type physical struct {
+	a          *agent
+	neighbours *neighbours
+	announcer  *announcer
+	errands    *errands
+	keeper     *keeper                // of what was learned
+	addresses  map[flows.Address]bool // that this node answers for
+	timer      *time.Timer            // fires when tick is to be called
+}
+
+func newPhysical(a *agent) *physical {
+	p := &physical{a: a, announcer: newAnnouncer(), addresses: map[flows.Address]bool{}, timer: time.NewTimer(time.Hour)}
+	p.keeper = newKeeper(filepath.Join(a.RunDir, neighbourFile), a.log)
+	p.neighbours = newNeighbours(p.way, p.own, p.keeper.put)
+	p.errands = &errands{model: a.model, joined: p.joined}
+	return p
+}
+
+// joined returns a router port that leads into a switch.
+func (p *physical) joined(sw string) (topology.RouterPort, bool) {
+	for _, e := range p.a.model.List(topology.Key{Kind: topology.KindJoinedPorts, Name: sw}) {
+		port := e.(topology.SwitchPort)
+		rp, ok := p.a.model.Get(topology.Key{Kind: topology.KindRouterPortName, Name: port.Peer}).(topology.RouterPort)
+		if ok && rp.Peer == port.Name {
+			return rp, true
+		}
+	}
+	return topology.RouterPort{}, false
+}
+
+// load takes in what the last agent on this host had learned.
+func (p *physical) load() {
+	before, err := readNeighbours(filepath.Join(p.a.RunDir, neighbourFile))
+	if err != nil {
+		p.a.log.Warn("not all that was learned of the physical network is known again", "error", err)
+	}
+	p.do(p.neighbours.load(before, time.Now()))
+	p.schedule()
+}
+
+// close keeps what was learned for the next agent.
+func (p *physical) close() {
+	p.neighbours.flush()
+	p.keeper.close()
+}
+
+// way says how a machine of the physical network is asked for its MAC: by the
+// router port in whose network it is.
+func (p *physical) way(h hop) (via, bool) {
+	for at := range p.addresses {
+		if at.Switch == h.Switch && at.Bits > 0 && netip.PrefixFrom(at.IP, at.Bits).Contains(h.IP) {
+			return via{OFPort: at.OFPort, IP: at.IP, MAC: at.MAC}, true
+		}
+	}
+	return via{}, false
+}
+
+// own reports whether this node answers for an address.
+func (p *physical) own(ip netip.Addr) bool {
+	for at := range p.addresses {
+		if at.IP == ip {
+			return true
+		}
+	}
+	return false
+}
+
+// address takes in that the node answers for an address from now on, or that it
+// no longer does.
+func (p *physical) address(n flows.Address, begun bool) {
+	if !begun {
+		delete(p.addresses, n)
+		p.announcer.end(n)
+		return
+	}
+	p.addresses[n] = true
+	p.announcer.begin(n, time.Now())
+	if n.Bits > 0 {
+		p.neighbours.wayBack(n.Switch, time.Now())
+	}
+	p.tick()
+}
+
+// linkBack follows up on a way out whose link has come back.
+func (p *physical) linkBack(ofport uint32, sw string) {
+	p.announcer.againBy(ofport, time.Now())
+	p.neighbours.wayBack(sw, time.Now())
+	p.tick()
+}
+
+// announceAll tells the physical network again which addresses are here.
+func (p *physical) announceAll() {
+	p.announcer.again(time.Now())
+	p.tick()
+}
+
+// packet takes a packet that a flow sent.
+func (p *physical) packet(in ovs.Packet) {
+	p.a.metrics.countPunt(in.Why)
+	now := time.Now()
+	switch in.Why {
+	case flows.NoNeighbour, flows.NeighbourSaid:
+		sw, ok := p.a.model.Get(topology.Datapath(in.Datapath)).(topology.Switch)
+		if !ok {
+			return // it has just been deleted
+		}
+		if in.Why == flows.NeighbourSaid {
+			p.do(p.neighbours.heard(sw.Name, in.Data, now))
+		} else if in.NextHop.IsValid() {
+			p.do(p.neighbours.wanted(hop{sw.Name, in.NextHop}, in, now))
+		}
+	default:
+		p.inject(p.errands.run(in))
+	}
+	p.schedule()
+}
+
+// tick does what is due.
+func (p *physical) tick() {
+	now := time.Now()
+	p.do(p.neighbours.tick(now))
+	p.inject(p.announcer.tick(now))
+	p.schedule()
+}
+
+func (p *physical) schedule() {
+	at, ok := p.neighbours.next()
+	if other, too := p.announcer.next(); too && (!ok || other.Before(at)) {
+		at, ok = other, true
+	}
+	if ok {
+		p.timer.Reset(max(0, time.Until(at)))
+	}
+}
+
+func (p *physical) do(e effect) {
+	p.inject(e.inject)
+	for _, failed := range e.failed {
+		p.inject(p.errands.run(failed))
+	}
+	if len(e.changes) > 0 {
+		p.a.took(p.a.model.Apply(e.changes))
+	}
+}
+
+func (p *physical) inject(all []injection) {
+	for _, i := range all {
+		// Like any packet it may get lost; while Open vSwitch is away all do.
+		if err := p.a.ovs.Inject(i.Frame, i.Actions...); err != nil {
+			p.a.log.Debug("a packet is lost", "error", err)
+			return
+		}
+	}
+}

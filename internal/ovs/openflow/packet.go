@@ -1,0 +1,200 @@
+package openflow
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"tuplenet/flows"
+)
+
+// PacketIn is a packet that a flow sent to the agent (flows.Punt), and what it
+// carried with it.
+type PacketIn struct {
+	Table    uint8
+	Cookie   uint64 // of the flow
+	UserData []byte // of the flow's action
+	Data     []byte // the Ethernet frame
+	FullLen  int    // of the frame, in bytes; more than Data has if that was cut
+
+	fields [len(fieldHeaders)]uint64
+}
+
+// Field returns the value that a register or another field of the packet's
+// metadata had; 0 for all others.
+func (p *PacketIn) Field(f flows.Field) uint64 {
+	if int(f) >= len(p.fields) {
+		return 0
+	}
+	return p.fields[f]
+}
+
+// Properties of a packet-in (nx_packet_in2_prop_type) that are of use here.
+const (
+	packetInPacket   = 0
+	packetInFullLen  = 1
+	packetInTable    = 3
+	packetInCookie   = 4
+	packetInMetadata = 6
+	packetInUserData = 7
+)
+
+// packetIn2 is the format of packet-ins that has user data
+// (nx_packet_in_format).
+const packetIn2 = 2
+
+// ReceivePackets makes the bridge send packet-ins over the connection from now
+// on, which it does not by itself, and calls receive for each of them. What a
+// PacketIn refers to is valid during the call. failed is called with what
+// nobody else hears of: the bridge's refusal of a packet-out, and a packet-in
+// that cannot be read. Both are called by the goroutine that reads, so they must
+// not wait, nor make a request.
+func (c *Conn) ReceivePackets(ctx context.Context, receive func(PacketIn), failed func(error)) error {
+	// The bridge sends with transaction id 0 what it sends unasked, and
+	// packet-outs have it, too.
+	c.expect(&request{deliver: func(m message) {
+		switch {
+		case m.typ == typeError:
+			failed(fmt.Errorf("packet-out on %s: %w", c.path, decodeError(m.body)))
+		case isPacketIn(m):
+			p, err := decodePacketIn(m.body[niciraHeaderLen:])
+			if err != nil {
+				failed(fmt.Errorf("packet-in on %s: %w", c.path, err))
+				return
+			}
+			receive(p)
+		}
+	}})
+	format := appendNiciraHeader(nil, niciraSetPacketInFormat)
+	format = binary.BigEndian.AppendUint32(format, packetIn2)
+	// For a connection like ours, which the bridge has not made itself, the
+	// length of what it sends of a packet that misses all flows also is the
+	// switch for all that it sends unasked.
+	config := []byte{0, 0, 0xff, 0xff}
+	err := c.command(ctx, typeExperimenter, format)
+	if err == nil {
+		err = c.command(ctx, typeSetConfig, config)
+	}
+	if err != nil {
+		return fmt.Errorf("ask %s for packets: %w", c.path, err)
+	}
+	return nil
+}
+
+// PacketOut makes the bridge execute actions on a frame. Nobody waits for an
+// answer; a refusal goes to ReceivePackets.
+func (c *Conn) PacketOut(ctx context.Context, frame []byte, actions []flows.Action) error {
+	b, err := appendPacketOut(nil, frame, actions)
+	if err == nil {
+		err = c.write(ctx, b)
+	}
+	if err != nil {
+		return fmt.Errorf("packet-out on %s: %w", c.path, err)
+	}
+	return nil
+}
+
+func appendPacketOut(b, frame []byte, actions []flows.Action) ([]byte, error) {
+	start := len(b)
+	b = appendHeader(b, typePacketOut, 0)
+	b = binary.BigEndian.AppendUint32(b, noBuffer)
+	b = binary.BigEndian.AppendUint32(b, portAgent) // where it came in
+	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)           // the length is set below
+	actionsAt := len(b)
+	b, err := appendActions(b, actions)
+	if err != nil {
+		return nil, err
+	}
+	n := len(b) - actionsAt
+	b = append(b, frame...)
+	if err := endMessage(b, start); err != nil {
+		return nil, err
+	}
+	binary.BigEndian.PutUint16(b[actionsAt-8:], uint16(n))
+	return b, nil
+}
+
+func isPacketIn(m message) bool {
+	return m.typ == typeExperimenter && len(m.body) >= niciraHeaderLen &&
+		binary.BigEndian.Uint32(m.body) == niciraVendor && binary.BigEndian.Uint32(m.body[4:]) == niciraPacketIn2
+}
+
+// decodePacketIn reads the properties of a packet-in. It refers to b.
+func decodePacketIn(b []byte) (PacketIn, error) {
+	var p PacketIn
+	for len(b) > 0 {
+		if len(b) < 4 {
+			return PacketIn{}, errMalformed
+		}
+		typ, n := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
+		if n < 4 || n > len(b) || !p.property(typ, b[4:n:n]) {
+			return PacketIn{}, errMalformed
+		}
+		b = b[min(len(b), (n+7)&^7):]
+	}
+	p.FullLen = max(p.FullLen, len(p.Data))
+	return p, nil
+}
+
+// property takes the content of a property; it reports false if that is not
+// what it should be.
+func (p *PacketIn) property(typ uint16, b []byte) (ok bool) {
+	ok = true
+	switch typ {
+	case packetInPacket:
+		p.Data = b
+	case packetInFullLen:
+		if ok = len(b) == 4; ok {
+			p.FullLen = int(binary.BigEndian.Uint32(b))
+		}
+	case packetInTable:
+		if ok = len(b) == 1; ok {
+			p.Table = b[0]
+		}
+	case packetInCookie:
+		// 64 bits are aligned: four bytes of padding stand before them.
+		if ok = len(b) == 12; ok {
+			p.Cookie = binary.BigEndian.Uint64(b[4:])
+		}
+	case packetInMetadata:
+		return p.metadata(b)
+	case packetInUserData:
+		p.UserData = b
+	}
+	return ok
+}
+
+// metadata reads a list of fields; those that package flows does not know are
+// skipped.
+func (p *PacketIn) metadata(b []byte) (ok bool) {
+	for len(b) > 0 {
+		if len(b) < 4 {
+			return false
+		}
+		h := binary.BigEndian.Uint32(b)
+		n := int(h & 0xff)
+		if b = b[4:]; n > len(b) {
+			return false
+		}
+		if f, known := fieldOfHeader[h]; known {
+			var v uint64
+			for _, x := range b[:n] {
+				v = v<<8 | uint64(x)
+			}
+			p.fields[f] = v
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+// fieldOfHeader finds fields by their headers.
+var fieldOfHeader = func() map[uint32]flows.Field {
+	m := make(map[uint32]flows.Field)
+	for f, h := range fieldHeaders {
+		if h != 0 {
+			m[h] = flows.Field(f)
+		}
+	}
+	return m
+}()

@@ -1,0 +1,137 @@
+package modes
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"tuplenet/internal/agent"
+	"tuplenet/internal/cleanup"
+)
+
+// cleanupPatience is how long Open vSwitch may take to answer; removing half a
+// million flows takes it seconds.
+const cleanupPatience = time.Minute
+
+func cleanupCommand() *cli.Command {
+	return &cli.Command{
+		Name:  string(ModeCleanup),
+		Usage: "show what TupleNet has on this host, and take it away",
+		Description: "It shows TupleNet's flows and ports in Open vSwitch, the sysctls that untunnel mode has changed and\n" +
+			"the files of the run directory. With --yes, or after a yes on a terminal, it removes just that, and\n" +
+			"gives the sysctls back their values of before. It refuses to while an agent runs. Other flows and\n" +
+			"ports stay, and br-int does if --bridge is not given. The chassis in etcd is left to tpctl ch del.\n\n" +
+			example("tuplenet cleanup", "tuplenet cleanup --yes"),
+		Flags: append(hostFlags(),
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask, remove it", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "bridge", Usage: "remove br-int, too, with the ports of others that are in it", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print one JSON object a line, and do not ask", DisableDefaultText: true},
+		),
+		Action: runCleanup,
+	}
+}
+
+func runCleanup(c *cli.Context) error {
+	if c.Args().Present() {
+		return fmt.Errorf("cleanup takes no argument %q (see %s --help)", c.Args().First(), c.App.Name)
+	}
+	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	cfg := cleanup.Config{
+		OVS:    ovsConfig(c, slog.New(slog.DiscardHandler)), // what matters is in the error
+		RunDir: c.String("rundir"),
+		Bridge: c.Bool("bridge"),
+	}
+	held, runs := agent.HoldRunDir(cfg.RunDir)
+	if held != nil {
+		defer held.Release()
+	}
+	if c.Bool("yes") {
+		if runs != nil {
+			return runs
+		}
+		return cleanUp(ctx, c, cfg)
+	}
+	try, cancel := context.WithTimeout(ctx, cleanupPatience)
+	found, err := cleanup.Find(try, cfg)
+	cancel()
+	if err := errors.Join(err, printItems(c, found.Items, false), runs); err != nil {
+		return err
+	}
+	in, isFile := c.App.Reader.(*os.File)
+	switch {
+	case len(found.Items) == 0 || c.Bool("json"):
+		return nil
+	case !isFile || !term.IsTerminal(int(in.Fd())):
+		fmt.Fprintln(c.App.ErrWriter, "nothing was removed; --yes removes it")
+		return nil
+	}
+	fmt.Fprint(c.App.ErrWriter, "all of this will be removed\nconfirm? [yes/no] ")
+	answer, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return fmt.Errorf("read the confirmation from standard input: %w", err)
+	}
+	if answer = strings.TrimSpace(answer); answer != "yes" && answer != "y" {
+		return errors.New("operation canceled")
+	}
+	return cleanUp(ctx, c, cfg)
+}
+
+// cleanUp removes what there is, and tells it.
+func cleanUp(ctx context.Context, c *cli.Context, cfg cleanup.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, cleanupPatience)
+	defer cancel()
+	removed, err := cleanup.Remove(ctx, cfg)
+	if err := errors.Join(err, printItems(c, removed.Items, true)); err != nil {
+		return err
+	}
+	if removed.Chassis != "" && !c.Bool("json") {
+		fmt.Fprintf(c.App.ErrWriter, "other hosts know this one until: tpctl ch del %s\n", removed.Chassis)
+	}
+	return nil
+}
+
+// printItems tells what there is, or what was removed.
+func printItems(c *cli.Context, items []cleanup.Item, removed bool) error {
+	if c.Bool("json") {
+		lines := json.NewEncoder(c.App.Writer)
+		for _, i := range items {
+			line := struct {
+				cleanup.Item
+				Removed bool `json:"removed"`
+			}{i, removed}
+			if err := lines.Encode(line); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var b strings.Builder
+	if len(items) == 0 {
+		b.WriteString("nothing of TupleNet is on this host\n")
+	}
+	for _, i := range items {
+		if removed {
+			b.WriteString("removed ")
+		}
+		fmt.Fprintf(&b, "%s %s", i.Kind, i.Name)
+		if i.Note != "" {
+			fmt.Fprintf(&b, " (%s)", i.Note)
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(c.App.Writer, b.String())
+	return err
+}

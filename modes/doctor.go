@@ -1,0 +1,72 @@
+package modes
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"tuplenet/internal/agent"
+	"tuplenet/internal/doctor"
+	"tuplenet/internal/store"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:  string(ModeDoctor),
+		Usage: "look for what is wrong with this host and the paths to the others",
+		Description: "It prints a line for everything that it has looked at, ok or BAD with what to do about it, and ends\n" +
+			"with status 1 if anything is bad. It changes nothing. Paths are tested from this host to the others\n" +
+			"and not back: run it on the others, too. It needs root, for its pings.\n\n" +
+			example("tuplenet doctor --interface eth0 -e 192.168.1.10:2379"),
+		Flags: append(etcdFlags("endpoints", "e"),
+			&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
+				Usage: "`ADDRESS` of the tunnels, or the interface that has it, as the agent has it"},
+			&cli.DurationFlag{Name: "timeout", Value: time.Second, Usage: "`TIME` that another host may take to answer a ping"},
+			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print one JSON object a line", DisableDefaultText: true},
+		),
+		Action: runDoctor,
+	}
+}
+
+func runDoctor(c *cli.Context) error {
+	if c.Args().Present() {
+		return fmt.Errorf("the doctor takes no argument %q (see %s --help)", c.Args().First(), c.App.Name)
+	}
+	if c.Duration("timeout") <= 0 {
+		return fmt.Errorf("invalid --timeout %s, want a time above 0 such as 1s", c.Duration("timeout"))
+	}
+	if _, err := etcdConfig(c, "endpoints"); err != nil {
+		return err
+	}
+	address, err := agent.TunnelAddress(c.String("interface"))
+	if err != nil {
+		return err
+	}
+	env := &doctor.Env{
+		Open:     func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, true) },
+		TunnelIP: address,
+		Wait:     c.Duration("timeout"),
+	}
+	say := func(f doctor.Finding) error {
+		_, err := fmt.Fprintln(c.App.Writer, f)
+		return err
+	}
+	if c.Bool("json") {
+		lines := json.NewEncoder(c.App.Writer)
+		say = func(f doctor.Finding) error { return lines.Encode(f) }
+	}
+	healthy := true
+	for f := range doctor.Run(c.Context, env, doctor.Checks()) {
+		healthy = healthy && f.OK
+		if err := say(f); err != nil {
+			return err
+		}
+	}
+	if !healthy {
+		return cli.Exit("", 1) // what is bad has been told
+	}
+	return nil
+}
