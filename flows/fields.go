@@ -139,6 +139,7 @@ var (
 	BitsMended   = Bits{RegEntry, 16, 1}
 
 	bitsTranslated = Bits{RegFlags, 3, 1}
+	bitsArrival    = Bits{RegEntry, 0, 17} // BitsEntry and BitsMended
 )
 
 // Flags: the low byte of RegFlags, and of the flags in the Geneve option. The

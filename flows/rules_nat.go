@@ -178,8 +178,10 @@ func floatingOutside(in []Match, n topology.NAT, exits []exit) []Flow {
 		leaving := where(owner, toPort(e.port.ID()))
 		out = append(out, Flow{TableRouterNAT, prioFloating + 1, leaving,
 			append([]Action{rewrite}, enterSwitch(e.sp, e.sw, natMAC(n, e))...)})
+		// Whoever sends it, it may be about a packet to the floating IP.
 		for _, typ := range icmpErrors {
-			out = append(out, Flow{TableRouterNAT, prioFloating + 2, where(leaving, icmpError(typ)...), mend})
+			out = append(out, Flow{TableRouterNAT, prioFloating + 2,
+				where(where(in, toPort(e.port.ID())), icmpError(typ)...), mend})
 		}
 	}
 	return out

@@ -14,7 +14,7 @@ func routerEntry(r *Reader, port topology.SwitchPort) []Flow {
 	}
 	return []Flow{{TableSwitchDeliver, prioNormal, []Match{inDatapath(sw.ID), toPort(port.ID())}, []Action{
 		enterDatapath(router.ID), setSrcPort(rp.ID()),
-		Load{BitsRouter, uint64(router.ID)}, Load{BitsEntry, uint64(rp.ID())}, Load{bitsTranslated, 0},
+		Load{BitsRouter, uint64(router.ID)}, Load{bitsArrival, uint64(rp.ID())}, Load{bitsTranslated, 0},
 		Goto{TableRouterAdmit},
 	}}}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -103,14 +104,9 @@ func runAgent(c *cli.Context, isGateway bool) error {
 	defer closeLog()
 	etcd.Log = log
 
-	for _, name := range unbuilt {
-		if v := os.Getenv(name); v != "" && v != "0" {
-			log.Warn("this version does not have what a setting asks for, going on without", "setting", name+"="+v)
-		}
-	}
-
-	if cfg.Gateway && os.Getenv("ONDEMAND") == "1" {
-		log.Warn("a gateway makes the flows of the whole topology, ONDEMAND=1 has no effect")
+	idle := idleSettings(cfg.Gateway)
+	for _, setting := range slices.Sorted(maps.Keys(idle)) {
+		log.Warn("going on without what a setting asks for", "setting", setting, "reason", idle[setting])
 	}
 
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
@@ -128,6 +124,21 @@ func runAgent(c *cli.Context, isGateway bool) error {
 	defer st.Close()
 	cfg.Store, cfg.OVS, cfg.TunnelIP, cfg.RunDir, cfg.Log = st, ovsConfig(c, log), address, c.String("rundir"), log
 	return stopped(ctx, agent.Run(ctx, cfg))
+}
+
+// idleSettings returns the settings in the environment that have no effect, and
+// why.
+func idleSettings(isGateway bool) map[string]string {
+	idle := map[string]string{}
+	for _, name := range unbuilt {
+		if v := os.Getenv(name); v != "" && v != "0" {
+			idle[name+"="+v] = "this version does not have that"
+		}
+	}
+	if isGateway && os.Getenv("ONDEMAND") == "1" {
+		idle["ONDEMAND=1"] = "a gateway makes the flows of the whole topology"
+	}
+	return idle
 }
 
 // stopped returns nil for the error of what a signal has ended.

@@ -9,9 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -47,8 +45,6 @@ func runCleanup(c *cli.Context) error {
 	if c.Args().Present() {
 		return fmt.Errorf("cleanup takes no argument %q (see %s --help)", c.Args().First(), c.App.Name)
 	}
-	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
 	cfg := cleanup.Config{
 		OVS:    ovsConfig(c, slog.New(slog.DiscardHandler)), // what matters is in the error
 		RunDir: c.String("rundir"),
@@ -62,18 +58,22 @@ func runCleanup(c *cli.Context) error {
 		if runs != nil {
 			return runs
 		}
-		return cleanUp(ctx, c, cfg)
+		return cleanUp(c, cfg)
 	}
-	try, cancel := context.WithTimeout(ctx, cleanupPatience)
-	found, err := cleanup.Find(try, cfg)
+	ctx, cancel := context.WithTimeout(c.Context, cleanupPatience)
+	found, err := cleanup.Find(ctx, cfg)
 	cancel()
-	if err := errors.Join(err, printItems(c, found.Items, false), runs); err != nil {
+	if err := errors.Join(err, printItems(c, found.Items, false)); err != nil {
 		return err
 	}
 	in, isFile := c.App.Reader.(*os.File)
 	switch {
-	case len(found.Items) == 0 || c.Bool("json"):
+	case c.Bool("json"):
 		return nil
+	case len(found.Items) == 0:
+		return sayNothing(c)
+	case runs != nil:
+		return runs
 	case !isFile || !term.IsTerminal(int(in.Fd())):
 		fmt.Fprintln(c.App.ErrWriter, "nothing was removed; --yes removes it")
 		return nil
@@ -86,21 +86,32 @@ func runCleanup(c *cli.Context) error {
 	if answer = strings.TrimSpace(answer); answer != "yes" && answer != "y" {
 		return errors.New("operation canceled")
 	}
-	return cleanUp(ctx, c, cfg)
+	return cleanUp(c, cfg)
 }
 
 // cleanUp removes what there is, and tells it.
-func cleanUp(ctx context.Context, c *cli.Context, cfg cleanup.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, cleanupPatience)
+func cleanUp(c *cli.Context, cfg cleanup.Config) error {
+	ctx, cancel := context.WithTimeout(c.Context, cleanupPatience)
 	defer cancel()
 	removed, err := cleanup.Remove(ctx, cfg)
 	if err := errors.Join(err, printItems(c, removed.Items, true)); err != nil {
 		return err
 	}
-	if removed.Chassis != "" && !c.Bool("json") {
+	if c.Bool("json") {
+		return nil
+	}
+	if len(removed.Items) == 0 {
+		return sayNothing(c)
+	}
+	if removed.Chassis != "" {
 		fmt.Fprintf(c.App.ErrWriter, "other hosts know this one until: tpctl ch del %s\n", removed.Chassis)
 	}
 	return nil
+}
+
+func sayNothing(c *cli.Context) error {
+	_, err := fmt.Fprintln(c.App.Writer, "nothing of TupleNet is on this host")
+	return err
 }
 
 // printItems tells what there is, or what was removed.
@@ -119,9 +130,6 @@ func printItems(c *cli.Context, items []cleanup.Item, removed bool) error {
 		return nil
 	}
 	var b strings.Builder
-	if len(items) == 0 {
-		b.WriteString("nothing of TupleNet is on this host\n")
-	}
 	for _, i := range items {
 		if removed {
 			b.WriteString("removed ")

@@ -27,7 +27,7 @@ func edgeFlags() []cli.Flag {
 		return &cli.StringFlag{Name: name, EnvVars: []string{env}, Usage: usage, DefaultText: value}
 	}
 	return []cli.Flag{
-		switchFlag("gateway", "GATEWAY", "this host is an edge, as with `tuplenet gateway`"),
+		switchFlag("gateway", "GATEWAY", "this host is an edge, as in the mode gateway"),
 		switchFlag("untunnel", "ENABLE_UNTUNNEL", "what goes to the physical network leaves by this host's own stack instead of by an edge"),
 		&cli.StringFlag{Name: "hash-fn", EnvVars: []string{"HASH_FN"}, DefaultText: flows.HashIPDst.String(),
 			Usage: "`FIELDS` that choose among equal routes: " + strings.Join(hashNames(), ", ")},

@@ -94,6 +94,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if metrics != nil {
 			go a.serveMetrics(ctx, metrics)
 		}
+		a.leaveUntunnel()
 		a.physical.load()
 		a.readOVS()
 		err = a.loop(ctx, updates, admitted)
@@ -369,8 +370,10 @@ func (a *agent) sync(ctx context.Context) {
 	}
 	a.log.Info("flows are in", "flows", a.engine.Len(), "kept", n.Kept, "added", n.Added, "deleted", n.Deleted,
 		"took", time.Since(start).Round(time.Millisecond), "revision", a.revision)
+	// What ovs-vswitchd has forgotten if it was restarted.
 	a.translator.renew()
 	a.physical.announceAll()
+	a.prepareHostStack()
 	if !a.synced {
 		a.synced = true
 		a.register(ctx)

@@ -13,5 +13,6 @@
 // it. Nothing here polls: everything follows from an event of etcd or of Open
 // vSwitch. When either is away, flows and tunnels stay as they are.
 //
-// modes/agent.go is the only caller.
+// modes/agent.go runs it. internal/cleanup takes away what it leaves on a host
+// that is to be a node no more.
 package agent

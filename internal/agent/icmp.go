@@ -16,7 +16,7 @@ import (
 // The agent's loop owns it. It only reads the model.
 type errands struct {
 	model *topology.Model
-	// joined returns a port of a router of this node that leads into a switch.
+	// joined returns a router port that leads into a switch.
 	joined func(sw string) (topology.RouterPort, bool)
 
 	count errandCounts
@@ -167,9 +167,9 @@ func (e *errands) fragment(p ovs.Packet) []injection {
 }
 
 // translate puts into the packet that an ICMP error quotes the addresses that
-// its sender knows, and has the flows translate the error itself. An error
-// about a packet that the router has not translated is not passed on (RFC 5508,
-// section 4.2).
+// its sender knows, and has the flows translate the error itself. An error to
+// a floating IP that is not about a packet of its owner is not passed on (RFC
+// 5508, section 4.2).
 func (e *errands) translate(p ovs.Packet) []injection {
 	router, ok := e.model.Get(topology.Datapath(p.Datapath)).(topology.Router)
 	if !ok {
@@ -186,9 +186,9 @@ func (e *errands) translate(p ovs.Packet) []injection {
 		if outside, ok := e.quotedOutside(router, frame); ok {
 			frame = outside
 		}
-	} else if frame, ok = e.quotedOutside(router, frame); !ok {
-		return nil
-	}
+	} else if outside, ok := e.quotedOutside(router, frame); ok {
+		frame = outside
+	} // else it is about a connection, or about nothing that was translated
 	return []injection{{frame, append(registers(p),
 		flows.Load{Dst: flows.BitsMended, Value: 1},
 		flows.Resubmit{Table: p.Table})}}

@@ -3,6 +3,7 @@ package agent
 import (
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tuplenet/flows"
@@ -18,15 +19,16 @@ type physical struct {
 	neighbours *neighbours
 	announcer  *announcer
 	errands    *errands
-	keeper     *keeper                // of what was learned
-	addresses  map[flows.Address]bool // that this node answers for
-	timer      *time.Timer            // fires when tick is to be called
+	keeper     *keeper                    // of what was learned
+	own        map[netip.Addr]int         // addresses that this node answers for; by how many ways out
+	ports      map[string][]flows.Address // of routers, by the switch that leads out
+	timer      *time.Timer                // fires when tick is to be called
 }
 
 func newPhysical(a *agent) *physical {
-	p := &physical{a: a, announcer: newAnnouncer(), addresses: map[flows.Address]bool{}, timer: time.NewTimer(time.Hour)}
+	p := &physical{a: a, announcer: newAnnouncer(), own: map[netip.Addr]int{}, ports: map[string][]flows.Address{}, timer: time.NewTimer(time.Hour)}
 	p.keeper = newKeeper(filepath.Join(a.RunDir, neighbourFile), a.log)
-	p.neighbours = newNeighbours(p.way, p.own, p.keeper.put)
+	p.neighbours = newNeighbours(p.way, func(ip netip.Addr) bool { return p.own[ip] > 0 }, p.keeper.put)
 	p.errands = &errands{model: a.model, joined: p.joined}
 	return p
 }
@@ -62,51 +64,48 @@ func (p *physical) close() {
 // way says how a machine of the physical network is asked for its MAC: by the
 // router port in whose network it is.
 func (p *physical) way(h hop) (via, bool) {
-	for at := range p.addresses {
-		if at.Switch == h.Switch && at.Bits > 0 && netip.PrefixFrom(at.IP, at.Bits).Contains(h.IP) {
+	for _, at := range p.ports[h.Switch] {
+		if netip.PrefixFrom(at.IP, at.Bits).Contains(h.IP) {
 			return via{OFPort: at.OFPort, IP: at.IP, MAC: at.MAC}, true
 		}
 	}
 	return via{}, false
 }
 
-// own reports whether this node answers for an address.
-func (p *physical) own(ip netip.Addr) bool {
-	for at := range p.addresses {
-		if at.IP == ip {
-			return true
-		}
-	}
-	return false
-}
-
 // address takes in that the node answers for an address from now on, or that it
 // no longer does.
 func (p *physical) address(n flows.Address, begun bool) {
+	port := n.Bits > 0
 	if !begun {
-		delete(p.addresses, n)
+		if p.own[n.IP]--; p.own[n.IP] == 0 {
+			delete(p.own, n.IP)
+		}
+		if port {
+			p.ports[n.Switch] = slices.DeleteFunc(p.ports[n.Switch], func(o flows.Address) bool { return o == n })
+		}
 		p.announcer.end(n)
 		return
 	}
-	p.addresses[n] = true
+	p.own[n.IP]++
 	p.announcer.begin(n, time.Now())
-	if n.Bits > 0 {
+	if port {
+		p.ports[n.Switch] = append(p.ports[n.Switch], n)
 		p.neighbours.wayBack(n.Switch, time.Now())
 	}
-	p.tick()
+	p.schedule()
 }
 
 // linkBack follows up on a way out whose link has come back.
 func (p *physical) linkBack(ofport uint32, sw string) {
 	p.announcer.againBy(ofport, time.Now())
 	p.neighbours.wayBack(sw, time.Now())
-	p.tick()
+	p.schedule()
 }
 
 // announceAll tells the physical network again which addresses are here.
 func (p *physical) announceAll() {
 	p.announcer.again(time.Now())
-	p.tick()
+	p.schedule()
 }
 
 // packet takes a packet that a flow sent.

@@ -85,17 +85,30 @@ func (a *agent) readHostStack() {
 	if now == a.hostPort {
 		return
 	}
-	if now.OFPort != 0 {
-		if err := enableUntunnel(a.RunDir); err != nil {
-			a.log.Error("untunnel mode stays off", "error", err)
-			return
-		}
+	was := a.hostPort
+	a.hostPort = now
+	switch {
+	case now.OFPort == 0:
+		a.change(topology.Change{Key: now.Key()})
+	case !a.prepareHostStack():
+		a.hostPort = was
+	default:
 		a.log.Info("untunnel mode is on: packets to the physical network leave by this host's own stack")
 		a.change(topology.Change{Entity: now})
-	} else {
-		a.change(topology.Change{Key: now.Key()})
 	}
-	a.hostPort = now
+}
+
+// prepareHostStack makes the host's stack take packets from its port, if there
+// is one. A port that was made again has lost its settings.
+func (a *agent) prepareHostStack() bool {
+	if a.hostPort.OFPort == 0 {
+		return true
+	}
+	err := enableUntunnel(a.RunDir)
+	if err != nil {
+		a.log.Error("untunnel mode does not work", "error", err)
+	}
+	return err == nil
 }
 
 // portChanged decides anew who has a port, after its interface or its value in
@@ -143,5 +156,20 @@ func (a *agent) claimed(c *claim) {
 	if p.again {
 		p.again = false
 		a.portChanged(c.name)
+	}
+}
+
+// leaveUntunnel gives the host's stack back what untunnel mode has changed, if
+// an agent before this one had it on.
+func (a *agent) leaveUntunnel() {
+	if a.Untunnel {
+		return
+	}
+	restored, err := RestoreSysctls(a.RunDir)
+	if err != nil {
+		a.log.Warn("cannot restore what untunnel mode has changed", "error", err)
+	}
+	if len(restored) > 0 {
+		a.log.Info("untunnel mode is off, its settings of the kernel are restored", "settings", restored)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // runFiles are the files that agents, also those of earlier versions, have in
 // their run directory, apart from what RestoreSysctls removes.
-var runFiles = []string{"tuplenet.pid", "mac_ip_bind.data"}
+var runFiles = []string{"tuplenet.pid", neighbourFile}
 
 // HoldRunDir keeps agents out of a run directory until Release, without making
 // this process its agent. It fails if one is running there. Where there has
@@ -28,14 +28,22 @@ func HoldRunDir(dir string) (*PidFile, error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if err == nil {
+		// A pid of an agent that was killed may be somebody else's by now, and
+		// one that starts would tell it to stop.
+		err = f.Truncate(0)
+	}
+	if err == nil {
 		return &PidFile{f}, nil
 	}
 	f.Close()
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		pid := readPid(path)
-		return nil, fmt.Errorf("an agent runs in %s with pid %d; stop it first: have its supervisor stop it (systemctl stop tuplenet), or kill %[2]d", dir, pid)
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return nil, fmt.Errorf("lock %s: %w", path, err)
+	how := "what has started it can stop it, such as systemctl stop tuplenet"
+	if pid := readPid(path); pid > 0 {
+		how += fmt.Sprintf(", or kill %d", pid)
+	}
+	return nil, fmt.Errorf("an agent runs in %s; stop it first (%s)", dir, how)
 }
 
 // RunFiles returns the paths of what agents have left in a run directory.

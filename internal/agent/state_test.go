@@ -57,7 +57,7 @@ func TestNeighbourFileMissing(t *testing.T) {
 func TestNeighbourFileDamaged(t *testing.T) {
 	good := "192.168.1.1 52:54:00:00:00:01 outside1\n"
 	for damage, want := range map[string]string{
-		"\n": "is not an address, a MAC and a switch",
+		"\n":                                           "is not an address, a MAC and a switch",
 		"192.168.1.2 52:54:00:00:00:01\n":              "is not an address, a MAC and a switch",
 		"192.168.1.2 52:54:00:00:00:01 \n":             "empty or contains only spaces",
 		"192.168.1.2 52:54:00:00:00:01 a/b\n":          `"/" is not allowed`,

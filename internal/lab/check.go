@@ -70,6 +70,9 @@ func (s *Spec) complete() error {
 			return err
 		}
 	}
+	if err := s.takeOuter(c); err != nil {
+		return err
+	}
 	if err := s.addressHosts(c); err != nil {
 		return err
 	}
@@ -80,6 +83,41 @@ func (s *Spec) complete() error {
 		return err
 	}
 	return s.checkWorkloads(c)
+}
+
+// takeOuter takes the addresses that logical routers have in the physical
+// network, which several of them may share. Which are wrong is for tpctl to say.
+func (s *Spec) takeOuter(c *checker) error {
+	const owner = "a logical router"
+	leadsOut := func(k Link) bool {
+		return slices.ContainsFunc(s.Switches, func(sw Switch) bool { return sw.Outer != nil && sw.Name == k.Switch })
+	}
+	for _, r := range s.Routers {
+		var addresses []string
+		for _, k := range r.Links {
+			if leadsOut(k) {
+				address, _, _ := strings.Cut(k.Address, "/")
+				addresses = append(addresses, address)
+			}
+		}
+		if len(addresses) == 0 {
+			continue
+		}
+		for _, n := range r.NAT {
+			addresses = append(addresses, n.Address)
+		}
+		for _, a := range addresses {
+			addr, err := topology.ParseAddr(a)
+			if err != nil {
+				continue
+			}
+			if other := c.addrs[addr]; other != "" && other != owner {
+				return fmt.Errorf("router %s: address %s already is that of %s", r.Name, addr, other)
+			}
+			c.addrs[addr] = owner
+		}
+	}
+	return nil
 }
 
 // addressHosts gives an address to the hosts that have none.

@@ -1,7 +1,7 @@
 // Package lab builds a whole network on one machine: hosts as network
-// namespaces, each with its own Open vSwitch and agent, a physical switch
-// between them, an etcd, and workloads as namespaces plugged into the hosts'
-// integration bridges.
+// namespaces, each with its own Open vSwitch and agent, a physical switch and
+// router between them, machines outside that run no TupleNet, an etcd, and
+// workloads as namespaces plugged into the hosts' integration bridges.
 //
 // It serves three callers: `tuplenet lab` (modes/lab.go), where people learn
 // and try things; the scenario tests; and benchmarks that need real Open

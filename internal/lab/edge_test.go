@@ -55,3 +55,54 @@ func TestCarriers(t *testing.T) {
 	check("alice", "h1", "h2")
 	check("h1", "h2", "h3")
 }
+
+// TestEdgesReady shows that a lab with edges is ready when it says so: no packet
+// to the physical network is lost, also not after an edge was away, and nobody
+// waits for an edge that is.
+func TestEdgesReady(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	spec, err := Edges(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := up(t, spec)
+	wait := func() {
+		t.Helper()
+		if err := l.WaitReady(ctx); err != nil {
+			t.Fatal(err)
+		}
+		checkPing(t, l, "lsp-alice", "lsp-bob", true)
+	}
+	reach := func() {
+		t.Helper()
+		for _, from := range []string{"lsp-alice", "lsp-bob"} {
+			checkPing(t, l, from, "client", true)
+			checkPing(t, l, from, "web", true)
+		}
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	reach()
+	hops, arrives, err := l.Path(ctx, "lsp-alice", "web")
+	do(err)
+	if last := hops[len(hops)-1]; !arrives || last.Note != "leaves to eth1" {
+		t.Errorf("the path to the web server ends in %q, arrives: %v", last, arrives)
+	}
+
+	do(l.Kill(ctx, "host-edge1", Vswitchd))
+	wait()
+	do(l.Start(ctx, "host-edge1", Vswitchd))
+	wait()
+	reach()
+
+	do(l.CutLink(ctx, "host-edge2", "eth0"))
+	wait()
+	do(l.JoinLink(ctx, "host-edge2", "eth0"))
+	wait()
+	reach()
+}

@@ -135,6 +135,9 @@ func (l *Lab) addBridges(ctx context.Context, h Host, host place) error {
 	line := fmt.Sprintf("ovs-vsctl --timeout=20 add-br br-int -- set Bridge br-int datapath_type=%s fail_mode=secure", l.Datapath)
 	add := func(bridge, nic string) {
 		line += fmt.Sprintf(" -- add-br %s -- set Bridge %[1]s datapath_type=%[2]s -- add-port %[1]s %[3]s", bridge, l.Datapath, nic)
+		// Open vSwitch would leave the bridge's own device at 1500, which then
+		// bounds the tunnels.
+		line += fmt.Sprintf(" -- set Interface %s mtu_request=%d", bridge, h.MTU)
 	}
 	if l.uplink(h.Name) == bridgePhy {
 		add(bridgePhy, "eth0")

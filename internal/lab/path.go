@@ -74,6 +74,8 @@ func (l *Lab) Path(ctx context.Context, from, to string) (hops []Hop, arrives bo
 			hops = append(hops, Hop{Chassis: host.Name, Note: fmt.Sprintf("Geneve to %s (%s), VNI %d", next.Name, next.Address, t.tunnel.vni)})
 			packet = t.received(tunnelPort(host.Address), packet)
 			host = next
+		case t.asked:
+			return append(hops, Hop{Chassis: host.Name, Note: "goes to the agent"}), false, nil
 		case t.out == "":
 			return append(hops, Hop{Chassis: host.Name, Note: "dropped"}), false, nil
 		default:

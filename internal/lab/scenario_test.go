@@ -19,7 +19,7 @@ import (
 //
 // Beside testscript's commands there are
 //
-//	eventually [!] [-stdout PATTERN] COMMAND...   run it until it succeeds (!: fails), and prints what matches
+//	[!] eventually [-stdout PATTERN] COMMAND...   run it until it succeeds (!: fails), and prints what matches
 func TestScenarios(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("the scenarios make network namespaces: run them as root (sudo make test)")

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,13 @@ routes: [{to: 10.20.1.1/16, via: 192.168.1.20}]
 switches:
 - {name: out, outer: {port: p1, host: e}}
 - {name: far, outer: {port: p2, host: a}}
+routers:
+- name: R
+  links: [{switch: out, address: 192.168.1.11/24}]
+  nat: [{name: n, type: snat, net: 10.20.0.0/16, address: 192.168.1.12}]
+- name: R2
+  links: [{switch: far, address: 192.168.1.13/24}]
+  nat: [{name: n, type: snat, net: 10.20.0.0/16, address: 192.168.1.12}]
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -62,8 +70,8 @@ switches:
 	want := Spec{
 		Network: "192.168.1.0/24",
 		Hosts: []Host{
-			{Name: "a", Kind: KindNode, Address: "192.168.1.11", NICs: 1, MTU: 1600},
-			{Name: "e", Kind: KindGateway, Address: "192.168.1.12", NICs: 2, MTU: 1500},
+			{Name: "a", Kind: KindNode, Address: "192.168.1.14", NICs: 1, MTU: 1600},
+			{Name: "e", Kind: KindGateway, Address: "192.168.1.15", NICs: 2, MTU: 1500},
 		},
 		Outside: []Outside{
 			{Name: "client", Address: "192.168.1.10/24", MTU: 1500},
@@ -74,6 +82,11 @@ switches:
 		Switches: []Switch{
 			{Name: "out", Outer: &Outer{Port: "p1", Host: "e", Bridge: "br0"}},
 			{Name: "far", Outer: &Outer{Port: "p2", Host: "a", Bridge: "br-phy"}},
+		},
+		// Hosts keep off their addresses, and they may share one.
+		Routers: []Router{
+			{Name: "R", Links: []Link{{"out", "192.168.1.11/24"}}, NAT: []NAT{{"n", "10.20.0.0/16", "snat", "192.168.1.12"}}},
+			{Name: "R2", Links: []Link{{"far", "192.168.1.13/24"}}, NAT: []NAT{{"n", "10.20.0.0/16", "snat", "192.168.1.12"}}},
 		},
 	}
 	if diff := cmp.Diff(want, spec); diff != "" {
@@ -130,6 +143,8 @@ func TestParseErrors(t *testing.T) {
 		"route via nowhere":  {"hosts: [{name: a}]\nroutes: [{to: 10.0.0.0/8, via: 10.0.0.1}]", "via 10.0.0.1 is in no physical network"},
 		"route via itself":   {"hosts: [{name: a}]\nroutes: [{to: 10.0.0.0/8, via: 192.168.1.1}]", "via 192.168.1.1 is the physical switch itself"},
 		"routes alike":       {"hosts: [{name: a}]\nroutes: [{to: 10.0.0.0/8, via: 192.168.1.8}, {to: 10.1.0.0/8, via: 192.168.1.9}]", "route to 10.0.0.0/8: there is another one"},
+		"router like host":   {"hosts: [{name: a, address: 192.168.1.20}]\nswitches: [{name: S, outer: {port: p, host: a}}]\nrouters: [{name: R, links: [{switch: S, address: 192.168.1.20/24}]}]", "router R: address 192.168.1.20 already is that of a"},
+		"NAT like gateway":   {"hosts: [{name: a}]\nswitches: [{name: S, outer: {port: p, host: a}}]\nrouters: [{name: R, links: [{switch: S, address: 192.168.1.20/24}], nat: [{name: n, address: 192.168.1.1}]}]", "router R: address 192.168.1.1 already is that of etcd"},
 		"chassis of router":  {"hosts: [{name: edge-1}]\nrouters: [{name: R, chassis: egde-1}]", `router R: chassis: no host is named "egde-1"; did you mean "edge-1"?`},
 		"key of outer port":  {"hosts: [{name: a}]\nswitches: [{name: S, outer: {prot: p}}]", `unknown key "prot"; did you mean "port"?`},
 		"host of outer port": {"hosts: [{name: a}]\nswitches: [{name: S, outer: {port: p, host: b}}]", `outer port of switch S: no host is named "b"`},
@@ -145,6 +160,24 @@ func TestParseErrors(t *testing.T) {
 				t.Errorf("Parse returned %+v, %v, want an error with %q", spec, err, c.want)
 			}
 		})
+	}
+}
+
+// TestDocumentedFile shows that the file that docs/lab.md explains is one.
+func TestDocumentedFile(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../../docs/lab.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, file, _ := strings.Cut(string(doc), "```yaml\n")
+	file, _, _ = strings.Cut(file, "```")
+	spec, err := Parse([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(spec.Hosts) == 0 || len(spec.Outside) == 0 || len(spec.Routers) == 0 {
+		t.Errorf("it leaves out what it should explain: %+v", spec)
 	}
 }
 

@@ -12,7 +12,8 @@ type trace struct {
 	steps  []step
 	final  string  // the packet as it left: "icmp,reg5=0x7000a,..."; "unchanged"
 	tunnel *tunnel // if it left by one
-	out    string  // the interface that it left by otherwise; empty if it was dropped
+	out    string  // the interface that it left by otherwise, or empty
+	asked  bool    // it went nowhere but to the agent
 }
 
 // step is a table that the packet was looked up in.
@@ -30,7 +31,7 @@ type tunnel struct {
 
 var (
 	traceBridge   = regexp.MustCompile(`^bridge\("(.*)"\)`)
-	traceTable    = regexp.MustCompile(`^\s*(\d+)\. `)
+	traceTable    = regexp.MustCompile(`^ ?(\d+)\. `)
 	traceMetadata = regexp.MustCompile(`(?:(?:load|set_field):(0x[0-9a-f]+|\d+)(?:/0x[0-9a-f]+)?->(?:OXM_OF_METADATA|metadata)|OXM_OF_METADATA\[[^]]*\] is now (0x[0-9a-f]+|\d+))`)
 
 	// The userspace datapath prints the header that it pushes, the kernel's
@@ -40,12 +41,21 @@ var (
 	tunnelOption = regexp.MustCompile(`class=0xffee,type=(?:0x)?0,len=8,(0x[0-9a-f]+|\d+)`)
 )
 
-// parseTrace reads the output of ofproto/trace --names.
+// actionIndent is how far at most lines are indented that tell of the packet
+// itself: an action, and what came of it. Those beyond tell of what it might have
+// been, such as larger (check_pkt_larger).
+const actionIndent = "     "
+
+// parseTrace reads the output of ofproto/trace --names. A packet that comes back
+// from connection tracking goes on in a further part of it.
 func parseTrace(out string) *trace {
 	t := &trace{}
 	inside, datapath := false, uint64(0)
 	for line := range strings.Lines(out) {
 		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, actionIndent+" ") {
+			continue
+		}
 		if m := traceBridge.FindStringSubmatch(line); m != nil {
 			inside = m[1] == "br-int"
 		} else if v, ok := strings.CutPrefix(line, "Final flow: "); ok {
@@ -81,6 +91,7 @@ func (t *trace) leave(actions string) {
 	if last != "drop" && !strings.ContainsAny(last, "()") {
 		t.out = last
 	}
+	t.asked = t.out == "" && strings.Contains(actions, "controller(")
 }
 
 // headers are the fields of a packet that cross a tunnel.

@@ -73,6 +73,48 @@ func TestTraceEnds(t *testing.T) {
 	}
 }
 
+// TestTraceEdge follows a packet to an edge, where connection tracking gives it
+// another address, and what becomes of it there if nobody knows the next hop.
+func TestTraceEdge(t *testing.T) {
+	t.Parallel()
+	v := &view{
+		switches: []topology.Switch{{Name: "LS-A", ID: 1}, {Name: "m2", ID: 5}, {Name: "outside2", ID: 6}},
+		routers:  []topology.Router{{Name: "LR-central", ID: 7}, {Name: "LR-edge2", ID: 9}},
+	}
+	// What would happen to a larger packet is no part of the path.
+	tr := readTrace(t, "checked")
+	want := `hv: bridge br-int: classify
+hv: switch LS-A: switch-arp > switch-hook > switch-direct > switch-lookup > switch-loopback > switch-deliver
+hv: router LR-central: router-admit > router-route > router-path > router-nat > router-forward
+hv: switch m2: neighbour > neighbour-done > switch-hook > switch-direct > switch-lookup > switch-output > tunnel
+`
+	if diff := cmp.Diff(want, lines(tr.hops("hv", v))); diff != "" {
+		t.Errorf("checked (-want +got)\n%s", diff)
+	}
+	if tr.tunnel == nil || tr.tunnel.dst != "192.168.1.13" || tr.asked {
+		t.Errorf("checked: tunnel %v, asked %v", tr.tunnel, tr.asked)
+	}
+	const edge = `hv: bridge br-int: classify
+hv: switch m2: switch-loopback > switch-deliver
+hv: router LR-edge2: router-admit > router-route > router-nat > router-outside
+hv: switch outside2: neighbour`
+	tr = readTrace(t, "translated")
+	want = edge + " > neighbour-done > switch-hook > switch-direct > switch-lookup > switch-loopback > switch-deliver\n"
+	if diff := cmp.Diff(want, lines(tr.hops("hv", v))); diff != "" {
+		t.Errorf("translated (-want +got)\n%s", diff)
+	}
+	if tr.out != "eth1" || tr.tunnel != nil || tr.asked {
+		t.Errorf("translated: out %q, tunnel %v, asked %v", tr.out, tr.tunnel, tr.asked)
+	}
+	tr = readTrace(t, "asked")
+	if diff := cmp.Diff(edge+"\n", lines(tr.hops("hv", v))); diff != "" {
+		t.Errorf("asked (-want +got)\n%s", diff)
+	}
+	if tr.out != "" || tr.tunnel != nil || !tr.asked {
+		t.Errorf("asked: out %q, tunnel %v, asked %v", tr.out, tr.tunnel, tr.asked)
+	}
+}
+
 // TestTraceActions covers what the recorded traces do not show: the kernel's
 // datapath, and packets that leave changed or not at all.
 func TestTraceActions(t *testing.T) {

@@ -19,6 +19,6 @@
 // to the operator otherwise.
 //
 // It does not know the topology: which tunnels and flows there are to be, and
-// which interface is which port, is the business of internal/agent, its only
-// caller. How a flow becomes bytes is that of internal/ovs/openflow.
+// which interface is which port, is the business of internal/agent, which runs
+// it; internal/cleanup takes away what it has left behind. How a flow becomes bytes is that of internal/ovs/openflow.
 package ovs

@@ -4,7 +4,7 @@
 // no namespace and no kernel module, and many of them run side by side.
 //
 // It is not for traffic between hosts; internal/lab is. The tests of
-// internal/ovs and of the packages below it use it, and nothing else does.
+// internal/ovs and of those above it use it, and nothing else does.
 package ovstest
 
 import (
