@@ -57,6 +57,7 @@ type agent struct {
 	touched  []topology.Key   // changed since the last flush
 	member   bool             // the node may act, see join
 	snapshot bool             // the store has been read
+	compiled bool             // the rules have run at least once
 	synced   bool             // the bridge has held all flows at least once
 	revision int64            // of the store, that the model shows
 	plugs    map[string]*plug // by iface-id
@@ -339,6 +340,7 @@ func (a *agent) flush(ctx context.Context) {
 	for _, text := range delta.Conflicts {
 		a.log.Error("mistake in the flow compiler, please report it", "what", text)
 	}
+	a.carried(delta)
 	defer a.noted(delta)
 	if a.ovs.NeedsSync() {
 		a.sync(ctx)

@@ -12,8 +12,11 @@ import (
 // wire asks for the ports that the bridge is to have: a tunnel to every other
 // chassis, a patch for every outer port that is bound to this one by name, and
 // in untunnel mode the way to the host's own stack.
+//
+// Before the rules have said where routes lead it asks for nothing, or an agent's
+// start would end BFD for a moment.
 func (a *agent) wire() {
-	if !a.member || !a.snapshot {
+	if !a.member || !a.compiled {
 		return
 	}
 	w := wires{hostStack: a.Untunnel}
@@ -138,16 +141,36 @@ func (a *agent) patchChanged(key topology.Key) {
 	a.wire()
 }
 
-// noted follows up on what the rules say, once their flows are in the bridge.
+// carried follows up on where routes lead. BFD begins ahead of the flows that
+// rely on it.
+func (a *agent) carried(d flows.Delta) {
+	changed := !a.compiled
+	a.compiled = true
+	for _, n := range d.Ended {
+		if c, ok := n.(flows.Carrier); ok {
+			delete(a.carriers, c)
+			changed = true
+		}
+	}
+	for _, n := range d.Begun {
+		if c, ok := n.(flows.Carrier); ok {
+			a.carriers[c] = true
+			changed = true
+		}
+	}
+	if changed {
+		a.wire()
+	}
+}
+
+// noted follows up on what else the rules say, once their flows are in the
+// bridge.
 func (a *agent) noted(d flows.Delta) {
-	carriers := false
 	for _, n := range d.Ended {
 		switch n := n.(type) {
 		case flows.Problem:
 			a.log.Info("a problem is over", "object", n.Object, "was", n.What)
-		case flows.Carrier:
-			delete(a.carriers, n)
-			carriers = true
+			a.metrics.problems.Dec()
 		case flows.Address:
 			a.physical.address(n, false)
 		case flows.Translated:
@@ -158,16 +181,11 @@ func (a *agent) noted(d flows.Delta) {
 		switch n := n.(type) {
 		case flows.Problem:
 			a.log.Warn("an object cannot work as it is stored", "object", n.Object, "problem", n.What)
-		case flows.Carrier:
-			a.carriers[n] = true
-			carriers = true
+			a.metrics.problems.Inc()
 		case flows.Address:
 			a.physical.address(n, true)
 		case flows.Translated:
 			a.translator.begun(n)
 		}
-	}
-	if carriers {
-		a.wire()
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"tuplenet/flows"
 )
 
 // trace is what ofproto/trace printed of a packet's way through br-int, see
@@ -13,7 +15,7 @@ type trace struct {
 	final  string  // the packet as it left: "icmp,reg5=0x7000a,..."; "unchanged"
 	tunnel *tunnel // if it left by one
 	out    string  // the interface that it left by otherwise, or empty
-	asked  bool    // it went nowhere but to the agent
+	asked  bool    // it waits for the agent, in contrast to one that was dropped and that the agent tells the sender of
 }
 
 // step is a table that the packet was looked up in.
@@ -91,7 +93,8 @@ func (t *trace) leave(actions string) {
 	if last != "drop" && !strings.ContainsAny(last, "()") {
 		t.out = last
 	}
-	t.asked = t.out == "" && strings.Contains(actions, "controller(")
+	dropped := len(t.steps) > 0 && flows.Table(t.steps[len(t.steps)-1].table) == flows.TableDrop
+	t.asked = t.out == "" && !dropped && strings.Contains(actions, "controller(")
 }
 
 // headers are the fields of a packet that cross a tunnel.

@@ -113,6 +113,10 @@ hv: switch outside2: neighbour`
 	if tr.out != "" || tr.tunnel != nil || !tr.asked {
 		t.Errorf("asked: out %q, tunnel %v, asked %v", tr.out, tr.tunnel, tr.asked)
 	}
+	// That the agent tells the sender makes it no less of a drop.
+	if tr = readTrace(t, "told"); tr.out != "" || tr.tunnel != nil || tr.asked {
+		t.Errorf("told: out %q, tunnel %v, asked %v", tr.out, tr.tunnel, tr.asked)
+	}
 }
 
 // TestTraceActions covers what the recorded traces do not show: the kernel's
