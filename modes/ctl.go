@@ -72,9 +72,12 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 		verb.Aliases = []string{command.Alias}
 	}
 	for _, f := range command.Flags {
-		if f.Value == "" {
+		switch {
+		case f.Value == "":
 			verb.Flags = append(verb.Flags, &cli.BoolFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage, DisableDefaultText: true})
-		} else {
+		case f.Many:
+			verb.Flags = append(verb.Flags, &cli.StringSliceFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage})
+		default:
 			verb.Flags = append(verb.Flags, &cli.StringFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage, Value: f.Default})
 		}
 	}
@@ -88,9 +91,12 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 			Flags: map[string]string{},
 		}
 		for _, f := range command.Flags {
-			if f.Value != "" {
+			switch {
+			case f.Many:
+				env.Flags[f.Name] = strings.Join(c.StringSlice(f.Name), ",")
+			case f.Value != "":
 				env.Flags[f.Name] = c.String(f.Name)
-			} else if c.Bool(f.Name) {
+			case c.Bool(f.Name):
 				env.Flags[f.Name] = "true"
 			}
 		}

@@ -179,16 +179,10 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 
 // loop follows events until ctx ends, or the node is not admitted.
 func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted <-chan error) error {
+	mtu, _ := tunnelMTU(a.TunnelIP) // followMTU says why it cannot be told
+	a.setMTU(ctx, mtu)
 	mtus := make(chan int)
 	go followMTU(ctx, a.TunnelIP, mtus, a.log)
-	// Flows depend on it; without it there are none for what is too large.
-	select {
-	case mtu := <-mtus:
-		a.setMTU(ctx, mtu)
-	case <-time.After(mtuPatience):
-		a.setMTU(ctx, 0)
-	case <-ctx.Done():
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -229,9 +223,6 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 		}
 	}
 }
-
-// mtuPatience is how long the kernel may take to tell an MTU.
-const mtuPatience = time.Second
 
 // setMTU takes in the MTU of the device that carries the tunnels; 0 if it
 // cannot be told.

@@ -148,7 +148,7 @@ func (h *host) start() {
 	}
 	h.done = make(chan error, 1)
 	go func() {
-		h.done <- Run(ctx, Config{Store: st, OVS: ovs.Config{RunDir: h.RunDir(), Log: logTo(t)}, TunnelIP: netip.MustParseAddr(h.ip),
+		h.done <- Run(ctx, Config{Store: st, OVS: ovs.Config{RunDir: h.RunDir(), Log: logTo(t)}, TunnelIP: netip.MustParseAddr(h.ip), RunDir: h.RunDir(),
 			Log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), h.log), nil))})
 	}()
 	stopped := false

@@ -9,15 +9,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"tuplenet/flows"
 )
 
 // metrics are what the agent counts, in the names of Prometheus.
 type metrics struct {
 	registry *prometheus.Registry
 	punted   *prometheus.CounterVec // packets that came to the agent, by reason
-	errors   *prometheus.CounterVec // ICMP errors sent, by reason
+	errors   *prometheus.CounterVec // packets that were answered, by reason
 	waiting  *prometheus.CounterVec // packets that waited for ARP, by what became of them
 	known    prometheus.Gauge       // neighbours in the physical network
 	problems prometheus.Gauge       // objects that cannot work as they are stored
@@ -29,7 +27,7 @@ func newMetrics() *metrics {
 		punted: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tuplenet_packet_in_total",
 			Help: "Packets that flows sent to the agent."}, []string{"reason"}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tuplenet_icmp_errors_total",
-			Help: "ICMP errors that the node's routers sent."}, []string{"reason"}),
+			Help: "Packets that were answered with an ICMP error, fragmented or mended."}, []string{"reason"}),
 		waiting: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tuplenet_neighbour_packets_total",
 			Help: "Packets that waited for the MAC of a next hop."}, []string{"outcome"}),
 		known: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tuplenet_neighbours",
@@ -110,5 +108,13 @@ func (u natUse) Collect(c chan<- prometheus.Metric) {
 	}
 }
 
-// countPunt counts a packet that came to the agent.
-func (m *metrics) countPunt(why flows.Reason) { m.punted.WithLabelValues(why.String()).Inc() }
+// count takes over what neighbours has counted since the last call.
+func (m *metrics) count(n *neighbours, before neighbourCounts) neighbourCounts {
+	add := func(outcome string, now, before uint64) {
+		m.waiting.WithLabelValues(outcome).Add(float64(now - before))
+	}
+	add("dropped", n.count.Dropped, before.Dropped)
+	add("unreachable", n.count.Failed, before.Failed)
+	m.known.Set(float64(n.known))
+	return n.count
+}

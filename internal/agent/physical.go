@@ -23,6 +23,7 @@ type physical struct {
 	own        map[netip.Addr]int         // addresses that this node answers for; by how many ways out
 	ports      map[string][]flows.Address // of routers, by the switch that leads out
 	timer      *time.Timer                // fires when tick is to be called
+	counted    neighbourCounts            // that the metrics show
 }
 
 func newPhysical(a *agent) *physical {
@@ -110,7 +111,7 @@ func (p *physical) announceAll() {
 
 // packet takes a packet that a flow sent.
 func (p *physical) packet(in ovs.Packet) {
-	p.a.metrics.countPunt(in.Why)
+	p.a.metrics.punted.WithLabelValues(in.Why.String()).Inc()
 	now := time.Now()
 	switch in.Why {
 	case flows.NoNeighbour, flows.NeighbourSaid:
@@ -124,7 +125,7 @@ func (p *physical) packet(in ovs.Packet) {
 			p.do(p.neighbours.wanted(hop{sw.Name, in.NextHop}, in, now))
 		}
 	default:
-		p.inject(p.errands.run(in))
+		p.errand(in)
 	}
 	p.schedule()
 }
@@ -137,7 +138,17 @@ func (p *physical) tick() {
 	p.schedule()
 }
 
+// errand does what the router that a packet is in owes.
+func (p *physical) errand(in ovs.Packet) {
+	out := p.errands.run(in)
+	if len(out) > 0 {
+		p.a.metrics.errors.WithLabelValues(in.Why.String()).Inc()
+	}
+	p.inject(out)
+}
+
 func (p *physical) schedule() {
+	p.counted = p.a.metrics.count(p.neighbours, p.counted)
 	at, ok := p.neighbours.next()
 	if other, too := p.announcer.next(); too && (!ok || other.Before(at)) {
 		at, ok = other, true
@@ -150,7 +161,7 @@ func (p *physical) schedule() {
 func (p *physical) do(e effect) {
 	p.inject(e.inject)
 	for _, failed := range e.failed {
-		p.inject(p.errands.run(failed))
+		p.errand(failed)
 	}
 	if len(e.changes) > 0 {
 		p.a.took(p.a.model.Apply(e.changes))

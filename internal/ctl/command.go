@@ -37,6 +37,7 @@ type Flag struct {
 	Value    string // the name of its value, in capitals; empty for a flag that is set or not
 	Default  string
 	Required bool
+	Many     bool   // whether it may be given several times; its value is then all of them, separated by commas
 	Usage    string // one line, in which the name of the value stands in backquotes
 }
 

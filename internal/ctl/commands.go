@@ -167,16 +167,16 @@ func All() []Command {
 			Object: "edge", Verb: "init", Flags: initFlags, steps: true,
 			Usage: "build the first road between the virtual and the physical network",
 			Notes: "Shows the commands that build it, asks, and carries them out: the edge router, pinned to CHASSIS, between two switches, one with a patch port to BRIDGE, one that leads to the central router; " +
-				"routes; and at the end the central router's default route. Run again after a failure, it goes on where it stopped.",
-			Example: "tpctl edge init --vip 192.168.1.20/24 --phy-br br0 --virt 10.20.0.0/16 --inner 100.64.88.100/24 --ext-gw 192.168.1.1",
+				"routes; NAT of the virtual network, if --snat says so; and at the end the central router's default route. Run again after a failure, it goes on where it stopped.",
+			Example: "tpctl edge init --vip 192.168.1.20/24 --phy-br br0 --virt 10.20.0.0/16 --inner 100.64.88.100/24 --ext-gw 192.168.1.1 --snat 192.168.1.30",
 			run:     edgeInit,
 		},
 		{
 			Object: "edge", Verb: "add", Flags: addFlags, steps: true,
 			Usage: "build another road beside one that is there",
-			Notes: "Copies an existing road's routes to a new edge, and at the end gives the central router the same route through it, so that both share the traffic. " +
-				"NAT rules are not copied; they are named.",
-			Example: "tpctl edge add --vip 192.168.1.21/24 --phy-br br0",
+			Notes: "Copies an existing road's routes and floating IPs to a new edge, and at the end gives the central router the same route through it, so that both share the traffic. " +
+				"Where the other edge has snat rules, the new one needs addresses of its own (--snat), or --no-snat.",
+			Example: "tpctl edge add --vip 192.168.1.21/24 --phy-br br0 --snat 192.168.1.31",
 			run:     edgeAdd,
 		},
 		{

@@ -25,6 +25,8 @@ var (
 	innerFlag   = Flag{Name: "inner", Value: "CIDR", Default: "100.64.88.100/24", Usage: "address of the edge towards the central router, with the prefix length, as `CIDR`"}
 	gatewayFlag = Flag{Name: "ext-gw", Aliases: []string{"ext_gw"}, Value: "IP", Required: true, Usage: "`IP` of the physical network's gateway"}
 	routerFlag  = Flag{Name: "router", Value: "ROUTER", Usage: "the central `ROUTER`; without it the only one that lives on every chassis, or that roads lead to"}
+	snatFlag    = Flag{Name: "snat", Value: "IP", Many: true, Usage: "external `IP` that the edge hides the virtual network behind; given several times they are a pool"}
+	noSNATFlag  = Flag{Name: "no-snat", Usage: "let packets leave by the new edge with the addresses of the virtual network, although the other edge translates"}
 	yesFlag     = Flag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}
 	settleFlag  = Flag{Name: "settle", Value: "TIME", Default: "2s", Usage: "`TIME` that agents get for the new road before it gets traffic"}
 	timeoutFlag = Flag{Name: "timeout", Value: "TIME", Default: "30s", Usage: "`TIME` to wait for the record of the chassis before the road gets traffic"}
@@ -34,8 +36,8 @@ var (
 		Usage: "`BRIDGE` on the edge's host that holds the NIC to the physical network"}
 	removeVIPFlag = Flag{Name: vipFlag.Name, Value: "CIDR|IP", Required: true, Usage: "address of the edge in the physical network, as `CIDR|IP`"}
 
-	initFlags   = []Flag{vipFlag, initBridgeFlag, virtFlag, innerFlag, gatewayFlag, routerFlag, chassisFlag, forceFlag, settleFlag, timeoutFlag, yesFlag}
-	addFlags    = []Flag{vipFlag, bridgeFlag, routerFlag, chassisFlag, forceFlag, settleFlag, timeoutFlag, yesFlag}
+	initFlags   = []Flag{vipFlag, initBridgeFlag, virtFlag, innerFlag, gatewayFlag, snatFlag, routerFlag, chassisFlag, forceFlag, settleFlag, timeoutFlag, yesFlag}
+	addFlags    = []Flag{vipFlag, bridgeFlag, snatFlag, noSNATFlag, routerFlag, chassisFlag, forceFlag, settleFlag, timeoutFlag, yesFlag}
 	removeFlags = []Flag{removeVIPFlag, drainFlag, yesFlag}
 )
 
@@ -117,10 +119,35 @@ func (s *session) wanted() (wanted, error) {
 			return w, err
 		}
 	}
+	if w.snat, err = s.externals(); err != nil {
+		return w, err
+	}
+	if w.noSNAT = s.set(noSNATFlag); w.noSNAT && len(w.snat) > 0 {
+		return w, fmt.Errorf("--%s and --%s contradict each other", snatFlag.Name, noSNATFlag.Name)
+	}
 	if w.chassis == "" {
 		w.chassis, err = s.thisChassis(w.bridge)
 	}
 	return w, err
+}
+
+// externals returns the addresses that the edge is to hide the virtual network
+// behind.
+func (s *session) externals() ([]netip.Addr, error) {
+	var list []netip.Addr
+	for text := range strings.SplitSeq(s.Flags[snatFlag.Name], ",") {
+		if strings.TrimSpace(text) == "" {
+			continue
+		}
+		ip, err := topology.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", snatFlag.Name, err)
+		}
+		if !slices.Contains(list, ip) {
+			list = append(list, ip)
+		}
+	}
+	return list, nil
 }
 
 func edgeRemove(s *session, _ []string) error {

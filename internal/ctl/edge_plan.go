@@ -53,11 +53,14 @@ type wanted struct {
 	central string       // router
 	chassis string
 	bridge  string
-	force   bool // the chassis has no record
+	force   bool         // the chassis has no record
+	snat    []netip.Addr // external addresses that the virtual networks leave under
+	noSNAT  bool         // none is wanted, although the other edge has some
 
-	out  []topology.StaticRoute // the edge's routes to the physical network, of which Net and NextHop count
-	back []netip.Prefix         // virtual networks
-	ways []netip.Prefix         // what the central router sends through the edge
+	out    []topology.StaticRoute // the edge's routes to the physical network, of which Net and NextHop count
+	back   []netip.Prefix         // virtual networks
+	ways   []netip.Prefix         // what the central router sends through the edge
+	shared []topology.NAT         // floating IPs of the edge that is copied
 }
 
 // initArgs is what the first road is told.
@@ -145,19 +148,14 @@ func (n *network) planAdd(w wanted) (plan, error) {
 			return plan{}, fmt.Errorf("invalid --vip %s: %s, the gateway of router %s, is no other machine of its network", w.vip, r.NextHop, like.edge)
 		}
 	}
+	if err := n.copyNAT(&w, like.edge); err != nil {
+		return plan{}, err
+	}
 	p, _, err := n.build(w)
 	if err != nil || len(p.first)+len(p.then) == 0 {
 		return p, err
 	}
-	for _, rule := range of(n, func(r topology.NAT) bool { return r.Router == like.edge }) {
-		add := step{object: "lnat", verb: "add", args: []string{p.edge, rule.Name, rule.Net.String(), string(rule.Type), rule.XlateIP.String()}}
-		why := "edges share a floating IP, after"
-		if _, ok := floating(rule, of(n, func(topology.NAT) bool { return true })); !ok {
-			why = "an edge needs an external address of its own, with"
-			add.args[4] = "IP"
-		}
-		p.notes = append(p.notes, fmt.Sprintf("NAT rule %s of %s is not copied; %s: %s", rule.Name, rule.Router, why, add))
-	}
+	p.notes = append(p.notes, n.natNotes(w, like.edge, p.edge)...)
 	return p, nil
 }
 
@@ -193,6 +191,9 @@ func (n *network) build(w wanted) (plan, map[topology.Key]bool, error) {
 	}
 	if user := n.userOf(w.vip.Addr(), own); user != "" {
 		return plan{}, nil, fmt.Errorf("invalid --vip %s: %s has the address; an edge needs one of its own", w.vip, user)
+	}
+	if err := n.checkExternals(w, own); err != nil {
+		return plan{}, nil, err
 	}
 	p := plan{edge: numbered(edgeName, number)}
 	for _, st := range missing {
@@ -281,6 +282,9 @@ func (n *network) construct(w wanted, number int) ([]step, error) {
 	for _, network := range w.back {
 		steps = append(steps, route(edge, inner, network, central))
 	}
+	for _, rule := range n.natRules(w, edge) {
+		steps = append(steps, addNATStep(rule))
+	}
 	for _, network := range w.ways {
 		steps = append(steps, route(w.central, inner, network, w.inner.Addr()))
 	}
@@ -345,6 +349,9 @@ func bare(e topology.Stored) topology.Stored {
 		e.Extra = ""
 		return e
 	case topology.StaticRoute:
+		e.Extra = ""
+		return e
+	case topology.NAT:
 		e.Extra = ""
 		return e
 	}
