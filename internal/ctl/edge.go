@@ -28,7 +28,7 @@ var (
 	snatFlag    = Flag{Name: "snat", Value: "IP", Many: true, Usage: "external `IP` that the edge hides the virtual network behind; given several times they are a pool"}
 	noSNATFlag  = Flag{Name: "no-snat", Usage: "let packets leave by the new edge with the addresses of the virtual network, although the other edge translates"}
 	yesFlag     = Flag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}
-	settleFlag  = Flag{Name: "settle", Value: "TIME", Default: "2s", Usage: "`TIME` that agents get for the new road before it gets traffic"}
+	settleFlag  = Flag{Name: "settle", Value: "TIME", Default: "2s", Usage: "`TIME` that agents get for the new road before it gets traffic, and then BFD to find it alive"}
 	timeoutFlag = Flag{Name: "timeout", Value: "TIME", Default: "30s", Usage: "`TIME` to wait for the record of the chassis before the road gets traffic"}
 	drainFlag   = Flag{Name: "drain", Value: "TIME", Default: "5s", Usage: "`TIME` that traffic gets to leave the road"}
 
@@ -98,6 +98,13 @@ func (s *session) edgeBuild(verb string, plan func(*network, wanted) (plan, erro
 	again := fmt.Sprintf(`; the same "tpctl edge %s" goes on from there, "tpctl edge remove --vip %s" takes away what is there`, verb, w.vip.Addr())
 	if err := s.carryOut(p, again, func() error { return s.ready(w.chassis, patient, settle) }); err != nil {
 		return err
+	}
+	if len(p.then) > 0 {
+		// Nodes use the road once BFD has found that it leads somewhere. Whoever
+		// removes another one right after this has to find traffic on this one.
+		if err := s.wait(settle); err != nil {
+			return err
+		}
 	}
 	return s.say("the road over %s is complete", p.edge)
 }

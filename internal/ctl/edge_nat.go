@@ -117,9 +117,7 @@ func (n *network) natNotes(w wanted, from, edge string) []string {
 				notes = append(notes, fmt.Sprintf("the floating IP %s of %s is copied from %s: what %s sends may leave by any edge",
 					rule.XlateIP, rule.Net.Addr(), from, rule.Net.Addr()))
 			}
-		case rule.Type == topology.SNAT && len(w.snat) > 0 && slices.ContainsFunc(networks, func(p netip.Prefix) bool {
-			return p.Bits() <= rule.Net.Bits() && p.Contains(rule.Net.Addr())
-		}): // --snat stands for it
+		case rule.Type == topology.SNAT && len(w.snat) > 0 && slices.ContainsFunc(networks, rule.Net.Overlaps): // --snat stands for it
 		case rule.Type == topology.SNAT:
 			notes = append(notes, fmt.Sprintf("the snat rule %s of %s (%s to %s) is not copied: what leaves by %s is not translated",
 				rule.Name, from, rule.Net.Masked(), rule.XlateIP, edge))

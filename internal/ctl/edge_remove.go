@@ -84,8 +84,14 @@ func (n *network) routesThrough(edge, sw string, port topology.RouterPort, whole
 // losses tells what goes with a road that an operator may miss.
 func (n *network) losses(edge string, routes []step) []string {
 	var notes []string
-	for _, rule := range of(n, func(r topology.NAT) bool { return r.Router == edge }) {
-		notes = append(notes, fmt.Sprintf("NAT rule %s of %s (%s %s %s) goes with it", rule.Name, rule.Router, rule.Net, rule.Type, rule.XlateIP))
+	for _, rule := range n.natOf(edge) {
+		rest := ""
+		for _, o := range of(n, func(o topology.NAT) bool {
+			return o.Router != edge && o.Net == rule.Net && o.Type == rule.Type && o.XlateIP == rule.XlateIP
+		}) {
+			rest = fmt.Sprintf("; %s has it, too", o.Router)
+		}
+		notes = append(notes, fmt.Sprintf("NAT rule %s of %s (%s %s %s) goes with it%s", rule.Name, rule.Router, rule.Net, rule.Type, rule.XlateIP, rest))
 	}
 	goes := map[topology.Key]bool{}
 	for _, st := range routes {

@@ -38,6 +38,22 @@ func first() initArgs {
 	}
 }
 
+// translated is first with a pool of external addresses, one of them the edge's
+// own.
+func translated() initArgs {
+	a := first()
+	a.snat = []netip.Addr{addr("192.168.1.30"), addr("192.168.1.20")}
+	return a
+}
+
+// floatingIPs returns a network with a floating IP on its first edge.
+func floatingIPs(n *network) *network {
+	rule := topology.NAT{Router: "tp_LR_edge1", Name: "in", Net: cidr("10.20.1.10/32"), XlateIP: addr("192.168.1.50"), Type: topology.DNAT}
+	back := rule
+	back.Name, back.Type = "out", topology.SNAT
+	return newNetwork(append(slices.Clone(n.entities), rule, back))
+}
+
 func second() wanted { return wanted{vip: cidr("192.168.1.21/24"), chassis: "hv2"} }
 
 // apply returns what a network is after some steps of a plan.
@@ -103,6 +119,19 @@ func TestInterruptedRoads(t *testing.T) {
 	}
 	with2 := apply(t, with1, q.steps())
 
+	nat, err := without.planInit(translated())
+	if err != nil {
+		t.Fatal(err)
+	}
+	natWith1 := apply(t, without, nat.steps())
+	copied, moreNAT := floatingIPs(natWith1), second()
+	moreNAT.snat = []netip.Addr{addr("192.168.1.31"), addr("192.168.1.32")}
+	natAdd, err := copied.planAdd(moreNAT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	natWith2 := apply(t, copied, natAdd.steps())
+
 	for _, road := range []struct {
 		name         string
 		before, full *network
@@ -112,6 +141,8 @@ func TestInterruptedRoads(t *testing.T) {
 	}{
 		{"init", without, with1, p.steps(), addr("192.168.1.20"), func(n *network) (plan, error) { return n.planInit(first()) }},
 		{"add", with1, with2, q.steps(), addr("192.168.1.21"), func(n *network) (plan, error) { return n.planAdd(more) }},
+		{"init with NAT", without, natWith1, nat.steps(), addr("192.168.1.20"), func(n *network) (plan, error) { return n.planInit(translated()) }},
+		{"add with NAT", copied, natWith2, natAdd.steps(), addr("192.168.1.21"), func(n *network) (plan, error) { return n.planAdd(moreNAT) }},
 	} {
 		for cut := range len(road.steps) + 1 {
 			t.Run(fmt.Sprintf("%s cut after %d", road.name, cut), func(t *testing.T) {
@@ -206,6 +237,79 @@ func TestAddCopies(t *testing.T) {
 	if len(p.then) != 2 {
 		t.Errorf("%d routes of the central router come last, want 2", len(p.then))
 	}
+}
+
+// What translates is there before the central router's route: no packet leaves
+// untranslated.
+func TestTranslationComesFirst(t *testing.T) {
+	n := newNetwork(virtual())
+	p, err := n.planInit(translated())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNAT(t, p, "tp_LR_edge1_10.20.0.0-16_snat_192.168.1.30 10.20.0.0/16 snat 192.168.1.30",
+		"tp_LR_edge1_10.20.0.0-16_snat_192.168.1.20 10.20.0.0/16 snat 192.168.1.20")
+	n = floatingIPs(apply(t, n, p.steps()))
+
+	if _, err := n.planAdd(second()); err == nil || !strings.Contains(err.Error(), "(10.20.0.0/16 to 192.168.1.30)") || strings.Contains(err.Error(), "192.168.1.50") {
+		t.Errorf("a road beside one that translates, without a word about NAT: %v", err)
+	}
+	more := second()
+	more.snat = []netip.Addr{addr("192.168.1.31")}
+	if p, err = n.planAdd(more); err != nil {
+		t.Fatal(err)
+	}
+	wantNAT(t, p, "tp_LR_edge2_10.20.0.0-16_snat_192.168.1.31 10.20.0.0/16 snat 192.168.1.31",
+		"in 10.20.1.10/32 dnat 192.168.1.50", "out 10.20.1.10/32 snat 192.168.1.50")
+	more.snat, more.noSNAT = nil, true
+	if p, err = n.planAdd(more); err != nil {
+		t.Fatal(err)
+	}
+	wantNAT(t, p, "in 10.20.1.10/32 dnat 192.168.1.50", "out 10.20.1.10/32 snat 192.168.1.50")
+}
+
+// wantNAT checks the NAT rules of a plan, without their router, and that all
+// of them come before the wait.
+func wantNAT(t *testing.T, p plan, want ...string) {
+	t.Helper()
+	var got []string
+	for _, st := range p.first {
+		if st.object == "lnat" {
+			got = append(got, strings.Join(st.args[1:], " "))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if slices.ContainsFunc(p.then, func(st step) bool { return st.object != "lsr" }) {
+		t.Errorf("after the wait: %v", p.then)
+	}
+}
+
+// A rule that was made by hand counts as the plan's, and networks that lie in
+// others need none of their own.
+func TestTranslationAsItIs(t *testing.T) {
+	n := newNetwork(virtual())
+	p, err := n.planInit(first())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n = apply(t, n, p.steps())
+	n = newNetwork(append(n.entities,
+		topology.NAT{Router: "tp_LR_edge1", Name: "mine", Net: cidr("10.20.0.0/16"), XlateIP: addr("192.168.1.30"), Type: topology.SNAT},
+		topology.StaticRoute{Router: "tp_LR_edge1", Name: "narrow", Net: cidr("10.20.7.0/24"), NextHop: addr("100.64.88.254"), OutPort: "tp_LR_edge1_to_tp_LS_m1"},
+		topology.StaticRoute{Router: "tp_LR_edge1", Name: "other", Net: cidr("10.30.0.0/16"), NextHop: addr("100.64.88.254"), OutPort: "tp_LR_edge1_to_tp_LS_m1"}))
+	if p, err = n.planInit(translated()); err != nil {
+		t.Fatal(err)
+	}
+	wantNAT(t, p, "tp_LR_edge1_10.20.0.0-16_snat_192.168.1.20 10.20.0.0/16 snat 192.168.1.20")
+	more := second()
+	more.snat = []netip.Addr{addr("192.168.1.31")}
+	if p, err = n.planAdd(more); err != nil {
+		t.Fatal(err)
+	}
+	wantNAT(t, p, "tp_LR_edge2_10.30.0.0-16_snat_192.168.1.31 10.30.0.0/16 snat 192.168.1.31",
+		"tp_LR_edge2_10.20.0.0-16_snat_192.168.1.31 10.20.0.0/16 snat 192.168.1.31")
 }
 
 // What is another's stays: the numbers of a road whose switch is taken, and the
