@@ -147,7 +147,7 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 		a.ovs, a.self = driver, driver.SystemID()
 		a.binder = newBinder(ctx, a.Store, a.self, a.log)
 		a.wiring = newWiring(ctx, driver, a.log)
-		a.translator = newTranslator(ctx, driver, a.log)
+		a.translator = newTranslator(ctx, driver, a.RunDir, a.log)
 		a.physical = newPhysical(a)
 		a.presence = newPresence(a.Config, a.self)
 		go a.presence.run(ctx, admitted)
@@ -332,11 +332,18 @@ func (a *agent) flush(ctx context.Context) {
 		a.log.Error("mistake in the flow compiler, please report it", "what", text)
 	}
 	a.carried(delta)
-	defer a.noted(delta)
-	if a.ovs.NeedsSync() {
-		a.sync(ctx)
-		return
+	whole := a.ovs.NeedsSync() && a.sync(ctx)
+	if !whole {
+		a.apply(ctx, delta)
 	}
+	a.noted(delta)
+	if whole {
+		a.renew(ctx)
+	}
+}
+
+// apply makes a difference in the bridge.
+func (a *agent) apply(ctx context.Context, delta flows.Delta) {
 	if len(delta.Put)+len(delta.Gone) == 0 {
 		return
 	}
@@ -349,9 +356,9 @@ func (a *agent) flush(ctx context.Context) {
 	a.reportFlows(err)
 }
 
-// sync makes the whole bridge right. Without a connection to ovs-vswitchd it
-// does nothing: an event comes when there is one.
-func (a *agent) sync(ctx context.Context) {
+// sync makes the whole bridge right, and reports whether it is. Without a
+// connection to ovs-vswitchd it does nothing: an event comes when there is one.
+func (a *agent) sync(ctx context.Context) bool {
 	start := time.Now()
 	try, cancel := context.WithTimeout(ctx, syncPatience)
 	defer cancel()
@@ -359,11 +366,16 @@ func (a *agent) sync(ctx context.Context) {
 	a.reportFlows(err)
 	var refused *ovs.RefusedError
 	if err != nil && !errors.As(err, &refused) {
-		return
+		return false
 	}
 	a.log.Info("flows are in", "flows", a.engine.Len(), "kept", n.Kept, "added", n.Added, "deleted", n.Deleted,
 		"took", time.Since(start).Round(time.Millisecond), "revision", a.revision)
-	// What ovs-vswitchd has forgotten if it was restarted.
+	return true
+}
+
+// renew does, once all flows are in, what an ovs-vswitchd that was restarted
+// has forgotten, and tells the others that this node is there.
+func (a *agent) renew(ctx context.Context) {
 	a.translator.renew()
 	a.physical.announceAll()
 	a.prepareHostStack()

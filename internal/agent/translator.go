@@ -2,8 +2,14 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -18,22 +24,30 @@ import (
 // counted on.
 const portsPerAddress = 65536 - 1024
 
+// translationFile is where the rules are kept, in the run directory: of those
+// that go while no agent runs, the next one removes the connections.
+const translationFile = "translated.json"
+
 // translator looks after the connections of NAT rules, beside the agent's loop:
 // it bounds them to what the addresses of a router have ports for, and removes
 // those of a rule that is gone.
 type translator struct {
 	ovs  *ovs.Driver
+	path string // of translationFile
 	log  *slog.Logger
 	wake chan struct{} // capacity 1
 
 	mu    sync.Mutex
 	rules map[flows.Translated]bool
 	gone  []flows.Translated // whose connections are to be removed
+	ready bool               // rules are all there are
 }
 
-// newTranslator returns a translator that works until ctx ends.
-func newTranslator(ctx context.Context, driver *ovs.Driver, log *slog.Logger) *translator {
-	t := &translator{ovs: driver, log: log, wake: make(chan struct{}, 1), rules: map[flows.Translated]bool{}}
+// newTranslator returns a translator that begins to work with renew, and ends
+// with ctx.
+func newTranslator(ctx context.Context, driver *ovs.Driver, rundir string, log *slog.Logger) *translator {
+	t := &translator{ovs: driver, path: filepath.Join(rundir, translationFile), log: log, wake: make(chan struct{}, 1),
+		rules: map[flows.Translated]bool{}}
 	go t.work(ctx)
 	return t
 }
@@ -47,9 +61,9 @@ func (t *translator) ended(n flows.Translated) {
 	})
 }
 
-// renew sets the bounds again: ovs-vswitchd has forgotten them if it was
-// restarted.
-func (t *translator) renew() { t.change(func() {}) }
+// renew is called when all flows, and so all rules, are in: ovs-vswitchd has
+// forgotten the bounds if it was restarted.
+func (t *translator) renew() { t.change(func() { t.ready = true }) }
 
 func (t *translator) change(f func()) {
 	t.mu.Lock()
@@ -86,7 +100,11 @@ func (t *translator) routers() map[string]uint16 {
 }
 
 func (t *translator) work(ctx context.Context) {
-	var set map[uint16]uint32
+	before, err := t.load()
+	if err != nil {
+		t.log.Warn("connections of NAT rules that went while no agent ran stay until they end", "error", err)
+	}
+	bounded := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -94,27 +112,68 @@ func (t *translator) work(ctx context.Context) {
 		case <-t.wake:
 		}
 		t.mu.Lock()
-		gone := t.gone
-		t.gone = nil
+		ready, gone := t.ready, t.gone
+		now := slices.Collect(maps.Keys(t.rules))
+		if ready {
+			t.gone = nil
+			for _, n := range before {
+				if !t.rules[n] {
+					gone = append(gone, n)
+				}
+			}
+		}
 		t.mu.Unlock()
+		if !ready {
+			continue
+		}
 		for _, n := range gone {
 			if err := t.forget(ctx, n); err != nil && ctx.Err() == nil {
 				t.log.Warn("cannot remove the connections of a NAT rule that is gone; they end by themselves",
 					"router", n.Router, "type", n.Type, "address", n.Addr, "error", err)
 			}
 		}
+		if len(now)+len(before) > 0 {
+			if err := t.save(now); err != nil {
+				t.log.Warn("cannot keep which NAT rules there are", "error", err)
+			}
+		}
+		before = now
 		limits := t.limits()
-		if len(limits) == 0 && len(set) == 0 {
+		if len(limits) == 0 && !bounded {
 			continue
 		}
+		bounded = true
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := t.ovs.LimitConnections(try, limits)
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			t.log.Warn("cannot bound the number of translated connections", "zones", slices.Sorted(maps.Keys(limits)), "error", err)
 		}
-		set = limits
 	}
+}
+
+// load returns the rules that the last agent saved.
+func (t *translator) load() ([]flows.Translated, error) {
+	content, err := os.ReadFile(t.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var rules []flows.Translated
+	if err == nil {
+		err = json.Unmarshal(content, &rules)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t.path, err)
+	}
+	return rules, nil
+}
+
+func (t *translator) save(rules []flows.Translated) error {
+	content, err := json.Marshal(rules)
+	if err != nil {
+		return err
+	}
+	return replaceFile(t.path, content)
 }
 
 func (t *translator) forget(ctx context.Context, n flows.Translated) error {
