@@ -24,5 +24,16 @@ func (d *Driver) FlushConnections(ctx context.Context, zone uint16, t topology.N
 	if t == topology.DNAT {
 		tuple = openflow.Original
 	}
-	return conn.FlushConnections(ctx, zone, tuple, external)
+	// Open vSwitch 3.1 removes while it walks through the table, which moves
+	// others to where it has been already.
+	for range flushPasses {
+		if err := conn.FlushConnections(ctx, zone, tuple, external); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// flushPasses is how often the table is walked through. A pass that removes
+// much may miss some of it; the next has less to remove.
+const flushPasses = 4
