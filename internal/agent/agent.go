@@ -64,6 +64,7 @@ type agent struct {
 	twins    map[string]bool  // interfaces that are ignored because another has their iface-id
 	tunnels  map[string]topology.Tunnel
 	up       map[string]bool // tunnels that BFD finds alive
+	cutOff   bool            // it finds none of those alive that it watches
 	carriers map[flows.Carrier]bool
 	patches  map[topology.Key]ovs.PatchSpec // by outer port
 	hostPort topology.HostStack             // the way to the host's stack; zero if there is none

@@ -134,7 +134,10 @@ func (p *physical) packet(in ovs.Packet) {
 func (p *physical) tick() {
 	now := time.Now()
 	p.do(p.neighbours.tick(now))
-	p.inject(p.announcer.tick(now))
+	// What a node that is cut off announces, it could not deliver.
+	if announcements := p.announcer.tick(now); !p.a.cutOff {
+		p.inject(announcements)
+	}
 	p.schedule()
 }
 

@@ -90,22 +90,25 @@ func (a *agent) readTunnels() {
 		}
 	}
 	var changes []topology.Change
+	was := a.tunnels
 	for name, t := range now {
-		if a.tunnels[name] != t {
+		if was[name] != t {
 			changes = append(changes, topology.Change{Key: t.Key(), Entity: t})
 		}
 	}
-	for name, t := range a.tunnels {
+	for name, t := range was {
 		if _, ok := now[name]; !ok {
 			changes = append(changes, topology.Change{Key: t.Key()})
 		}
 	}
-	for name, was := range a.up {
+	before := a.up
+	a.tunnels, a.up = now, up
+	for name, was := range before {
 		if was != up[name] {
 			a.peerChanged(name, up[name])
 		}
 	}
-	a.tunnels, a.up = now, up
+	a.cutOff = isCutOff(now, up)
 	if len(changes) > 0 {
 		a.took(a.model.Apply(changes))
 	}
@@ -115,11 +118,25 @@ func (a *agent) readTunnels() {
 // peerChanged follows up on what BFD found out about a chassis.
 func (a *agent) peerChanged(chassis string, up bool) {
 	a.log.Info("BFD: the way to a chassis has changed", "chassis", chassis, "up", up)
-	if !up {
-		// It may have been an edge that shares addresses with this one, and
-		// the physical network may look for them there.
+	// One that is gone may have been an edge that shares addresses with this
+	// one, and the physical network looks for them there. If it was this node
+	// that was gone, others have announced them since.
+	if !up || a.cutOff {
 		a.physical.announceAll()
 	}
+}
+
+// isCutOff reports whether BFD finds no way to any chassis that it looks for:
+// then this node is the one that is gone.
+func isCutOff(tunnels map[string]topology.Tunnel, up map[string]bool) bool {
+	watched := false
+	for name, t := range tunnels {
+		if up[name] {
+			return false
+		}
+		watched = watched || t.Watched
+	}
+	return watched
 }
 
 // patchChanged notes whether an outer port wants a pair of patch ports on this

@@ -29,6 +29,7 @@ func newNetwork(b *testing.B, spec lab.Spec) *network {
 	b.Helper()
 	name := fmt.Sprintf("bench%d", os.Getpid())
 	b.Cleanup(func() {
+		exec.Command("sh", "-c", "rm -rf /tmp/benchlogs; cp -r /run/tuplenet/lab/"+name+" /tmp/benchlogs").Run() // DEBUG
 		if err := lab.Down(context.Background(), name, nil); err != nil {
 			b.Error(err)
 		}
@@ -112,17 +113,19 @@ type series struct {
 
 func (s series) lost() int { return s.sent - len(s.answered) }
 
-// outage returns the longest time between two answers that pings without one
-// lie between.
-func (s series) outage() time.Duration {
-	var longest time.Duration
-	for i := 1; i < len(s.answered); i++ {
-		before, after := s.answered[i-1], s.answered[i]
-		if after.seq > before.seq+1 {
-			longest = max(longest, after.at.Sub(before.at))
-		}
+// outage returns the time between the last answer before a moment and the
+// first one after it, if pings without an answer lie between.
+func (s series) outage(at time.Time) time.Duration {
+	i := slices.IndexFunc(s.answered, func(a answer) bool { return a.at.After(at) })
+	if i < 1 || s.answered[i].seq == s.answered[i-1].seq+1 {
+		return 0
 	}
-	return longest
+	return s.answered[i].at.Sub(s.answered[i-1].at)
+}
+
+// goesOn reports whether there are answers after a moment.
+func (s series) goesOn(at time.Time) bool {
+	return len(s.answered) > 0 && s.answered[len(s.answered)-1].at.After(at)
 }
 
 // traffic pings all destinations from a workload for some time, each every 10

@@ -11,7 +11,7 @@ import (
 	"tuplenet/internal/lab"
 )
 
-// throughput measures for a few seconds how much TCP gets from a workload to an
+// throughput measures for two seconds how much TCP gets from a workload to an
 // address, where an iperf3 server listens. In bits a second.
 func (n *network) throughput(workload, to string) float64 {
 	n.b.Helper()
@@ -22,7 +22,7 @@ func (n *network) throughput(workload, to string) float64 {
 			} `json:"sum_received"`
 		} `json:"end"`
 	}
-	out := n.must(workload, "iperf3", "--client", to, "--time", "2", "--omit", "1", "--json")
+	out := n.must(workload, "iperf3", "--client", to, "--time", "2", "--json")
 	if err := json.Unmarshal([]byte(out), &result); err != nil {
 		n.b.Fatalf("iperf3: %v: %s", err, out)
 	}
