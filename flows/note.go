@@ -36,7 +36,8 @@ type (
 		Router string
 		Zone   uint16
 		Type   topology.NATType
-		Addr   netip.Addr
+		Net    netip.Prefix // internal
+		Addr   netip.Addr   // external
 	}
 )
 

@@ -121,6 +121,17 @@ func (r *Reader) NATsTo(n topology.NAT) []topology.NAT {
 	return list[topology.NAT](r, topology.Key{Kind: topology.KindNATAddress, Parent: n.Router, Name: n.XlateIP.String()})
 }
 
+// DNAT returns the dnat rule of n's router for n's external address.
+func (r *Reader) DNAT(n topology.NAT) (topology.NAT, bool) {
+	return find[topology.NAT](r, topology.Key{Kind: topology.KindDNAT, Parent: n.Router, Name: n.XlateIP.String()})
+}
+
+// HasRule reports whether there is a rule between n's addresses of type t.
+func (r *Reader) HasRule(n topology.NAT, t topology.NATType) bool {
+	_, ok := find[topology.NAT](r, n.Rule(t))
+	return ok
+}
+
 // OuterPorts returns the ports of a switch that lead to the physical network.
 func (r *Reader) OuterPorts(sw string) []topology.SwitchPort {
 	return list[topology.SwitchPort](r, topology.Key{Kind: topology.KindOuterPorts, Name: sw})

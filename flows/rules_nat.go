@@ -14,7 +14,8 @@ import (
 // answers would go astray.
 //
 // An snat and a dnat of the same two addresses make a floating IP, which is
-// rewritten packet by packet; all else goes through connection tracking.
+// rewritten packet by packet (rules_floating.go); all else goes through
+// connection tracking (rules_tracked.go).
 
 // exit is a router port by which translated packets leave.
 type exit struct {
@@ -23,24 +24,32 @@ type exit struct {
 	sw   topology.Switch
 }
 
-// Priorities among translations: what needs no connection, then ICMP errors,
-// which belong to other packets' connections, then the longest prefix. prioReply
-// stands behind them all.
-const (
-	prioFloating = 400
-	prioRelated  = 300
-	prioReply    = 1
-)
+// nat is a NAT rule that works, with what its flows need.
+type nat struct {
+	topology.NAT
+	router   topology.Router
+	exits    []exit
+	floating bool // half of a floating IP
+}
 
-func natPriority(bits int) uint16 { return uint16(10 + 2*bits) }
+// in matches IP packets in the router.
+func (n nat) in(more ...Match) []Match {
+	return append([]Match{inDatapath(n.router.ID), isIP}, more...)
+}
 
-// natZone is the zone of a router's connections. Zone 0 is the host's own. Two
-// routers whose ids are 65535 apart share one, which does no harm: addresses
-// tell their connections apart.
-func natZone(router topology.Router) uint16 { return uint16(1 + router.ID%0xffff) }
+// address matches what goes to the external address, source what comes from the
+// internal ones.
+func (n nat) address() []Match { return n.in(Exact(IPDst, ipv4(n.XlateIP))) }
+func (n nat) source() []Match  { return n.in(prefixMatch(IPSrc, n.Net)...) }
 
-// natMAC is the MAC of an external address on the switch of an exit.
-func natMAC(n topology.NAT, e exit) topology.MAC {
+// leaving matches what leaves by an exit.
+func (e exit) leaving() Match { return toPort(e.port.ID()) }
+
+// backInside matches what was sent from inside to an external address.
+var backInside = Masked(RegFlags, FlagTranslated, FlagTranslated)
+
+// mac is the MAC of the external address on the switch of an exit.
+func (n nat) mac(e exit) topology.MAC {
 	if n.XlateIP == e.port.Net.Addr() {
 		return e.port.MAC
 	}
@@ -49,223 +58,136 @@ func natMAC(n topology.NAT, e exit) topology.MAC {
 
 // natRule makes the flows of one rule: the external address on the switches
 // outside, and on the chassis of the router the translation.
-func natRule(r *Reader, n topology.NAT) ([]Flow, []Note) {
-	router, ok := r.Router(n.Router)
-	if !ok {
+func natRule(r *Reader, rule topology.NAT) ([]Flow, []Note) {
+	n, problem, ok := readNAT(r, rule)
+	switch {
+	case problem != "":
+		return nil, []Note{Problem{rule.Key(), problem}}
+	case !ok:
 		return nil, nil
 	}
-	if n.Type == topology.DNAT && !n.Single() {
-		return nil, []Note{Problem{n.Key(), "a dnat rule translates to one address, not to " + n.Net.String()}}
+	out, notes := external(r, n)
+	if !r.Here(n.router) {
+		return out, notes
 	}
-	floating, problem := floatingIP(r, n)
-	if problem != "" {
-		return nil, []Note{Problem{n.Key(), problem}}
-	}
-	exits := exitsOf(r, n)
-	if len(exits) == 0 {
-		return nil, []Note{Problem{n.Key(), "its external address " + n.XlateIP.String() +
-			" is in the network of no port of the router, and none of them leads to the physical network"}}
-	}
-	var out []Flow
-	var notes []Note
-	for _, e := range exits {
-		flows, said, problem := external(r, n, e)
-		if problem != "" {
-			return nil, []Note{Problem{n.Key(), problem}}
-		}
-		out, notes = append(out, flows...), append(notes, said...)
-	}
-	if !r.Here(router) {
-		return out, nil
-	}
-	in := []Match{inDatapath(router.ID), isIP}
-	address := where(in, Exact(IPDst, ipv4(n.XlateIP)))
-	out = append(out, Flow{TableRouterAdmit, prioNormal, address, []Action{Goto{TableRouterLocal}}})
+	out = append(out, Flow{TableRouterAdmit, prioNormal, n.address(), []Action{Goto{TableRouterLocal}}})
 	switch {
-	case floating && n.Type == topology.DNAT:
-		out = append(out, floatingInside(in, n)...)
-	case floating:
-		out = append(out, floatingOutside(in, n, exits)...)
+	case n.floating && n.Type == topology.DNAT:
+		out = append(out, floatingInside(n)...)
+	case n.floating:
+		out = append(out, floatingOutside(n)...)
+	case n.Type == topology.DNAT:
+		out = append(out, trackedInside(r, n)...)
 	default:
-		out = append(out, tracked(r, router, n, exits)...)
-		notes = append(notes, Translated{router.Name, natZone(router), n.Type, n.XlateIP})
+		flows, problem := trackedOutside(r, n)
+		if problem != "" {
+			return nil, []Note{Problem{rule.Key(), problem}}
+		}
+		out = append(out, flows...)
+	}
+	if !n.floating {
+		notes = append(notes, Translated{n.router.Name, natZone(n.router, n.Type), n.Type, n.Net, n.XlateIP})
 	}
 	return out, notes
 }
 
-// floatingIP reports whether the rule is half of a floating IP. A rule that
-// shares the external address of one cannot work.
-func floatingIP(r *Reader, n topology.NAT) (yes bool, problem string) {
-	rules := r.NATsTo(n)
-	for _, a := range rules {
-		for _, b := range rules {
-			if a.Type != topology.SNAT || b.Type != topology.DNAT || !a.Single() || a.Net.Addr() != b.Net.Addr() {
-				continue
-			}
-			if n == a || n == b {
-				return true, ""
-			}
-			return false, "its external address " + n.XlateIP.String() + " is the floating IP of " + a.Net.Addr().String()
-		}
+// readNAT reads what a rule needs. If the rule cannot work, ok is false, and
+// problem says why if that is the rule's fault.
+func readNAT(r *Reader, rule topology.NAT) (n nat, problem string, ok bool) {
+	n.NAT = rule
+	if n.router, ok = r.Router(rule.Router); !ok {
+		return n, "", false
 	}
-	return false, ""
-}
-
-func exitsOf(r *Reader, n topology.NAT) []exit {
-	var out []exit
-	for _, port := range r.RouterPorts(n.Router) {
+	if rule.Type == topology.DNAT && !rule.Single() {
+		return n, "a dnat rule translates to one address, not to " + rule.Net.String(), false
+	}
+	var owner topology.NAT
+	if n.floating, owner = floatingIP(r, rule); !n.floating && owner.Router != "" {
+		return n, "its external address " + rule.XlateIP.String() + " is the floating IP of " + owner.Net.Addr().String(), false
+	}
+	for _, port := range r.RouterPorts(rule.Router) {
 		sp, sw, ok := r.SwitchOf(port)
-		if ok && (port.Net.Contains(n.XlateIP) || len(r.OuterPorts(sw.Name)) > 0) {
-			out = append(out, exit{port, sp, sw})
+		if ok && (port.Net.Contains(rule.XlateIP) || len(r.OuterPorts(sw.Name)) > 0) {
+			n.exits = append(n.exits, exit{port, sp, sw})
 		}
 	}
-	return out
+	if len(n.exits) == 0 {
+		return n, "its external address " + rule.XlateIP.String() +
+			" is in the network of no port of the router, and none of them leads to the physical network", false
+	}
+	for _, e := range n.exits {
+		other, taken := r.PortWith(e.sw.Name, rule.XlateIP)
+		if taken && other != e.sp && e.port.Net.Contains(rule.XlateIP) {
+			return n, "its external address " + rule.XlateIP.String() + " is that of " + other.Key().String(), false
+		}
+	}
+	return n, "", true
 }
 
-// external makes the external address known in the switch of an exit: its MAC,
-// and the way to the router.
-func external(r *Reader, n topology.NAT, e exit) ([]Flow, []Note, string) {
-	if !e.port.Net.Contains(n.XlateIP) || n.XlateIP == e.port.Net.Addr() {
-		return nil, nil, "" // it is routed to the exit, or is known as the exit's own
+// floatingIP reports whether a rule is half of a floating IP. If it is not, but
+// has the external address of one, owner is that one's dnat rule.
+func floatingIP(r *Reader, rule topology.NAT) (yes bool, owner topology.NAT) {
+	dnat, ok := r.DNAT(rule)
+	if !ok || !dnat.Single() || !r.HasRule(dnat, topology.SNAT) {
+		return false, topology.NAT{}
 	}
-	if other, ok := r.PortWith(e.sw.Name, n.XlateIP); ok {
-		return nil, nil, "its external address " + n.XlateIP.String() + " is that of " + other.Key().String()
-	}
-	way, ok := wayTo(r, e.sp)
-	if !ok {
-		return nil, nil, ""
-	}
-	mac, in := natMAC(n, e), inDatapath(e.sw.ID)
-	flows := []Flow{
-		{TableNeighbour, prioNormal, []Match{in, Exact(RegNextHop, ipv4(n.XlateIP))}, []Action{
-			Load{All(EthDst), mac.Uint64()}, Goto{TableNeighbourDone},
-		}},
-		{TableSwitchLookup, prioNormal, []Match{in, Exact(EthDst, mac.Uint64())},
-			append([]Action{setDstPort(e.sp.ID())}, way...)},
-	}
+	return rule.Net.Masked() == dnat.Net.Masked(), dnat
+}
+
+// external makes the external address known in the switches of the exits: its
+// MAC, and the way to the router. Where a switch leads to the physical network
+// only the router's own chassis does it: there may be others with the address.
+func external(r *Reader, n nat) ([]Flow, []Note) {
+	var out []Flow
 	var notes []Note
-	if i, ok := r.WayOut(e.sw.Name); ok {
-		notes = append(notes, Address{i.OFPort, e.sw.Name, n.XlateIP, mac, 0})
+	here := r.Here(n.router)
+	known := map[string]bool{}
+	for _, e := range n.exits {
+		if known[e.sw.Name] || !e.port.Net.Contains(n.XlateIP) || n.XlateIP == e.port.Net.Addr() {
+			continue // it is routed to the exit, or is known as the exit's own
+		}
+		if !here && len(r.OuterPorts(e.sw.Name)) > 0 {
+			continue
+		}
+		way, ok := wayTo(r, e.sp)
+		if !ok {
+			continue
+		}
+		known[e.sw.Name] = true
+		mac, in := n.mac(e), inDatapath(e.sw.ID)
+		out = append(out,
+			Flow{TableNeighbour, prioNormal, []Match{in, Exact(RegNextHop, ipv4(n.XlateIP))}, []Action{
+				Load{All(EthDst), mac.Uint64()}, Goto{TableNeighbourDone},
+			}},
+			Flow{TableSwitchLookup, prioNormal, []Match{in, Exact(EthDst, mac.Uint64())},
+				append([]Action{setDstPort(e.sp.ID())}, way...)})
+		if i, ok := r.WayOut(e.sw.Name); ok {
+			notes = append(notes, Address{i.OFPort, e.sw.Name, n.XlateIP, mac, 0})
+		}
 	}
-	return flows, notes, ""
+	return out, notes
 }
 
 // icmpErrors are the types of ICMP messages that quote a packet.
 var icmpErrors = []uint64{icmpUnreachable, icmpExceeded, icmpParameter}
 
-func icmpError(typ uint64) []Match {
-	return []Match{Exact(IPProto, protoICMP), Exact(ICMPType, typ), Masked(RegEntry, 0, 1<<BitsMended.Ofs)}
-}
+func icmpError(typ uint64) []Match { return []Match{Exact(IPProto, protoICMP), Exact(ICMPType, typ)} }
 
-// floatingInside rewrites the destination of what comes to a floating IP.
-func floatingInside(in []Match, n topology.NAT) []Flow {
-	address := where(in, Exact(IPDst, ipv4(n.XlateIP)))
-	out := []Flow{{TableRouterLocal, prioFloating, address, []Action{
-		Load{All(IPDst), ipv4(n.Net.Addr())}, Load{bitsTranslated, 1}, Goto{TableRouterRoute},
-	}}}
-	for _, typ := range icmpErrors {
-		out = append(out, Flow{TableRouterLocal, prioFloating + 1, where(address, icmpError(typ)...), mend})
-	}
-	return out
-}
-
-// floatingOutside rewrites the source of what a floating IP's owner sends.
-func floatingOutside(in []Match, n topology.NAT, exits []exit) []Flow {
-	owner := where(in, Exact(IPSrc, ipv4(n.Net.Addr())))
-	rewrite := Load{All(IPSrc), ipv4(n.XlateIP)}
-	out := []Flow{{TableRouterNAT, prioFloating, where(owner, backInside), []Action{rewrite, Goto{TableRouterForward}}}}
-	for _, e := range exits {
-		leaving := where(owner, toPort(e.port.ID()))
-		out = append(out, Flow{TableRouterNAT, prioFloating + 1, leaving,
-			append([]Action{rewrite}, enterSwitch(e.sp, e.sw, natMAC(n, e))...)})
-		// Whoever sends it, it may be about a packet to the floating IP.
-		for _, typ := range icmpErrors {
-			out = append(out, Flow{TableRouterNAT, prioFloating + 2,
-				where(where(in, toPort(e.port.ID())), icmpError(typ)...), mend})
-		}
-	}
-	return out
-}
-
-// backInside matches what was sent from inside to an external address.
-var backInside = Masked(RegFlags, FlagTranslated, FlagTranslated)
-
-// mend has the agent translate the packet that an ICMP error quotes.
-var mend = []Action{LimitTo{MeterErrors}, Punt{QuotedAddress}}
-
-// Ports that translated connections get: not those that a host gives to its
-// own services.
-const (
-	minNATPort = 1024
-	maxNATPort = 65535
-)
-
-// tracked translates by connections. Of several snat rules for one network,
-// which make a pool, the source's address decides.
-func tracked(r *Reader, router topology.Router, n topology.NAT, exits []exit) []Flow {
-	in := []Match{inDatapath(router.ID), isIP}
-	address := where(in, Exact(IPDst, ipv4(n.XlateIP)))
-	zone := natZone(router)
-	reply := Track{Zone: zone, Table: TableRouterOutside}
-	var out []Flow
-	add := func(t Table, priority uint16, match []Match, actions ...Action) {
-		out = append(out, Flow{t, priority, match, actions})
-	}
-	// What connection tracking does not know goes no further.
-	add(TableRouterInside, prioNormal, address, drop)
-	for _, e := range exits {
-		leaving := where(in, toPort(e.port.ID()))
-		add(TableRouterOutside, prioNormal, where(leaving, Exact(IPSrc, ipv4(n.XlateIP))), enterSwitch(e.sp, e.sw, natMAC(n, e))...)
-		for _, typ := range icmpErrors {
-			add(TableRouterNAT, prioRelated, where(leaving, Exact(IPProto, protoICMP), Exact(ICMPType, typ)), reply)
-		}
-	}
-	if n.Type == topology.DNAT {
-		owner := Exact(IPSrc, ipv4(n.Net.Addr()))
-		add(TableRouterLocal, prioGuard, address, Track{Zone: zone, Commit: true, Table: TableRouterInside,
-			NAT: Translation{Type: topology.DNAT, Addr: n.Net.Addr()}})
-		add(TableRouterNAT, prioReply, where(in, owner, backInside), reply)
-		for _, e := range exits {
-			add(TableRouterNAT, prioReply, where(in, owner, toPort(e.port.ID())), reply)
-		}
-		return out
-	}
-	add(TableRouterLocal, prioNormal-1, address, Track{Zone: zone, Table: TableRouterInside})
-	source := prefixMatch(IPSrc, n.Net)
-	translate := Track{Zone: zone, Commit: true, Table: TableRouterOutside,
-		NAT: Translation{Type: topology.SNAT, Addr: n.XlateIP, MinPort: minNATPort, MaxPort: maxNATPort}}
-	pool := poolOf(r, n)
-	at := slices.Index(pool, n)
-	first := []Action{translate}
-	if len(pool) > 1 {
-		first = []Action{Spread{HashIPSrc, uint16(len(pool)), BitsMember}, Goto{TableRouterPool}}
-		member := Masked(RegRouter, uint64(at)<<BitsMember.Ofs, (1<<BitsMember.N-1)<<BitsMember.Ofs)
-		add(TableRouterPool, natPriority(n.Net.Bits()), where(in, append(source, member)...), translate)
-	}
-	if at == 0 {
-		add(TableRouterNAT, natPriority(n.Net.Bits()), where(where(in, backInside), source...), first...)
-		for _, e := range exits {
-			add(TableRouterNAT, natPriority(n.Net.Bits())+1, where(where(in, toPort(e.port.ID())), source...), first...)
-		}
-	}
-	return out
-}
-
-// maxPool is how many addresses a pool can have: what fits into BitsMember.
-const maxPool = 1 << 7
-
-// poolOf returns the snat rules for n's network, ordered by address, without
-// those that make a floating IP.
-func poolOf(r *Reader, n topology.NAT) []topology.NAT {
+// poolOf returns the snat rules that work for n's network, ordered by address,
+// without those that make a floating IP. The source's address decides which of
+// them it is translated by.
+func poolOf(r *Reader, n nat) []topology.NAT {
 	var pool []topology.NAT
-	for _, o := range r.NATs(n) {
-		if o.Type != topology.SNAT {
+	for _, rule := range r.NATs(n.NAT) {
+		if rule.Type != topology.SNAT {
 			continue
 		}
-		if floating, problem := floatingIP(r, o); !floating && problem == "" {
-			pool = append(pool, o)
+		if o, _, ok := readNAT(r, rule); ok && !o.floating {
+			pool = append(pool, rule)
 		}
 	}
-	slices.SortFunc(pool, func(a, b topology.NAT) int { return cmp.Or(a.XlateIP.Compare(b.XlateIP), cmp.Compare(a.Name, b.Name)) })
-	return pool[:min(len(pool), maxPool)]
+	slices.SortFunc(pool, func(a, b topology.NAT) int {
+		return cmp.Or(a.XlateIP.Compare(b.XlateIP), cmp.Compare(a.Name, b.Name))
+	})
+	return pool
 }

@@ -59,15 +59,16 @@ func learned(r *Reader, n topology.Neighbour) []Flow {
 		return nil
 	}
 	in, ip := inDatapath(sw.ID), ipv4(n.IP)
+	asks := []Match{in, fromPort(topology.PortID(topology.OuterIP)), isARP, Exact(ARPOp, arpRequest), Exact(ARPSpa, ip)}
+	answer := []Action{Move{All(ARPTpa), All(RegNextHop)}, Goto{TableNeighbour}}
 	return []Flow{
 		{TableNeighbour, prioNormal - 1, []Match{in, Exact(RegNextHop, ip), isIP}, []Action{
 			Load{All(EthDst), n.MAC.Uint64()}, Goto{TableNeighbourDone},
 		}},
-		// It announces itself, perhaps under another MAC (RFC 5227).
-		{TableSwitchARP, prioGuard, []Match{in, fromPort(topology.PortID(topology.OuterIP)), isARP,
-			Exact(ARPOp, arpRequest), Exact(ARPSpa, ip), Exact(ARPTpa, ip)}, []Action{
-			LimitTo{MeterARP}, Punt{NeighbourSaid}, foreign,
-		}},
+		// What it asks shows that it is as it was, or has another MAC now (RFC
+		// 826); it gets its answer all the same.
+		{TableSwitchARP, prioGuard + 1, where(asks, Exact(ARPSha, n.MAC.Uint64())), answer},
+		{TableSwitchARP, prioGuard, asks, append([]Action{LimitTo{MeterARP}, Punt{NeighbourSaid}}, answer...)},
 	}
 }
 

@@ -34,7 +34,7 @@ func pipeline(_ *Reader, node topology.Node) []Flow {
 		Flow{TableRouterAdmit, prioNormal, []Match{isARP}, []Action{foreign}},
 		Flow{TableRouterLocal, prioNormal, []Match{isIP, Exact(IPProto, protoICMP),
 			Exact(ICMPType, icmpEcho), Exact(ICMPCode, 0)}, echoReplyActions},
-		Flow{TableRouterInside, prioMiss, nil, []Action{Load{bitsTranslated, 1}, Goto{TableRouterRoute}}},
+		Flow{TableRouterTranslated, prioMiss, nil, []Action{Load{bitsTranslated, 1}, Goto{TableRouterRoute}}},
 		// A packet whose TTL is used up goes no further.
 		Flow{TableRouterRoute, prioGuard, []Match{isIP, Exact(IPTTL, 0)}, owed(TTLExceeded)},
 		Flow{TableRouterRoute, prioGuard, []Match{isIP, Exact(IPTTL, 1)}, owed(TTLExceeded)},

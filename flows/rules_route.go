@@ -139,6 +139,6 @@ func forwardBy(p path) []Action {
 		Load{All(RegNextHop), ipv4(p.route.NextHop)},
 		DecTTL{},
 		setDstPort(p.out.ID()),
-		Goto{TableRouterNAT},
+		Goto{TableRouterReply},
 	}
 }

@@ -72,7 +72,7 @@ func routerPort(r *Reader, port topology.RouterPort) ([]Flow, []Note) {
 				Move{All(IPDst), All(RegNextHop)},
 				DecTTL{},
 				setDstPort(port.ID()),
-				Goto{TableRouterNAT},
+				Goto{TableRouterReply},
 			}})
 	}
 	var notes []Note

@@ -23,13 +23,15 @@ const (
 	TableSwitchDeliver  Table = 210 // to the interface or to the peer router
 
 	// Router ingress.
-	TableRouterAdmit  Table = 214 // what is meant for the router itself
-	TableRouterLocal  Table = 216 // answers for the router itself; NAT on entering
-	TableRouterInside Table = 222 // what connection tracking made of a NAT address
-	TableRouterRoute  Table = 224 // next hop and router port
-	TableRouterPath   Table = 226 // of several next hops, the chosen one
+	TableRouterAdmit      Table = 214 // what is meant for the router itself
+	TableRouterLocal      Table = 216 // answers for the router itself; NAT on entering
+	TableRouterInside     Table = 220 // an snat address after connection tracking
+	TableRouterTranslated Table = 222 // a dnat address after it
+	TableRouterRoute      Table = 224 // next hop and router port
+	TableRouterPath       Table = 226 // of several next hops, the chosen one
 
 	// Router egress.
+	TableRouterReply   Table = 227 // answers of what a dnat rule leads to
 	TableRouterNAT     Table = 228 // NAT on leaving
 	TableRouterPool    Table = 229 // of several NAT addresses, the chosen one
 	TableRouterOutside Table = 230 // source MAC of NAT addresses
@@ -61,9 +63,11 @@ var Tables = []TableInfo{
 	{TableSwitchDeliver, "switch-deliver", TableDrop},
 	{TableRouterAdmit, "router-admit", TableDrop},
 	{TableRouterLocal, "router-local", TableDrop},
-	{TableRouterInside, "router-inside", 0},
+	{TableRouterInside, "router-inside", TableRouterTranslated},
+	{TableRouterTranslated, "router-translated", 0},
 	{TableRouterRoute, "router-route", 0},
 	{TableRouterPath, "router-path", 0},
+	{TableRouterReply, "router-reply", TableRouterNAT},
 	{TableRouterNAT, "router-nat", TableRouterForward},
 	{TableRouterPool, "router-pool", TableDrop},
 	{TableRouterOutside, "router-outside", TableRouterForward},

@@ -52,24 +52,25 @@ type agent struct {
 	metrics    *metrics
 
 	// Of the loop alone.
-	model    *topology.Model
-	engine   *flows.Engine
-	touched  []topology.Key   // changed since the last flush
-	member   bool             // the node may act, see join
-	snapshot bool             // the store has been read
-	compiled bool             // the rules have run at least once
-	synced   bool             // the bridge has held all flows at least once
-	revision int64            // of the store, that the model shows
-	plugs    map[string]*plug // by iface-id
-	twins    map[string]bool  // interfaces that are ignored because another has their iface-id
-	tunnels  map[string]topology.Tunnel
-	up       map[string]bool // tunnels that BFD finds alive
-	cutOff   bool            // it finds none of those alive that it watches
-	carriers map[flows.Carrier]bool
-	patches  map[topology.Key]ovs.PatchSpec // by outer port
-	hostPort topology.HostStack             // the way to the host's stack; zero if there is none
-	mtu      int                            // for workloads
-	bad      map[topology.Key]string        // values that were reported
+	model     *topology.Model
+	engine    *flows.Engine
+	touched   []topology.Key   // changed since the last flush
+	member    bool             // the node may act, see join
+	snapshot  bool             // the store has been read
+	compiled  bool             // the rules have run at least once
+	synced    bool             // the bridge has held all flows at least once
+	revision  int64            // of the store, that the model shows
+	plugs     map[string]*plug // by iface-id
+	twins     map[string]bool  // interfaces that are ignored because another has their iface-id
+	tunnels   map[string]topology.Tunnel
+	up        map[string]bool // tunnels that BFD finds alive
+	cutOff    bool            // it finds none of those alive that it watches
+	carriers  map[flows.Carrier]bool
+	patches   map[topology.Key]ovs.PatchSpec // by outer port
+	hostPort  topology.HostStack             // the way to the host's stack; zero if there is none
+	hostFault string                         // why it does not work, if that was said
+	mtu       int                            // for workloads
+	bad       map[topology.Key]string        // values that were reported
 }
 
 // Run keeps the node's bridge as the topology wants it until ctx ends, and then
@@ -309,6 +310,11 @@ func (a *agent) took(r topology.Result) {
 			a.portChanged(key.Name)
 		case topology.KindSwitchPort:
 			a.patchChanged(key)
+		case topology.KindNATAddress:
+			// Another edge may have begun or ceased to answer for it.
+			if ip, err := netip.ParseAddr(key.Name); err == nil && a.synced {
+				a.physical.announce(ip)
+			}
 		case topology.KindChassis:
 			chassis = true
 		}
@@ -383,9 +389,8 @@ func (a *agent) renew(ctx context.Context) {
 	if !a.synced {
 		a.synced = true
 		a.register(ctx)
-		return
 	}
-	a.wire() // the other chassis may send here again
+	a.wire() // the other chassis may send here
 }
 
 // reportFlows says which flows Open vSwitch refused, with the object that they

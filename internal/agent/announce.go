@@ -48,17 +48,8 @@ func (a *announcer) end(address flows.Address) {
 	a.due.remove(address)
 }
 
-// again announces all addresses anew: somebody else may have had them.
-func (a *announcer) again(now time.Time) {
-	a.anew(now, func(flows.Address) bool { return true })
-}
-
-// againBy announces the addresses behind a port anew, whose link was down: the
-// switch there may be another one.
-func (a *announcer) againBy(ofport uint32, now time.Time) {
-	a.anew(now, func(address flows.Address) bool { return address.OFPort == ofport })
-}
-
+// anew announces those addresses anew, as if they had just come, that concerned
+// selects: somebody else may have had them, or the switch there is another one.
 func (a *announcer) anew(now time.Time, concerned func(flows.Address) bool) {
 	all := slices.SortedFunc(maps.Keys(a.rounds), func(x, y flows.Address) int {
 		return cmp.Or(cmp.Compare(x.OFPort, y.OFPort), x.IP.Compare(y.IP))

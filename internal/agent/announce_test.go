@@ -71,7 +71,7 @@ func TestAnnounceEnds(t *testing.T) {
 		t.Errorf("%d announcements at once", len(got))
 	}
 	a.end(one)
-	a.again(epoch)
+	a.anew(epoch, func(flows.Address) bool { return true })
 	if at, ok := a.next(); ok {
 		t.Errorf("something is due at %v", at)
 	}
@@ -85,14 +85,14 @@ func TestAnnounceAgain(t *testing.T) {
 	a.begin(there, epoch)
 	passTime(t, a, 0, 0, 2*time.Second) // amidst the repetitions
 	const takeover = 2 * time.Second
-	a.again(epoch.Add(takeover))
+	a.anew(epoch.Add(takeover), func(flows.Address) bool { return true })
 	both := []injection{announcement(here), announcement(there)}
 	if diff := cmp.Diff(sentAt{0: both, time.Second: both, 3 * time.Second: both},
 		passTime(t, a, takeover, takeover, time.Minute)); diff != "" {
 		t.Errorf("takeover (-want +got)\n%s", diff)
 	}
 	const back = time.Hour
-	a.againBy(6, epoch.Add(back))
+	a.anew(epoch.Add(back), func(n flows.Address) bool { return n.OFPort == 6 })
 	one := []injection{announcement(there)}
 	if diff := cmp.Diff(sentAt{0: one, time.Second: one, 3 * time.Second: one},
 		passTime(t, a, back, back, 2*back)); diff != "" {

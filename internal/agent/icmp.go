@@ -201,12 +201,11 @@ func (e *errands) quotedInside(router topology.Router, frame []byte) ([]byte, bo
 	if !ok {
 		return nil, false
 	}
-	pair, ok := floatingIP(e.model.List(topology.Key{
-		Kind: topology.KindNATAddress, Parent: router.Name, Name: external.String()}))
-	if !ok {
+	dnat, ok := e.model.Get(topology.Key{Kind: topology.KindDNAT, Parent: router.Name, Name: external.String()}).(topology.NAT)
+	if !ok || e.model.Get(dnat.Rule(topology.SNAT)) == nil {
 		return nil, false
 	}
-	return packet.TranslateQuoted(frame, external, pair.Net.Addr())
+	return packet.TranslateQuoted(frame, external, dnat.Net.Addr())
 }
 
 // quotedOutside translates, in an ICMP error, the destination of the quoted

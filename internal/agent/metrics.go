@@ -69,9 +69,9 @@ type natUse struct{ a *agent }
 
 var (
 	natConnections = prometheus.NewDesc("tuplenet_nat_connections",
-		"Translated connections of a router on this node.", []string{"router"}, nil)
+		"Translated connections of a router on this node, by type of rule.", []string{"router", "type"}, nil)
 	natLimit = prometheus.NewDesc("tuplenet_nat_connections_limit",
-		"How many there can be: what the external addresses have ports for.", []string{"router"}, nil)
+		"How many there can be: what the external addresses have ports for.", []string{"router", "type"}, nil)
 	packetsDropped = prometheus.NewDesc("tuplenet_packet_in_dropped_total",
 		"Packets that the agent had no room for.", nil, nil)
 )
@@ -86,25 +86,25 @@ func (u natUse) Describe(c chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (u natUse) Collect(c chan<- prometheus.Metric) {
 	c <- prometheus.MustNewConstMetric(packetsDropped, prometheus.CounterValue, float64(u.a.ovs.Dropped()))
-	routers := u.a.translator.routers()
-	var zones []uint16
-	for _, zone := range routers {
-		zones = append(zones, zone)
-	}
+	zones := u.a.translator.zones()
 	if len(zones) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	use, err := u.a.ovs.ConnectionUse(ctx, zones)
+	var ids []uint16
+	for z := range zones {
+		ids = append(ids, z.id)
+	}
+	use, err := u.a.ovs.ConnectionUse(ctx, ids)
 	if err != nil {
 		u.a.log.Debug("cannot count translated connections", "error", err)
 		return
 	}
 	limits := u.a.translator.limits()
-	for router, zone := range routers {
-		c <- prometheus.MustNewConstMetric(natConnections, prometheus.GaugeValue, float64(use[zone].Count), router)
-		c <- prometheus.MustNewConstMetric(natLimit, prometheus.GaugeValue, float64(limits[zone]), router)
+	for z := range zones {
+		c <- prometheus.MustNewConstMetric(natConnections, prometheus.GaugeValue, float64(use[z.id].Count), z.router, string(z.typ))
+		c <- prometheus.MustNewConstMetric(natLimit, prometheus.GaugeValue, float64(limits[z.id]), z.router, string(z.typ))
 	}
 }
 

@@ -98,14 +98,26 @@ func (p *physical) address(n flows.Address, begun bool) {
 
 // linkBack follows up on a way out whose link has come back.
 func (p *physical) linkBack(ofport uint32, sw string) {
-	p.announcer.againBy(ofport, time.Now())
+	p.announcer.anew(time.Now(), func(n flows.Address) bool { return n.OFPort == ofport })
 	p.neighbours.wayBack(sw, time.Now())
 	p.schedule()
 }
 
 // announceAll tells the physical network again which addresses are here.
-func (p *physical) announceAll() {
-	p.announcer.again(time.Now())
+func (p *physical) announceAll() { p.announceIf(func(flows.Address) bool { return true }) }
+
+// announceShared is announceAll for addresses that other edges may have, too.
+func (p *physical) announceShared() {
+	p.announceIf(func(n flows.Address) bool { return n.Bits == 0 })
+}
+
+// announce is announceAll for one address.
+func (p *physical) announce(ip netip.Addr) {
+	p.announceIf(func(n flows.Address) bool { return n.IP == ip })
+}
+
+func (p *physical) announceIf(concerned func(flows.Address) bool) {
+	p.announcer.anew(time.Now(), concerned)
 	p.schedule()
 }
 

@@ -104,11 +104,15 @@ func (a *agent) prepareHostStack() bool {
 	if a.hostPort.OFPort == 0 {
 		return true
 	}
-	err := enableUntunnel(a.RunDir)
-	if err != nil {
-		a.log.Error("untunnel mode does not work", "error", err)
+	if err := enableUntunnel(a.RunDir); err != nil {
+		if a.hostFault != err.Error() {
+			a.log.Error("untunnel mode does not work", "error", err)
+		}
+		a.hostFault = err.Error()
+		return false
 	}
-	return err == nil
+	a.hostFault = ""
+	return true
 }
 
 // portChanged decides anew who has a port, after its interface or its value in
@@ -118,8 +122,16 @@ func (a *agent) portChanged(name string) {
 	if p == nil {
 		return
 	}
-	port, ok := a.model.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
+	port, ok := a.portNamed(name)
 	switch {
+	case ok && port.Outer() && port.Peer != "":
+		// Where it is, the operator has said; an interface here may be what
+		// is left of where it was.
+		if p.state = bound; port.Chassis != a.self {
+			p.state = yielded
+			a.change(topology.Change{Key: topology.Interface{Port: name}.Key()})
+			return
+		}
 	case !ok && p.state == yielded: // and stays so, should the port come back elsewhere
 		return
 	case !ok: // it may come, or come back

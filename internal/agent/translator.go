@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,8 +40,7 @@ type translator struct {
 
 	mu    sync.Mutex
 	rules map[flows.Translated]bool
-	gone  []flows.Translated // whose connections are to be removed
-	ready bool               // rules are all there are
+	ready bool // rules are all there are
 }
 
 // newTranslator returns a translator that begins to work with renew, and ends
@@ -55,10 +55,7 @@ func newTranslator(ctx context.Context, driver *ovs.Driver, rundir string, log *
 func (t *translator) begun(n flows.Translated) { t.change(func() { t.rules[n] = true }) }
 
 func (t *translator) ended(n flows.Translated) {
-	t.change(func() {
-		delete(t.rules, n)
-		t.gone = append(t.gone, n)
-	})
+	t.change(func() { delete(t.rules, n) })
 }
 
 // renew is called when all flows, and so all rules, are in: ovs-vswitchd has
@@ -79,28 +76,43 @@ func (t *translator) change(f func()) {
 func (t *translator) limits() map[uint16]uint32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	type address struct {
+		zone uint16
+		ip   netip.Addr
+	}
+	counted := map[address]bool{}
 	limits := map[uint16]uint32{}
 	for n := range t.rules {
 		// A dnat rule's connections need no ports of ours; it gets as much
 		// room, so that one guest cannot take all that the host has.
-		limits[n.Zone] += portsPerAddress
+		if at := (address{n.Zone, n.Addr}); !counted[at] {
+			counted[at] = true
+			limits[n.Zone] += portsPerAddress
+		}
 	}
 	return limits
 }
 
-// routers returns the routers whose connections are tracked, with their zones.
-func (t *translator) routers() map[string]uint16 {
+// zone names the zone of a router's connections of one type.
+type zone struct {
+	id     uint16
+	router string
+	typ    topology.NATType
+}
+
+// zones returns the zones in use.
+func (t *translator) zones() map[zone]bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	zones := map[string]uint16{}
+	zones := map[zone]bool{}
 	for n := range t.rules {
-		zones[n.Router] = n.Zone
+		zones[zone{n.Zone, n.Router, n.Type}] = true
 	}
 	return zones
 }
 
 func (t *translator) work(ctx context.Context) {
-	before, err := t.load()
+	before, err := t.load() // rules whose connections there may be
 	if err != nil {
 		t.log.Warn("connections of NAT rules that went while no agent ran stay until they end", "error", err)
 	}
@@ -112,28 +124,25 @@ func (t *translator) work(ctx context.Context) {
 		case <-t.wake:
 		}
 		t.mu.Lock()
-		ready, gone := t.ready, t.gone
-		now := slices.Collect(maps.Keys(t.rules))
-		if ready {
-			t.gone = nil
-			for _, n := range before {
-				if !t.rules[n] {
-					gone = append(gone, n)
-				}
-			}
-		}
+		ready, now := t.ready, maps.Clone(t.rules)
 		t.mu.Unlock()
 		if !ready {
 			continue
 		}
-		for _, n := range gone {
-			if err := t.forget(ctx, n); err != nil && ctx.Err() == nil {
-				t.log.Warn("cannot remove the connections of a NAT rule that is gone; they end by themselves",
+		changed := len(now) != len(before)
+		for n := range before {
+			if now[n] {
+				continue
+			}
+			changed = true
+			if err := t.forget(ctx, n); err != nil {
+				t.log.Warn("cannot remove the connections of a NAT rule that is gone, will try again when Open vSwitch is back",
 					"router", n.Router, "type", n.Type, "address", n.Addr, "error", err)
+				now[n] = true
 			}
 		}
-		if len(now)+len(before) > 0 {
-			if err := t.save(now); err != nil {
+		if changed {
+			if err := t.save(slices.Collect(maps.Keys(now))); err != nil {
 				t.log.Warn("cannot keep which NAT rules there are", "error", err)
 			}
 		}
@@ -153,7 +162,7 @@ func (t *translator) work(ctx context.Context) {
 }
 
 // load returns the rules that the last agent saved.
-func (t *translator) load() ([]flows.Translated, error) {
+func (t *translator) load() (map[flows.Translated]bool, error) {
 	content, err := os.ReadFile(t.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -165,7 +174,11 @@ func (t *translator) load() ([]flows.Translated, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t.path, err)
 	}
-	return rules, nil
+	saved := map[flows.Translated]bool{}
+	for _, n := range rules {
+		saved[n] = true
+	}
+	return saved, nil
 }
 
 func (t *translator) save(rules []flows.Translated) error {

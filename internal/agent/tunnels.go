@@ -26,7 +26,12 @@ func (a *agent) wire() {
 			continue
 		}
 		spec := ovs.TunnelSpec{Chassis: c.Name, IP: c.IP}
-		if watched(c.Name) {
+		switch {
+		case !a.synced:
+			// What the last agent, or what starts Open vSwitch, has said of
+			// this bridge holds until its flows are in.
+			spec.BFD.Keep = true
+		case watched(c.Name):
 			spec.BFD = ovs.BFD{Enable: true, MinRx: a.BFDMinRx, MinTx: a.BFDMinTx, PathDown: down}
 		}
 		w.tunnels = append(w.tunnels, spec)
@@ -61,10 +66,9 @@ func (a *agent) watched() func(chassis string) bool {
 
 // pathDown reports whether the other chassis must not send packets here that
 // are to go on from here, although the tunnel is alive: the bridge has lost its
-// flows and does not have them again yet, or no way out has a link. (When an
-// agent starts, the flows of the last one are there.)
+// flows and does not have them again yet, or no way out has a link.
 func (a *agent) pathDown() bool {
-	if a.synced && !a.ovs.InSync() {
+	if !a.ovs.InSync() {
 		return true
 	}
 	out, dark := 0, 0
@@ -118,12 +122,22 @@ func (a *agent) readTunnels() {
 // peerChanged follows up on what BFD found out about a chassis.
 func (a *agent) peerChanged(chassis string, up bool) {
 	a.log.Info("BFD: the way to a chassis has changed", "chassis", chassis, "up", up)
-	// One that is gone may have been an edge that shares addresses with this
-	// one, and the physical network looks for them there. If it was this node
-	// that was gone, others have announced them since.
-	if !up || a.cutOff {
-		a.physical.announceAll()
+	// An edge that is gone may have shared addresses with this one, and the
+	// physical network looks for them there. If it was this node that was gone,
+	// others have announced them since.
+	if !up && a.isEdge(chassis) || up && a.cutOff {
+		a.physical.announceShared()
 	}
+}
+
+// isEdge reports whether routes lead to a chassis.
+func (a *agent) isEdge(chassis string) bool {
+	for c := range a.carriers {
+		if c.To == chassis {
+			return true
+		}
+	}
+	return false
 }
 
 // isCutOff reports whether BFD finds no way to any chassis that it looks for:

@@ -9,6 +9,7 @@ import (
 // BFD says whether a tunnel is watched by BFD (RFC 5880), and how. Its fields
 // are those of the column bfd that ovs-vswitchd.conf.db(5) describes.
 type BFD struct {
+	Keep   bool // leave it as it is; the other fields mean nothing
 	Enable bool // without, the other fields mean nothing
 	// MinRx and MinTx are the shortest intervals between packets that this
 	// end wants to receive and to send, in milliseconds; 0 leaves Open

@@ -129,7 +129,14 @@ func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, m
 			problems = append(problems, fmt.Errorf("tunnel to chassis %s: %w", spec.Chassis, at.taken()))
 			continue
 		}
-		users[name], wishes[name] = spec.Chassis, spec.BFD.normal()
+		users[name] = spec.Chassis
+		before, wished := d.tunnels.bfd[name]
+		switch {
+		case !spec.BFD.Keep:
+			wishes[name] = spec.BFD.normal()
+		case wished:
+			wishes[name] = before
+		}
 		if !exists {
 			c := change(spec.Chassis)
 			c.remote = spec.IP
@@ -138,7 +145,10 @@ func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, m
 			}
 			continue
 		}
-		bfd := d.tunnels.bfdColumn(name, wishes[name], at.iface.BFD)
+		var bfd map[string]string
+		if !spec.BFD.Keep {
+			bfd = d.tunnels.bfdColumn(name, wishes[name], at.iface.BFD)
+		}
 		if bfd != nil || at.iface.Type != tunnelType || !contains(at.iface.Options, tunnelOptions(spec.IP)) ||
 			at.iface.ExternalIDs["chassis-id"] != spec.Chassis {
 			c := change(spec.Chassis)

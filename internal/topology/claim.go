@@ -83,11 +83,11 @@ func claims(e Entity) []claim {
 	case NAT:
 		net, address := e.Router+" "+e.Net.Masked().String(), e.Router+" "+e.XlateIP.String()
 		own := []claim{
-			{claimNAT, fmt.Sprintf("%s %s %s", net, e.Type, e.XlateIP), 0},
+			{claimNAT, net + " " + string(e.Type) + " " + e.XlateIP.String(), 0},
 			{claimNATs, net, 0},
 			{claimNATAddress, address, 0},
 		}
-		if e.Type == DNAT {
+		if e.Type == DNAT && e.Single() {
 			own = append(own, claim{claimDNAT, address, 0})
 		}
 		return own

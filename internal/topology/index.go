@@ -29,7 +29,9 @@ func indexes(e Entity) iter.Seq[Key] {
 		case StaticRoute:
 			yield(Key{KindRoutes, e.Router, e.Net.Masked().String()})
 		case NAT:
-			_ = yield(Key{KindNATs, e.Router, e.Net.Masked().String()}) &&
+			_ = yield(e.Rule(e.Type)) &&
+				(e.Type != DNAT || yield(Key{KindDNAT, e.Router, e.XlateIP.String()})) &&
+				yield(Key{KindNATs, e.Router, e.Net.Masked().String()}) &&
 				yield(Key{KindNATAddress, e.Router, e.XlateIP.String()})
 		}
 	}
@@ -52,6 +54,10 @@ func indexed(key Key) (claim, bool) {
 		return claim{claimRouterPort, key.Name, 0}, true
 	case KindRoutes:
 		return claim{claimRoutes, key.Parent + " " + key.Name, 0}, true
+	case KindNATRule:
+		return claim{claimNAT, key.Parent + " " + key.Name, 0}, true
+	case KindDNAT:
+		return claim{claimDNAT, key.Parent + " " + key.Name, 0}, true
 	case KindNATs:
 		return claim{claimNATs, key.Parent + " " + key.Name, 0}, true
 	case KindNATAddress:
@@ -69,6 +75,12 @@ func PortAt(sw string, id uint16) Key { return Key{KindPortAt, sw, decimal(id)} 
 
 // Datapath returns the key that finds the switch or router with an id.
 func Datapath(id uint32) Key { return Key{Kind: KindDatapath, Name: decimal(id)} }
+
+// Rule returns the key that finds the rule of n's router which translates
+// between the same addresses as n, as type t.
+func (n NAT) Rule(t NATType) Key {
+	return Key{KindNATRule, n.Router, n.Net.Masked().String() + " " + string(t) + " " + n.XlateIP.String()}
+}
 
 func decimal[N uint16 | uint32](n N) string { return strconv.FormatUint(uint64(n), 10) }
 

@@ -40,6 +40,11 @@ const (
 	KindPortAt
 	// KindDatapath finds a switch or router by its id: Name is the id in decimal.
 	KindDatapath
+	// KindNATRule finds a NAT rule by what it does, see NAT.Rule.
+	KindNATRule
+	// KindDNAT finds the dnat rule of an external address: Parent is the
+	// router, Name the address.
+	KindDNAT
 
 	// The indexes from here on find several entities, see Model.List.
 
@@ -80,6 +85,8 @@ var kindNames = [...]string{
 	KindRouterNet:      "connected network",
 	KindPortAt:         "switch port id",
 	KindDatapath:       "datapath id",
+	KindNATRule:        "NAT rule",
+	KindDNAT:           "dnat of address",
 	KindRouterPorts:    "ports of router",
 	KindRoutes:         "routes of router",
 	KindNATs:           "NAT rules of router",
