@@ -24,6 +24,7 @@ const (
 	XReg2 // reg4 and reg5 as one, reg4 above
 	TunID
 	TunMetadata0 // TupleNet's Geneve option
+	CTState
 	EthDst
 	EthSrc
 	EthType
@@ -60,6 +61,7 @@ var fieldInfos = [numFields]fieldInfo{
 	XReg2:        {"xreg2", 64},
 	TunID:        {"tun_id", 64},
 	TunMetadata0: {"tun_metadata0", 64},
+	CTState:      {"ct_state", 32},
 	EthDst:       {"eth_dst", 48},
 	EthSrc:       {"eth_src", 48},
 	EthType:      {"eth_type", 16},
@@ -165,4 +167,7 @@ const (
 	icmpParameter   = 12
 
 	ethernetHeader = 14 // bytes
+
+	ctReply   = 1 << 3 // bits of CTState, see ovs-fields(7)
+	ctInvalid = 1 << 4
 )

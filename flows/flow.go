@@ -115,8 +115,8 @@ type (
 	}
 	// Track looks the packet up among a zone's connections, translates it as
 	// its connection is translated, and goes on in Table. With Commit, a packet
-	// of no connection makes one, which is translated as NAT says from then on. It
-	// can only be the last action.
+	// of no connection makes one, which is translated as NAT says from then on, or
+	// not at all. It can only be the last action.
 	Track struct {
 		Zone   uint16
 		Commit bool

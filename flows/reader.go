@@ -111,6 +111,25 @@ func (r *Reader) Routes(route topology.StaticRoute) []topology.StaticRoute {
 		Kind: topology.KindRoutes, Parent: route.Router, Name: route.Net.Masked().String()})
 }
 
+// RouteBy returns a static route of n's router whose next hop is n's external
+// address.
+func (r *Reader) RouteBy(n topology.NAT) (topology.StaticRoute, bool) {
+	return find[topology.StaticRoute](r, topology.Key{Kind: topology.KindNextHop, Parent: n.Router, Name: n.XlateIP.String()})
+}
+
+// Wider returns an snat rule of n's router whose network lies around n's.
+func (r *Reader) Wider(n topology.NAT) (topology.NAT, bool) {
+	for bits := n.Net.Bits() - 1; bits > 0; bits-- {
+		around, _ := n.Net.Addr().Prefix(bits)
+		for _, o := range list[topology.NAT](r, topology.Key{Kind: topology.KindNATs, Parent: n.Router, Name: around.String()}) {
+			if o.Type == topology.SNAT {
+				return o, true
+			}
+		}
+	}
+	return topology.NAT{}, false
+}
+
 // NATs returns the NAT rules of n's router that translate n's network.
 func (r *Reader) NATs(n topology.NAT) []topology.NAT {
 	return list[topology.NAT](r, topology.Key{Kind: topology.KindNATs, Parent: n.Router, Name: n.Net.Masked().String()})

@@ -45,6 +45,9 @@ func (n nat) source() []Match  { return n.in(prefixMatch(IPSrc, n.Net)...) }
 // leaving matches what leaves by an exit.
 func (e exit) leaving() Match { return toPort(e.port.ID()) }
 
+// arriving matches what has come by an exit.
+func (e exit) arriving() Match { return Masked(RegEntry, uint64(e.port.ID()), 1<<BitsEntry.N-1) }
+
 // backInside matches what was sent from inside to an external address.
 var backInside = Masked(RegFlags, FlagTranslated, FlagTranslated)
 
@@ -83,6 +86,9 @@ func natRule(r *Reader, rule topology.NAT) ([]Flow, []Note) {
 		if problem != "" {
 			return nil, []Note{Problem{rule.Key(), problem}}
 		}
+		if wider, overlaps := r.Wider(rule); overlaps && !rule.Single() {
+			notes = append(notes, Problem{rule.Key(), "its network lies in that of " + wider.Key().String() + "; the longer prefix counts"})
+		}
 		out = append(out, flows...)
 	}
 	if !n.floating {
@@ -115,10 +121,19 @@ func readNAT(r *Reader, rule topology.NAT) (n nat, problem string, ok bool) {
 		return n, "its external address " + rule.XlateIP.String() +
 			" is in the network of no port of the router, and none of them leads to the physical network", false
 	}
+	is := "its external address " + rule.XlateIP.String() + " is "
+	if route, ok := r.RouteBy(rule); ok {
+		return n, is + "the next hop of " + route.Key().String(), false
+	}
 	for _, e := range n.exits {
-		other, taken := r.PortWith(e.sw.Name, rule.XlateIP)
-		if taken && other != e.sp && e.port.Net.Contains(rule.XlateIP) {
-			return n, "its external address " + rule.XlateIP.String() + " is that of " + other.Key().String(), false
+		if !e.port.Net.Contains(rule.XlateIP) {
+			continue
+		}
+		if edge := e.port.Net.Masked(); edge.Bits() < 31 && (rule.XlateIP == edge.Addr() || !edge.Contains(rule.XlateIP.Next())) {
+			return n, is + "no machine's, but that of the network " + edge.String() + " or its broadcast address", false
+		}
+		if other, taken := r.PortWith(e.sw.Name, rule.XlateIP); taken && other != e.sp {
+			return n, is + "that of " + other.Key().String(), false
 		}
 	}
 	return n, "", true

@@ -97,7 +97,12 @@ func trackedOutside(r *Reader, n nat) (out []Flow, problem string) {
 	if at == 0 {
 		add(TableRouterNAT, natPriority(n.Net.Bits()), where(n.source(), backInside), first...)
 	}
+	// What comes from outside to an internal address is answered under it.
+	answered := append(n.source(), Masked(CTState, ctReply, ctReply|ctInvalid))
 	for _, e := range n.exits {
+		add(TableRouterAdmit, prioUnknown+1, where(n.in(prefixMatch(IPDst, n.Net)...), e.arriving()),
+			Track{Zone: zone, Commit: true, Table: TableRouterRoute})
+		add(TableRouterOutside, prioUnknown+1, where(answered, e.leaving()), Goto{TableRouterForward})
 		if at == 0 {
 			add(TableRouterNAT, natPriority(n.Net.Bits())+1, where(n.source(), e.leaving()), first...)
 		}

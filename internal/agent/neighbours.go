@@ -44,7 +44,7 @@ const (
 const (
 	arpRequests     = 3 // that a hop may leave unanswered
 	arpPatience     = time.Second
-	refreshInterval = time.Minute // give or take a quarter
+	refreshInterval = 20 * time.Second // give or take a quarter
 	refreshSoon     = 10 * time.Second
 	saveInterval    = time.Second // at least, between two calls of save
 )

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +25,7 @@ func edgeDeath(b *testing.B, setting string, interval time.Duration, env map[str
 			b.Fatal(err)
 		}
 		for i := range spec.Hosts {
-			spec.Hosts[i].Env = maps.Clone(env)
+			spec.Hosts[i].Env = env
 		}
 		n := newNetwork(b, spec)
 		n.addDestinations()
@@ -141,7 +140,7 @@ func BenchmarkEdgeChange(b *testing.B) {
 		n.eventually("the second edge gets no traffic", n.secondForwards)
 		remove()
 	})
-	reportLost(b, "packets lost while an edge is added, drained and removed", changed)
+	lost := reportLost(b, "packets lost while an edge is added, drained and removed", changed)
 
 	add()
 	restarted := n.traffic("lsp-alice", 10*time.Second, func() {
@@ -157,7 +156,8 @@ func BenchmarkEdgeChange(b *testing.B) {
 			n.ready()
 		}
 	})
-	reportLost(b, "packets lost when an edge's agent is killed and restarted", restarted)
+	lost += reportLost(b, "packets lost when an edge's agent is killed and restarted", restarted)
+	b.ReportMetric(float64(lost), "lost")
 }
 
 // secondForwards reports whether pings leave by the second edge.
@@ -167,12 +167,12 @@ func (n *network) secondForwards() bool {
 	return strings.Contains(flows, "tunnel(") && strings.Contains(flows, "ipv4(dst=172.16.1.")
 }
 
-func reportLost(b *testing.B, what string, all []series) {
+func reportLost(b *testing.B, what string, all []series) (lost int) {
 	b.Helper()
-	sent, lost := 0, 0
+	sent := 0
 	for _, s := range all {
 		sent, lost = sent+s.sent, lost+s.lost()
 	}
-	b.ReportMetric(float64(lost), "lost")
 	report(b, what, fmt.Sprintf("%d of %d", lost, sent), "0", lost == 0)
+	return lost
 }

@@ -66,7 +66,7 @@ func (n *network) eventually(what string, holds func() bool) {
 		if time.Now().After(deadline) {
 			n.b.Fatalf("gave up: %s", what)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

@@ -3,6 +3,8 @@ package bench
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -85,15 +87,19 @@ func BenchmarkEastWest(b *testing.B) {
 	}
 	const rounds = 5
 	got := takeTurns(rounds, to("10.20.1.11"), to("10.20.2.10"), to("10.99.0.2"))
-	n.tunnelled("host-alice", "br-plain", plainTunnel)
+	if out := n.must("host-alice", "ovs-ofctl", "dump-ports", "br-plain", plainTunnel); !regexp.MustCompile(`tx pkts=\d{5,},`).MatchString(out) {
+		b.Fatalf("what was measured as plain did not use %s: %s", plainTunnel, out)
+	}
 
 	plain, _ := middle(got[2], got[2])
+	worst := math.Inf(1)
 	for i, way := range []string{"in a switch", "across the router"} {
 		rate, ratio := middle(got[i], got[2])
-		b.ReportMetric(ratio, "ratio-"+strings.Fields(way)[0])
+		worst = min(worst, ratio)
 		report(b, "east-west throughput "+way+", against a plain bridge with the same tunnel",
 			fmt.Sprintf("%.2f: %.0f against %.0f Mbit/s, medians of %d", ratio, rate/mega, plain/mega, rounds), "at least 0.9", ratio >= 0.9)
 	}
+	b.ReportMetric(worst, "ratio")
 }
 
 const plainTunnel = "plain-tunnel"
@@ -112,14 +118,6 @@ func (n *network) plug(workload, host, address, remote string) {
 	n.must(host, "ovs-vsctl", "--timeout=20", "add-br", "br-plain", "--", "set", "Bridge", "br-plain", "datapath_type=netdev", "--",
 		"add-port", "br-plain", "plain", "--", "add-port", "br-plain", plainTunnel, "--",
 		"set", "Interface", plainTunnel, "type=geneve", "options:remote_ip="+remote, "options:key=4242", "options:csum=true")
-}
-
-// tunnelled fails unless a tunnel port has been used.
-func (n *network) tunnelled(host, bridge, port string) {
-	n.b.Helper()
-	if out := n.must(host, "ovs-ofctl", "dump-ports", bridge, port); strings.Contains(out, "tx pkts=0,") {
-		n.b.Fatalf("nothing went through %s: %s", port, out)
-	}
 }
 
 // Two hosts that differ in one setting, an edge, and a way back through it.
@@ -176,23 +174,21 @@ func BenchmarkUntunnel(b *testing.B) {
 			return strings.Contains(n.must(workload, "traceroute", "-n", "-q", "1", "-w", "1", web), " "+first+" ")
 		})
 	}
-	compare := func(rounds int) (text string, ratio float64) {
+	compare := func(rounds int, how string) {
 		from := func(workload string) func() float64 { return func() float64 { return n.throughput(workload, web) } }
 		got := takeTurns(rounds, from("lsp-alice"), from("lsp-bob"))
 		rate, ratio := middle(got[0], got[1])
 		tunnelled, _ := middle(got[1], got[1])
-		return fmt.Sprintf("%.2f (%.0f against %.0f Mbit/s)", ratio, rate/mega, tunnelled/mega), ratio
+		report(b, "untunnel against tunnelled throughput to the physical network, "+how,
+			fmt.Sprintf("%.2f: %.0f against %.0f Mbit/s, medians of %d", ratio, rate/mega, tunnelled/mega, rounds), "above 1", ratio > 1)
 	}
-	unlimited, _ := compare(5)
+	compare(5, "without a limit")
 	const speed = "200mbit"
 	for _, host := range []string{"host-alice", "host-bob", "host-edge1"} {
 		n.limit(host, "eth0", speed)
 		n.limit("phy", host, speed)
 	}
-	limited, ratio := compare(3)
-	b.ReportMetric(ratio, "ratio")
-	report(b, "untunnel against tunnelled throughput to the physical network",
-		fmt.Sprintf("%s over cables of 200 Mbit/s; %s where the processors are the limit", limited, unlimited), "above 1", ratio > 1)
+	compare(3, "over cables of 200 Mbit/s")
 }
 
 // limit gives what a device sends a speed.

@@ -85,7 +85,7 @@ func childKey(kind topology.Kind, args []string) (key topology.Key, err error) {
 func newChildKey(kind topology.Kind, args []string) (topology.Key, error) {
 	key, err := childKey(kind, args)
 	if err == nil {
-		_, err = newName(key.Name)
+		_, err = newName(kind, key.Name)
 	}
 	return key, err
 }

@@ -22,8 +22,9 @@ func name(s string) (string, error) {
 
 // newName is name for an object that is to be made. It is stricter than the
 // store, where others' names are taken as they are: what a shell, an iface-id or
-// a path would stumble over is refused.
-func newName(s string) (string, error) {
+// a path would stumble over is refused, and what the value of another object
+// could not name. No value names a route or a NAT rule.
+func newName(kind topology.Kind, s string) (string, error) {
 	s, err := name(s)
 	switch {
 	case err != nil:
@@ -34,6 +35,8 @@ func newName(s string) (string, error) {
 		return s, fmt.Errorf("invalid name %q: it is not UTF-8", s)
 	case s == "." || s == "..":
 		return s, fmt.Errorf("invalid name %q: it means a directory", s)
+	case strings.ContainsAny(s, ",=") && kind != topology.KindStaticRoute && kind != topology.KindNAT:
+		return s, fmt.Errorf(`invalid name %q: "," and "=" are not allowed, as no other object could refer to it`, s)
 	}
 	return s, nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func addSwitch(s *session, args []string) error {
-	sw, err := newName(args[0])
+	sw, err := newName(topology.KindSwitch, args[0])
 	if err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func addSwitch(s *session, args []string) error {
 }
 
 func addRouter(s *session, args []string) error {
-	lr, err := newName(args[0])
+	lr, err := newName(topology.KindRouter, args[0])
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func addRouter(s *session, args []string) error {
 }
 
 // linkRouter makes the two ports that join a router and a switch, each the
-// other's peer.
+// other's peer. Where one of the two is left of such a link it makes the other.
 func linkRouter(s *session, args []string) error {
 	lr, err := name(args[0])
 	if err != nil {
@@ -56,11 +56,36 @@ func linkRouter(s *session, args []string) error {
 		return err
 	}
 	switchPort, routerPort := linkPorts(lr, sw, network)
-	made, err := s.create(switchPort, routerPort)
+	made, err := s.store.Create(s.ctx, switchPort, routerPort)
+	if errors.Is(err, store.ErrExists) {
+		made, err = s.completeLink(s.sayExists(err, []topology.Stored{switchPort, routerPort}), switchPort, routerPort)
+	}
 	if err != nil {
 		return err
 	}
 	return s.made(made, "%s linked to %s", lr, sw)
+}
+
+// completeLink makes the end of a link that is missing beside the other. It
+// returns exists, the error that says what is there, if both ends are.
+func (s *session) completeLink(exists error, switchPort topology.SwitchPort, routerPort topology.RouterPort) ([]topology.Stored, error) {
+	missing, left := topology.Stored(switchPort), topology.Stored(routerPort)
+	object := "lrp"
+	if errors.Is(s.exists(left.Key()), store.ErrNotFound) {
+		missing, left, object = left, missing, "lsp"
+	} else if !errors.Is(s.exists(missing.Key()), store.ErrNotFound) {
+		return nil, exists
+	}
+	return s.createIf(func(v *store.View) error {
+		has, err := v.Get(left.Key())
+		if err != nil {
+			return err
+		}
+		if key := left.Key(); bare(has) != bare(left) {
+			return fmt.Errorf(`%w and is no half of this link; "tpctl %s del %s %s" removes it`, exists, object, key.Parent, key.Name)
+		}
+		return nil
+	}, missing)
 }
 
 // linkPorts returns the two ports of a link.

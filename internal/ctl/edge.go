@@ -175,9 +175,6 @@ func edgeRemove(s *session, _ []string) error {
 	if err != nil {
 		return err
 	}
-	if len(p.first) == 0 {
-		drain = 0 // an earlier run has ended the traffic
-	}
 	if err := s.carryOut(p, `; the same "tpctl edge remove" goes on from there`, func() error { return s.drain(drain) }); err != nil {
 		return err
 	}
@@ -278,6 +275,9 @@ func (s *session) carryOut(p plan, again string, pause func() error) error {
 		}
 		if err == nil {
 			err = s.do(st)
+		}
+		if err != nil && s.ctx.Err() != nil {
+			return fmt.Errorf("stopped after step %d of %d; run it again to go on", i, len(steps))
 		}
 		if err != nil {
 			return fmt.Errorf("step %d of %d failed, those before it are done: %s: %w%s", i+1, len(steps), st, err, again)

@@ -318,11 +318,8 @@ func (n *network) missing(steps []step) (todo []step, differs string) {
 			}
 			there++
 		}
-		switch {
-		case there == 0:
+		if there < len(st.makes) { // half a link is completed
 			todo = append(todo, st)
-		case there < len(st.makes):
-			return nil, st.makes[0].Key().String()
 		}
 	}
 	for _, p := range of(n, func(p topology.SwitchPort) bool {

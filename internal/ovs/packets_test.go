@@ -94,7 +94,7 @@ func TestPackets(t *testing.T) {
 	o.Appctl("netdev-dummy/receive", "eth-a", fmt.Sprintf("%x", frame(8)))
 	o.Ofctl("--strict", "del-flows", "br-int", "cookie=1/-1,priority=8")
 	o.Appctl("netdev-dummy/receive", "eth-a", fmt.Sprintf("%x", frame(9)))
-	want := Packet{Why: flows.NoRoute, InPort: 7, Cookie: mods(bare)[0].Cookie, Data: frame(9)}
+	want := Packet{Why: flows.NoRoute, Table: 251, InPort: 7, Cookie: mods(bare)[0].Cookie, Data: frame(9)}
 	if diff := cmp.Diff(want, nextPacket(t, d), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("the first packet of ours after those of others (-want +got):\n%s", diff)
 	}

@@ -27,13 +27,17 @@ func (v *View) Get(key topology.Key) (topology.Stored, error) {
 	return entity, err
 }
 
-// List returns the entities of a kind that hang on parent, sorted by name,
-// without those whose values cannot be used. It is for checks that look for
-// what must not be there: one that goes meanwhile is not noticed.
+// List returns the entities of a kind that hang on parent, or on any if that is
+// empty, sorted by parent and name, without those whose values cannot be used.
+// It is for checks that look for what must not be there: one that goes
+// meanwhile is not noticed.
 func (v *View) List(kind topology.Kind, parent string) ([]topology.Stored, error) {
 	entities, _, revision, err := v.store.list(v.ctx, kind, parent)
 	if err == nil {
-		all := v.store.layout.collection(kind, parent)
+		all := v.store.layout.group(kind)
+		if parent != "" {
+			all = v.store.layout.collection(kind, parent)
+		}
 		v.txn.guards = append(v.txn.guards, clientv3.Compare(clientv3.ModRevision(all), "<", revision+1).WithPrefix())
 	}
 	return entities, err

@@ -36,6 +36,7 @@ const (
 	claimRouterNet  // ports of a router in one network
 	claimRouterPort // ports of a router
 	claimRoutes     // routes of a router with one prefix
+	claimNextHop    // routes of a router with one next hop
 	claimNATs       // NAT rules of a router with one internal network
 	claimNATAddress // NAT rules of a router with one external address
 	claimOuter      // ports of a switch that lead to the physical network
@@ -79,6 +80,7 @@ func claims(e Entity) []claim {
 		return []claim{
 			{claimRoute, fmt.Sprintf("%s %s %s", net, e.NextHop, e.OutPort), 0},
 			{claimRoutes, net, 0},
+			{claimNextHop, e.Router + " " + e.NextHop.String(), 0},
 		}
 	case NAT:
 		net, address := e.Router+" "+e.Net.Masked().String(), e.Router+" "+e.XlateIP.String()

@@ -27,7 +27,8 @@ func indexes(e Entity) iter.Seq[Key] {
 				yield(Key{KindRouterNet, e.Router, e.Net.Masked().String()}) &&
 				yield(Key{Kind: KindRouterPorts, Name: e.Router})
 		case StaticRoute:
-			yield(Key{KindRoutes, e.Router, e.Net.Masked().String()})
+			_ = yield(Key{KindRoutes, e.Router, e.Net.Masked().String()}) &&
+				yield(Key{KindNextHop, e.Router, e.NextHop.String()})
 		case NAT:
 			_ = yield(e.Rule(e.Type)) &&
 				(e.Type != DNAT || yield(Key{KindDNAT, e.Router, e.XlateIP.String()})) &&
@@ -58,6 +59,8 @@ func indexed(key Key) (claim, bool) {
 		return claim{claimNAT, key.Parent + " " + key.Name, 0}, true
 	case KindDNAT:
 		return claim{claimDNAT, key.Parent + " " + key.Name, 0}, true
+	case KindNextHop:
+		return claim{claimNextHop, key.Parent + " " + key.Name, 0}, true
 	case KindNATs:
 		return claim{claimNATs, key.Parent + " " + key.Name, 0}, true
 	case KindNATAddress:

@@ -53,6 +53,9 @@ const (
 	// KindRoutes lists the static routes of a router that have one prefix:
 	// Parent is the router, Name the masked prefix.
 	KindRoutes
+	// KindNextHop lists the static routes of a router that have one next hop:
+	// Parent is the router, Name the address.
+	KindNextHop
 	// KindNATs lists the NAT rules of a router that have one internal network:
 	// Parent is the router, Name the masked prefix.
 	KindNATs
@@ -89,6 +92,7 @@ var kindNames = [...]string{
 	KindDNAT:           "dnat of address",
 	KindRouterPorts:    "ports of router",
 	KindRoutes:         "routes of router",
+	KindNextHop:        "next hop of router",
 	KindNATs:           "NAT rules of router",
 	KindNATAddress:     "NAT address of router",
 	KindOuterPorts:     "outer ports of switch",

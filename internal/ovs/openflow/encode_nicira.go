@@ -141,9 +141,11 @@ func appendTrack(b []byte, a flows.Track) ([]byte, error) {
 	b = append(b, 0, 0, 0, 0) // no field that holds the zone
 	b = binary.BigEndian.AppendUint16(b, a.Zone)
 	b = append(b, byte(a.Table), 0, 0, 0, 0, 0) // padding, no helper
-	b, err := appendNAT(b, a)
-	if err != nil {
-		return nil, err
+	if translates(a) {
+		var err error
+		if b, err = appendNAT(b, a); err != nil {
+			return nil, err
+		}
 	}
 	return endAction(b, start)
 }
@@ -167,6 +169,11 @@ func appendNAT(b []byte, a flows.Track) ([]byte, error) {
 	}
 	return endAction(b, start)
 }
+
+// translates reports whether packets are to be translated: as their connection
+// is, or as the one is that they make. A connection that is made without
+// addresses has no translation. (Open vSwitch would take zeros for them.)
+func translates(a flows.Track) bool { return !a.Commit || a.NAT != flows.Translation{} }
 
 // natFlags returns the flags of the NAT action in a, and says what follows it.
 func natFlags(a flows.Track) (flags, ranges uint16, err error) {

@@ -22,7 +22,7 @@ var option = TLV{Class: 0xffee, Type: 0, Length: 8, Index: 0}
 // presupposes returns the matches without which a field cannot be used.
 func presupposes(f flows.Field) []flows.Match {
 	switch f {
-	case flows.IPProto, flows.IPTTL, flows.IPSrc, flows.IPDst:
+	case flows.IPProto, flows.IPTTL, flows.IPSrc, flows.IPDst, flows.CTState:
 		return []flows.Match{flows.Exact(flows.EthType, 0x0800)}
 	case flows.ICMPType, flows.ICMPCode:
 		return []flows.Match{flows.Exact(flows.EthType, 0x0800), flows.Exact(flows.IPProto, 1)}
@@ -52,7 +52,14 @@ func sampleFlows() []*flows.Flow {
 	}
 	unmaskable := []flows.Field{flows.InPort, flows.EthType, flows.IPProto, flows.IPTTL, flows.ICMPType, flows.ICMPCode, flows.ARPOp}
 	readOnly := []flows.Field{flows.EthType, flows.IPProto}
+	// Of ct_state only some bits exist, and none can be written.
+	tracked := presupposes(flows.CTState)
+	add(append(tracked, flows.Masked(flows.CTState, 0x2b, 0x3f)))
+	add(append(tracked, flows.Masked(flows.CTState, 0, 0x18)))
 	for _, f := range allFields() {
+		if f == flows.CTState {
+			continue
+		}
 		w := f.Width()
 		value := uint64(0x0123456789abcdef) >> (64 - w)
 		switch f {

@@ -143,7 +143,10 @@ func trackText(a flows.Track) []byte {
 	if a.Commit {
 		b = append(b, "commit,"...)
 	}
-	b = fmt.Appendf(b, "table=%d,zone=%d,nat", a.Table, a.Zone)
+	b = fmt.Appendf(b, "table=%d,zone=%d", a.Table, a.Zone)
+	if translates(a) {
+		b = append(b, ",nat"...)
+	}
 	if a.NAT != (flows.Translation{}) {
 		key := "src"
 		if a.NAT.Type == topology.DNAT {

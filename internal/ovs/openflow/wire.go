@@ -136,6 +136,7 @@ var fieldHeaders = [...]uint32{
 	flows.XReg2:        oxm(classPacketRegs, 2, 8),
 	flows.TunID:        oxm(classBasic, 38, 8),
 	flows.TunMetadata0: oxm(classNXM1, 40, 8),
+	flows.CTState:      oxm(classNXM1, 105, 4),
 	flows.EthDst:       oxm(classBasic, 3, 6),
 	flows.EthSrc:       oxm(classBasic, 4, 6),
 	flows.EthType:      oxm(classBasic, 5, 2),
