@@ -25,7 +25,7 @@ var rooms = map[string][]string{
 	"internal/bench":    {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/ctl":      {"flows", "internal/store", "internal/topology"},
 	"internal/cleanup":  {"internal/agent", "internal/ovs"},
-	"internal/doctor":   {"internal/store", "internal/topology"},
+	"internal/doctor":   {"internal/agent", "internal/ovs", "internal/store", "internal/topology"},
 	"internal/store":    {"internal/topology"},
 	"internal/ovs":      {"flows", "internal/topology"},
 	"internal/packet":   {"internal/topology"},

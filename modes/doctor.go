@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -21,12 +23,12 @@ func doctorCommand() *cli.Command {
 			"with status 1 if anything is bad. It changes nothing. Paths are tested from this host to the others\n" +
 			"and not back: run it on the others, too. It needs root, for its pings.\n\n" +
 			example("tuplenet doctor --interface eth0 -e 192.168.1.10:2379"),
-		Flags: append(etcdFlags("endpoints", "e"),
+		Flags: slices.Concat(etcdFlags("endpoints", "e"), hostFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
 				Usage: "`ADDRESS` of the tunnels, or the interface that has it, as the agent has it"},
 			&cli.DurationFlag{Name: "timeout", Value: time.Second, Usage: "`TIME` that another host may take to answer a ping"},
 			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print one JSON object a line", DisableDefaultText: true},
-		),
+		}),
 		Action: runDoctor,
 	}
 }
@@ -49,6 +51,8 @@ func runDoctor(c *cli.Context) error {
 		Open:     func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, true) },
 		TunnelIP: address,
 		Wait:     c.Duration("timeout"),
+		RunDir:   c.String("rundir"),
+		OVS:      ovsConfig(c, slog.New(slog.DiscardHandler)), // what matters is in the finding
 	}
 	say := func(f doctor.Finding) error {
 		_, err := fmt.Fprintln(c.App.Writer, f)

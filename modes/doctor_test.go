@@ -9,10 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"tuplenet/embedded"
+	"tuplenet/internal/agent"
+	"tuplenet/internal/ovs/ovstest"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
@@ -61,9 +64,18 @@ func TestDoctor(t *testing.T) {
 	command(t, "ip", "-n", ns("far"), "route", "add", "default", "via", "10.0.2.1")
 	command(t, "ip", "netns", "exec", ns("router"), "sysctl", "-qw", "net.ipv4.ip_forward=1")
 
+	o := ovstest.Start(t)
+	o.Vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=dummy", "fail_mode=secure")
+	o.Ofctl("add-flow", "br-int", "cookie=0x7e70000000000001,priority=1,actions=drop")
+	running, err := agent.TakeRunDir(t.Context(), dir, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Release()
+
 	doctor := func(args ...string) (stdout, stderr string, err error) {
 		cmd := exec.Command("ip", append([]string{"netns", "exec", ns("here"), "tuplenet", "doctor", "--timeout", "600ms"}, args...)...)
-		cmd.Env = append(os.Environ(), "TUPLENET_ENDPOINTS="+endpoint, "TUPLENET_CONFIG=/dev/null")
+		cmd.Env = append(os.Environ(), "TUPLENET_ENDPOINTS="+endpoint, "TUPLENET_CONFIG=/dev/null", "TUPLENET_RUNDIR="+dir, "OVS_RUNDIR="+o.RunDir())
 		var out, errors strings.Builder
 		cmd.Stdout, cmd.Stderr = &out, &errors
 		err = cmd.Run()
@@ -75,7 +87,10 @@ func TestDoctor(t *testing.T) {
 		"see whether that host is up, and let ICMP echo requests through to it\n"
 	const far = "BAD path MTU far (10.0.2.11): the path takes IP packets of at most 1400 bytes, and eth0 here sends up to 1500; " +
 		"raise the MTU on the path to 1500, or set workloads to 1338\n"
-	want := "ok  etcd: answers, and knows 4 chassis\n" +
+	want := fmt.Sprintf("ok  agent: runs with pid %d in %s\n", os.Getpid(), dir) +
+		"ok  Open vSwitch: answers; its system-id is hv-test, and br-int is there\n" +
+		"ok  flows: br-int holds 1 of TupleNet's\n" +
+		"ok  etcd: answers, and knows 4 chassis\n" +
 		"ok  chassis here (10.0.1.10): is this host\n" +
 		"ok  workload MTU: 1438 bytes on every host that tells it (4 of 4)\n" +
 		away + far +
@@ -93,7 +108,10 @@ func TestDoctor(t *testing.T) {
 	command(t, "ip", "-n", ns("router"), "address", "add", "10.0.1.99/24", "dev", "eth0")
 	command(t, "ip", "-n", ns("here"), "neighbour", "flush", "all") // that there is nobody at 10.0.1.99
 	out, _, err = doctor("--json", "--interface", "10.0.1.10")
-	want = `{"check":"etcd","ok":true,"text":"answers, and knows 4 chassis"}
+	want = fmt.Sprintf(`{"check":"agent","ok":true,"text":"runs with pid %d in %s"}
+`, os.Getpid(), dir) + `{"check":"Open vSwitch","ok":true,"text":"answers; its system-id is hv-test, and br-int is there"}
+{"check":"flows","ok":true,"text":"br-int holds 1 of TupleNet's"}
+{"check":"etcd","ok":true,"text":"answers, and knows 4 chassis"}
 {"check":"chassis","ok":true,"subject":"here (10.0.1.10)","text":"is this host"}
 {"check":"workload MTU","ok":true,"text":"1438 bytes on every host that tells it (4 of 4)"}
 {"check":"path MTU","ok":true,"subject":"away (10.0.1.99)","text":"1500 bytes"}

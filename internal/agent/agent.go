@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -198,7 +199,7 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 			// What has come meanwhile is taken in at once, so that the agent
 			// keeps up with whatever etcd can do.
 			for n := len(updates); open; n-- {
-				a.readUpdate(u)
+				a.readUpdate(ctx, u)
 				if n <= 0 {
 					break
 				}
@@ -245,7 +246,15 @@ func (a *agent) join() {
 }
 
 // readUpdate takes in what the store says.
-func (a *agent) readUpdate(u store.Update) { a.took(a.applyUpdate(u)) }
+func (a *agent) readUpdate(ctx context.Context, u store.Update) {
+	a.took(a.applyUpdate(u))
+	own := topology.Chassis{Name: a.self}.Key()
+	if slices.ContainsFunc(u.Changes, func(c topology.Change) bool { return c.Key == own }) {
+		// The MTU in it may be one of before: it can change again until the
+		// record of the last change comes back.
+		a.tellMTU(ctx)
+	}
+}
 
 func (a *agent) applyUpdate(u store.Update) topology.Result {
 	if u.Snapshot {

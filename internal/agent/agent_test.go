@@ -523,7 +523,7 @@ func TestRestoredStore(t *testing.T) {
 		a := newAgent(Config{Log: logTo(t)})
 		a.self, a.binder = "hv-a", newBinder(t.Context(), nil, "hv-a", a.log)
 		a.plugs["vm"] = &plug{state: bound}
-		a.readUpdate(store.Update{Snapshot: true, Restored: restored,
+		a.readUpdate(t.Context(), store.Update{Snapshot: true, Restored: restored,
 			Changes: []topology.Change{{Key: port.Key(), Entity: port, Created: 1}}})
 		if got := a.plugs["vm"].state; got != want {
 			t.Errorf("restored %t: the port's state is %d, want %d", restored, got, want)

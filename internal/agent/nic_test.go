@@ -12,6 +12,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
 )
 
 func TestWorkloadMTU(t *testing.T) {
@@ -143,4 +146,32 @@ func TestFollowMTUOverrun(t *testing.T) {
 	}
 	setMTU(t, nic, 1700)
 	wantMTU(t, mtus, 1700)
+}
+
+// TestMTUChangesBack has the NIC's MTU go back before the agent hears of the
+// record that it wrote last, as when Open vSwitch restores a bridge's MTU.
+func TestMTUChangesBack(t *testing.T) {
+	s := newSite(t)
+	record := topology.Chassis{Name: "hv-a", IP: netip.MustParseAddr("192.0.2.1"), Tick: 1, MTU: workloadMTU(1600)}
+	a := newAgent(Config{Store: s.store, TunnelIP: record.IP, Log: logTo(t)})
+	a.self, a.synced = record.Name, true
+	ctx := t.Context()
+	read := func(c topology.Chassis) {
+		a.readUpdate(ctx, store.Update{Changes: []topology.Change{{Key: c.Key(), Entity: c, Created: 1}}})
+	}
+	stored := func(nic int) {
+		t.Helper()
+		eventually(t, "the MTU is in the record", func() bool {
+			e, err := s.store.Get(ctx, record.Key())
+			return err == nil && e.(topology.Chassis).MTU == workloadMTU(nic)
+		})
+	}
+	a.setMTU(ctx, 1600)
+	read(record)
+	a.setMTU(ctx, 1400)
+	stored(1400)
+	a.setMTU(ctx, 1600) // what the agent knows of the record says so already
+	record.MTU = workloadMTU(1400)
+	read(record)
+	stored(1600)
 }

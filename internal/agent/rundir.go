@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,6 +46,35 @@ func HoldRunDir(dir string) (*PidFile, error) {
 		how += fmt.Sprintf(", or kill %d", pid)
 	}
 	return nil, fmt.Errorf("an agent runs in %s; stop it first (%s)", dir, how)
+}
+
+// RunningIn returns the pid of the agent that holds a run directory, 0 if none
+// does. It takes no lock, which could keep an agent out that is about to start.
+func RunningIn(dir string) (int, error) {
+	path := filepath.Join(dir, "tuplenet.pid")
+	pid, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("pid file: %w", err)
+	}
+	var file unix.Stat_t
+	if err := unix.Stat(path, &file); err != nil {
+		return 0, fmt.Errorf("pid file %s: %w", path, err)
+	}
+	locks, err := os.ReadFile("/proc/locks") // see proc(5)
+	if err != nil {
+		return 0, fmt.Errorf("locks of this host: %w", err)
+	}
+	for line := range strings.Lines(string(locks)) {
+		// 1: FLOCK ADVISORY WRITE 708 00:19:1171 0 EOF
+		f := strings.Fields(line)
+		if len(f) > 5 && f[1] == "FLOCK" && f[4] == strings.TrimSpace(string(pid)) && strings.HasSuffix(f[5], fmt.Sprintf(":%d", file.Ino)) {
+			return strconv.Atoi(f[4])
+		}
+	}
+	return 0, nil
 }
 
 // RunFiles returns the paths of what agents have left in a run directory.

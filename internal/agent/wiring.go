@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,18 +62,36 @@ func (w *wiring) work(ctx context.Context) {
 			w.ovs.SetPatches(ctx, wanted.patches),
 			w.ovs.SetHostStack(ctx, wanted.hostStack),
 		)
-		if err == nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			if failed != "" {
+				w.log.Info("the ports of the bridge are set up again")
+			}
 			failed = ""
 			continue
 		}
-		if err.Error() != failed {
-			failed = err.Error()
-			w.log.Warn("cannot set up the ports of the bridge, will try again", "error", err)
+		if text := oneLine(err); text != failed {
+			failed = text
+			w.log.Warn("cannot set up the ports of the bridge, will try again", "error", text)
 		}
 		// An event of the driver wakes us when OVSDB is back; this is for
 		// faults that pass without one.
 		time.AfterFunc(time.Second, w.signal)
 	}
+}
+
+// oneLine returns what an error says, joined ones by semicolons and each
+// sentence once: one fault often fails many ports.
+func oneLine(err error) string {
+	var said []string
+	for sentence := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.Contains(said, sentence) {
+			said = append(said, sentence)
+		}
+	}
+	return strings.Join(said, "; ")
 }
 
 func (w *wiring) signal() {

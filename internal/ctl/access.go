@@ -55,6 +55,13 @@ func (s *session) list(kind topology.Kind, parent string) ([]topology.Stored, er
 	return list, err
 }
 
+// note tells what is worth knowing beside the result.
+func (s *session) note(notes ...string) {
+	for _, n := range notes {
+		fmt.Fprintf(s.Err, "note: %s\n", n)
+	}
+}
+
 func (s *session) showAll(kind topology.Kind, parent string) error {
 	list, err := s.list(kind, parent)
 	if err != nil {

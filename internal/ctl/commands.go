@@ -60,7 +60,7 @@ func All() []Command {
 		{
 			Object: "lr", Verb: "link", Args: []string{"ROUTER", "SWITCH", "CIDR"},
 			Usage:   "plug a logical router into a logical switch",
-			Notes:   "Creates the switch port SWITCH_to_ROUTER and the router port ROUTER_to_SWITCH with the address in CIDR, whose prefix length is that of the switch's network.",
+			Notes:   "Creates the switch port SWITCH_to_ROUTER and the router port ROUTER_to_SWITCH with the address in CIDR, whose prefix length is that of the switch's network. Where one of the two is left it creates the other.",
 			Example: "tpctl lr link LR-central LS-A 10.20.1.1/24",
 			run:     linkRouter,
 		},

@@ -103,7 +103,7 @@ func (s *session) edgeBuild(verb string, plan func(*network, wanted) (plan, erro
 		// Nodes use the road once BFD has found that it leads somewhere. Whoever
 		// removes another one right after this has to find traffic on this one.
 		if err := s.wait(settle); err != nil {
-			return err
+			return fmt.Errorf("every step is done, but BFD may not have found the road over %s alive yet: %w", p.edge, err)
 		}
 	}
 	return s.say("the road over %s is complete", p.edge)
@@ -257,9 +257,7 @@ func (s *session) carryOut(p plan, again string, pause func() error) error {
 	if s.JSON {
 		commands = s.Err
 	}
-	for _, note := range p.notes {
-		fmt.Fprintf(s.Err, "note: %s\n", note)
-	}
+	s.note(p.notes...)
 	for _, st := range steps {
 		fmt.Fprintln(commands, st)
 	}

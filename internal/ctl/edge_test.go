@@ -1,11 +1,14 @@
 package ctl
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tuplenet/internal/topology"
 )
@@ -352,5 +355,19 @@ func TestStepQuotes(t *testing.T) {
 	st := step{object: "ls", verb: "del", flag: &recursiveFlag, args: []string{"it's mine"}}
 	if got, want := st.String(), `tpctl ls del -r 'it'\''s mine'`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Whoever interrupts the draining is told how far it got.
+func TestCarryOutInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &session{Env: Env{Out: io.Discard, Err: io.Discard, Flags: map[string]string{yesFlag.Name: "true"}}, ctx: ctx}
+	p := plan{then: []step{{object: "ls", verb: "del", args: []string{"m1"}}}}
+	err := s.carryOut(p, "", func() error {
+		cancel()
+		return s.drain(time.Hour)
+	})
+	if want := "stopped after step 0 of 1; run it again to go on"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }

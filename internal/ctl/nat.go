@@ -24,16 +24,21 @@ func addNAT(s *session, args []string) error {
 	if err := checkNAT(rule); err != nil {
 		return err
 	}
+	var n *network
 	made, err := s.createIf(func(v *store.View) error {
-		others, err := v.List(topology.KindNAT, rule.Router)
-		if err != nil {
+		var err error
+		if n, err = s.natNetwork(v, rule); err != nil {
 			return err
 		}
-		return natConflict(rule, others)
+		if err := natConflict(rule, n.natOf(rule.Router)); err != nil {
+			return err
+		}
+		return n.checkExternal(rule)
 	}, rule)
 	if err != nil {
 		return err
 	}
+	s.note(n.natRemarks(rule)...)
 	return s.made(made, "router %s NAT %s created", rule.Router, rule.Name)
 }
 
@@ -56,14 +61,13 @@ func checkNAT(n topology.NAT) error {
 }
 
 // natConflict says why a router that has others cannot have the rule n too.
-func natConflict(n topology.NAT, others []topology.Stored) error {
+func natConflict(n topology.NAT, others []topology.NAT) error {
 	conflict := func(with, format string, args ...any) error {
 		return fmt.Errorf("router %s NAT %s: conflict with NAT %s, %s", n.Router, n.Name, with, fmt.Sprintf(format, args...))
 	}
 	same := []topology.NAT{n} // all with n's external address
 	var names []string        // of those others
-	for _, e := range others {
-		o := e.(topology.NAT)
+	for _, o := range others {
 		if o.XlateIP == n.XlateIP {
 			same, names = append(same, o), append(names, o.Name)
 		}

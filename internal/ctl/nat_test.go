@@ -36,7 +36,7 @@ func TestNATConflict(t *testing.T) {
 		{"snat and dnat of two addresses", "web 10.20.1.5/32 dnat 1.1.1.5", "n 10.20.0.0/16 snat 1.1.1.5", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var others []topology.Stored
+			var others []topology.NAT
 			for r := range strings.SplitSeq(test.has, ";") {
 				if r != "" {
 					others = append(others, rule(r))

@@ -34,6 +34,9 @@ func addRoute(s *session, args []string) error {
 	if err != nil {
 		return fmt.Errorf("next hop: %w", err)
 	}
+	if network.Masked().Addr().IsMulticast() {
+		return fmt.Errorf("invalid CIDR %s: want unicast addresses, multicast is not routed", network)
+	}
 	if !isUnicast(nextHop) {
 		return fmt.Errorf("invalid next hop %s: want a unicast address", nextHop)
 	}
@@ -42,6 +45,11 @@ func addRoute(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
+	ports, err := s.list(topology.KindRouterPort, route.Router)
+	if err != nil {
+		return err
+	}
+	s.note(routeRemarks(route, ports)...)
 	return s.made(made, "router %s %s %s created", route.Router, routeNoun, route.Name)
 }
 
@@ -58,6 +66,15 @@ func checkRoute(v *store.View, r topology.StaticRoute) error {
 	if err := checkNextHop(r.NextHop, port.(topology.RouterPort)); err != nil {
 		return err
 	}
+	rules, err := v.List(topology.KindNAT, r.Router)
+	if err != nil {
+		return err
+	}
+	for _, e := range rules {
+		if rule := e.(topology.NAT); rule.XlateIP == r.NextHop {
+			return fmt.Errorf("invalid next hop %s: it is the external address of router %s NAT %s, which announces it as the router's own", r.NextHop, r.Router, rule.Name)
+		}
+	}
 	others, err := v.List(topology.KindStaticRoute, r.Router)
 	if err != nil {
 		return err
@@ -69,6 +86,19 @@ func checkRoute(v *store.View, r topology.StaticRoute) error {
 		}
 	}
 	return nil
+}
+
+// routeRemarks tells which networks of the router's ports a route takes packets
+// from: the longest prefix counts, and of equal ones the route's.
+func routeRemarks(r topology.StaticRoute, ports []topology.Stored) []string {
+	var notes []string
+	for _, e := range ports {
+		if p := e.(topology.RouterPort); p.Net.Bits() <= r.Net.Bits() && p.Net.Overlaps(r.Net) {
+			notes = append(notes, fmt.Sprintf("route %s wins over the network that router %s is connected to: packets to %s go to %s instead of port %s (%s)",
+				r.Name, r.Router, r.Net.Masked(), r.NextHop, p.Name, p.Net.Masked()))
+		}
+	}
+	return notes
 }
 
 // checkNextHop refuses an address that no neighbour on a port's network has.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tuplenet/internal/ovs"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
@@ -56,6 +57,9 @@ type Check struct {
 // Checks returns all checks, in the order in which they build on each other.
 func Checks() []Check {
 	return []Check{
+		{"agent", checkAgent},
+		{"Open vSwitch", checkOVS},
+		{"flows", checkFlows},
 		{"etcd", checkStore},
 		{"chassis", checkOwnChassis},
 		{"workload MTU", checkRecordedMTU},
@@ -83,11 +87,17 @@ type Env struct {
 	Open     func(context.Context) (*store.Store, error) // connects to etcd
 	TunnelIP netip.Addr                                  // this host's end of the tunnels
 	Wait     time.Duration                               // how long a probe of the network waits for its answer
+	RunDir   string                                      // the agent's run directory
+	OVS      ovs.Config                                  // this host's Open vSwitch
 
 	read    bool // chassis have been read, or cannot be
 	chassis []topology.Chassis
 	unfit   []store.Bad
 	err     error
+
+	ovsRead  bool // ovsFound has been looked up, or cannot be
+	ovsFound ovsState
+	ovsErr   error
 }
 
 // Chassis returns the chassis in the store, by name. They are read once.

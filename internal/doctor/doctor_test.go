@@ -81,7 +81,8 @@ func TestWithoutStore(t *testing.T) {
 		return nil, errors.New("etcd at localhost:1 does not answer")
 	}}
 	var got []Finding
-	for f := range Run(t.Context(), e, Checks()) {
+	i := slices.IndexFunc(Checks(), func(c Check) bool { return c.Name == "etcd" }) // those before do not need it
+	for f := range Run(t.Context(), e, Checks()[i:]) {
 		got = append(got, f)
 	}
 	want := []Finding{{Check: "etcd", Text: "etcd at localhost:1 does not answer", Remedy: "see whether etcd runs and can be reached from here"}}

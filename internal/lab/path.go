@@ -38,6 +38,9 @@ const maxTraces = 16
 func (l *Lab) Path(ctx context.Context, from, to string) (hops []Hop, arrives bool, err error) {
 	w, err := l.workload(from)
 	if err != nil {
+		if _, known := l.at(from); known == nil {
+			return nil, false, fmt.Errorf("a path begins at a workload, and %s is none: what it sends walks no tables before it reaches a chassis", from)
+		}
 		return nil, false, err
 	}
 	dst, err := l.addressOf(to)
@@ -107,7 +110,7 @@ func (v *view) echoRequest(w Workload, dst netip.Addr) (string, error) {
 	if !found {
 		return "", fmt.Errorf("switch %s has neither a port with the address %s nor a router", src.Switch, dst)
 	}
-	return fmt.Sprintf("icmp,dl_src=%s,dl_dst=%s,nw_src=%s,nw_dst=%s,nw_ttl=64,icmp_type=8,icmp_code=0", src.MAC, mac, src.IP, dst), nil
+	return fmt.Sprintf("icmp,dl_src=%s,dl_dst=%s,nw_src=%s,nw_dst=%s,nw_ttl=64,%s", src.MAC, mac, src.IP, dst, icmpEcho), nil
 }
 
 // hops turns the tables of a trace into hops, one a switch or router.

@@ -38,7 +38,8 @@ func (p Pings) String() string {
 }
 
 // Ping sends count pings, interval apart, from a host, an outside machine or a
-// workload to another one or to an address. That pings get no answer is in the result and no error.
+// workload to another one or to an address. That pings get no answer is in the
+// result and no error; that another address answers is an error.
 func (l *Lab) Ping(ctx context.Context, from, to string, count int, interval time.Duration) (Pings, error) {
 	p := Pings{From: from, To: to}
 	at, err := l.at(from)
@@ -49,7 +50,7 @@ func (l *Lab) Ping(ctx context.Context, from, to string, count int, interval tim
 		return p, err
 	}
 	seconds := strconv.FormatFloat(interval.Seconds(), 'f', -1, 64)
-	out, err := at.output(ctx, "ping", "-q", "-c", strconv.Itoa(count), "-i", seconds, "-W", "2", p.Address.String())
+	out, err := at.output(ctx, "ping", "-n", "-c", strconv.Itoa(count), "-i", seconds, "-W", "2", p.Address.String())
 	// Status 1 is lost pings; anything else is something else.
 	if exit := (*exec.ExitError)(nil); err != nil && !(errors.As(err, &exit) && exit.ExitCode() == 1) {
 		return p, err
@@ -83,10 +84,13 @@ func (l *Lab) addressOf(name string) (netip.Addr, error) {
 
 var (
 	pingCounts = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+	pingStray  = regexp.MustCompile(`(?m)^\d+ bytes from ([\d.]+): .*\(DIFFERENT ADDRESS!\)`)
 	pingTimes  = regexp.MustCompile(`rtt min/avg/max/mdev = ([\d.]+)/([\d.]+)/([\d.]+)/[\d.]+ ms`)
 )
 
-// parse reads the summary that ping(8) prints.
+// parse reads what ping(8) prints: the summary, and answers that came from
+// another address, as of a translation that was not undone. They count as
+// received in the summary.
 func (p *Pings) parse(out string) error {
 	m := pingCounts.FindStringSubmatch(out)
 	if m == nil {
@@ -102,6 +106,9 @@ func (p *Pings) parse(out string) error {
 			}
 			*d = time.Duration(math.Round(ms*1000)) * time.Microsecond
 		}
+	}
+	if m = pingStray.FindStringSubmatch(out); m != nil {
+		return fmt.Errorf("ping from %s to %s: %s answered instead of %s", p.From, p.To, m[1], p.Address)
 	}
 	return nil
 }

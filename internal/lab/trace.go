@@ -97,10 +97,16 @@ func (t *trace) leave(actions string) {
 	t.asked = t.out == "" && !dropped && strings.Contains(actions, "controller(")
 }
 
-// headers are the fields of a packet that cross a tunnel.
-var headers = regexp.MustCompile(`(?:^|,)((?:dl_src|dl_dst|nw_src|nw_dst|nw_ttl|icmp_type|icmp_code)=[^,]+)`)
+// headers are the fields of a packet that change on its way and cross a tunnel.
+// Its ICMP type is none: where a connection's source port is translated,
+// ofproto/trace writes the new one over the type, 1024 for instance, which it
+// does not take back. No real translation does so.
+var headers = regexp.MustCompile(`(?:^|,)((?:dl_src|dl_dst|nw_src|nw_dst|nw_ttl)=[^,]+)`)
 
-// received describes the packet, which was sent as given, as it comes out of
+// icmpEcho is the ICMP type and code of a ping.
+const icmpEcho = "icmp_type=8,icmp_code=0"
+
+// received describes the packet, a ping that was sent as given, as it comes out of
 // the tunnel at the other end.
 func (t *trace) received(port, sent string) string {
 	packet := t.final
@@ -111,7 +117,7 @@ func (t *trace) received(port, sent string) string {
 	for _, m := range headers.FindAllStringSubmatch(packet, -1) {
 		fields = append(fields, m[1])
 	}
-	return strings.Join(fields, ",")
+	return strings.Join(append(fields, icmpEcho), ",")
 }
 
 // number reads a number as Open vSwitch prints it. What the expressions above

@@ -119,6 +119,21 @@ hv: switch outside2: neighbour`
 	}
 }
 
+// TestTraceHairpin has a packet come back from an edge whose ICMP type
+// ofproto/trace has written a translated port over.
+func TestTraceHairpin(t *testing.T) {
+	t.Parallel()
+	tr := readTrace(t, "hairpin")
+	if !strings.Contains(tr.final, "icmp_type=1024") || tr.tunnel == nil {
+		t.Fatalf("the trace shows nothing: tunnel %v, final flow %s", tr.tunnel, tr.final)
+	}
+	const want = "in_port=tupleNet-3232235788,tun_id=2,tun_metadata0=0x20a0201,icmp,dl_src=f2:01:0a:14:02:01,dl_dst=f2:01:0a:14:02:0a," +
+		"nw_src=192.168.1.30,nw_dst=10.20.2.10,nw_ttl=61,icmp_type=8,icmp_code=0"
+	if got := tr.received("tupleNet-3232235788", "unused"); got != want {
+		t.Errorf("the packet that is received is\n%s\nwant\n%s", got, want)
+	}
+}
+
 // TestTraceActions covers what the recorded traces do not show: the kernel's
 // datapath, and packets that leave changed or not at all.
 func TestTraceActions(t *testing.T) {

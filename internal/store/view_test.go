@@ -66,6 +66,21 @@ func TestCreateIf(t *testing.T) {
 		}, route("R", "r", "10.0.0.2", "p"))
 		wantError(t, err, refused)
 	})
+	t.Run("a route comes anywhere", func(t *testing.T) {
+		asked, before := 0, 0
+		_, err := s.CreateIf(ctx, func(v *View) error {
+			routes, err := v.List(topology.KindStaticRoute, "")
+			if asked++; asked == 1 {
+				before = len(routes)
+				mustCreate(t, s, route("R", "another", "10.0.0.3", "p"))
+			}
+			if len(routes) > before {
+				return refused
+			}
+			return err
+		}, route("R", "r", "10.0.0.2", "p"))
+		wantError(t, err, refused)
+	})
 	t.Run("nothing happens", func(t *testing.T) {
 		asked := 0
 		made, err := s.CreateIf(ctx, func(v *View) error {
