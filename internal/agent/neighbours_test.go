@@ -138,7 +138,7 @@ func TestNeighbourAnswers(t *testing.T) {
 	wantEffect(t, "a packet that was faster than the flow", s.send(gatewayHop, 3),
 		effect{inject: []injection{sentOn(gatewayHop, gatewayMAC, 3)}})
 	wantEffect(t, "the same answer", s.answer(gatewayHop, gatewayMAC), effect{})
-	wantEffect(t, "the next seconds", s.advance(40*time.Second), effect{})
+	wantEffect(t, "the next seconds", s.advance(refreshInterval/2), effect{})
 }
 
 // TestForward shows what a packet that has waited is sent on with.
@@ -222,11 +222,11 @@ func TestRefreshAndAge(t *testing.T) {
 		heard := s.now
 		for e := (effect{}); len(e.inject) == 0; e = s.advance(time.Second) {
 			wantEffect(t, "before the poll", e, effect{})
-			if s.now.Sub(heard) > 75*time.Second {
+			if s.now.Sub(heard) > refreshInterval*5/4 {
 				t.Fatal("no poll")
 			}
 		}
-		if s.now.Sub(heard) < 45*time.Second {
+		if s.now.Sub(heard) < refreshInterval*3/4 {
 			t.Errorf("polled %v after it was heard of", s.now.Sub(heard))
 		}
 		wantEffect(t, "answer to a poll", s.answer(gatewayHop, gatewayMAC), effect{})
@@ -234,7 +234,7 @@ func TestRefreshAndAge(t *testing.T) {
 	if s.count.Requests != 1+5 {
 		t.Errorf("%+v", s.count)
 	}
-	all := s.advance(80 * time.Second)
+	all := s.advance(refreshInterval*5/4 + 5*time.Second)
 	ask := poll(gatewayHop, gatewayMAC)
 	wantEffect(t, "a machine that has died", all, effect{
 		inject:  []injection{ask, ask, ask},
