@@ -116,6 +116,20 @@ func TestPatchPorts(t *testing.T) {
 
 	e.Vsctl("add-port", "br-int", "by-hand", "--", "set", "Interface", "by-hand", "type=patch", "options:peer=by-hand-peer", "external_ids:iface-id=by-hand",
 		"--", "add-port", "br0", "by-hand-peer", "--", "set", "Interface", "by-hand-peer", "type=patch", "options:peer=by-hand")
+	// The operator moves the port to another host: what is left of it here does
+	// not take it back, nor when the agent starts anew.
+	s.put("entity_view/LS/out/lsp/patch-out", "ip=255.255.255.255,mac=ff:ff:ff:ff:ff:ee,chassis=hv-x,peer=br0")
+	eventually(t, "nothing leads out here", func() bool { return !strings.Contains(e.flows(lookup), "priority=2,") })
+	if err := e.stop(); err != nil {
+		t.Fatal(err)
+	}
+	e.start()
+	eventually(t, "the agent is back", func() bool { return e.log.said("flows are in") == 2 })
+	if got := s.chassisOf(outer.Key()); got != "hv-x" {
+		t.Errorf("the port is on %s, want hv-x", got)
+	}
+	s.put("entity_view/LS/out/lsp/patch-out", "ip=255.255.255.255,mac=ff:ff:ff:ff:ff:ee,chassis=hv-e,peer=br0")
+	eventually(t, "it is back", func() bool { return made() && strings.Contains(e.flows(lookup), "priority=2,") })
 	s.delete(outer.Key())
 	eventually(t, "the pair is gone", func() bool {
 		return !strings.Contains(e.Vsctl("list-ports", "br-int")+e.Vsctl("list-ports", "br0"), "patch-out")
