@@ -158,6 +158,12 @@ func (a *agent) portChanged(name string) {
 	a.change(topology.Change{Entity: topology.Interface{Port: name, OFPort: p.iface.OFPort}})
 }
 
+// portNamed returns the switch port of a bare name.
+func (a *agent) portNamed(name string) (topology.SwitchPort, bool) {
+	p, ok := a.model.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
+	return p, ok
+}
+
 // claimed follows up on a claim that has ended.
 func (a *agent) claimed(c *claim) {
 	p := a.plugs[c.name]

@@ -194,9 +194,3 @@ func (t *translator) forget(ctx context.Context, n flows.Translated) error {
 	defer cancel()
 	return t.ovs.FlushConnections(ctx, n.Zone, n.Type, n.Addr)
 }
-
-// portNamed returns the switch port of a bare name.
-func (a *agent) portNamed(name string) (topology.SwitchPort, bool) {
-	p, ok := a.model.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
-	return p, ok
-}
