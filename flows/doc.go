@@ -3,7 +3,8 @@
 //
 // A packet's way through the tables is declared in tables.go, the registers
 // that it carries along in fields.go. What the tables hold is made by rules,
-// pure functions from one entity to its flows (rules_*.go, listed in rules.go).
+// pure functions from one entity to its flows (rules_*.go, listed in rules.go);
+// what no flow can do they say in notes (note.go).
 // The engine (engine.go) runs the rules whose inputs changed and hands over
 // the difference.
 //

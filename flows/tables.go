@@ -34,7 +34,7 @@ const (
 	TableRouterReply   Table = 227 // answers of what a dnat rule leads to
 	TableRouterNAT     Table = 228 // NAT on leaving
 	TableRouterPool    Table = 229 // of several NAT addresses, the chosen one
-	TableRouterOutside Table = 230 // source MAC of NAT addresses
+	TableRouterOutside Table = 230 // what connection tracking made of a source
 	TableRouterForward Table = 234 // from the router port into its switch
 	TableNeighbour     Table = 236 // MAC of the next hop, or of an ARP request's target
 	TableNeighbourDone Table = 238 // on to the switch, or back as an ARP reply

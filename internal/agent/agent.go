@@ -312,7 +312,7 @@ func (a *agent) took(r topology.Result) {
 		a.log.Info("the conflict is over, the object counts again", "object", key)
 	}
 	a.touched = append(a.touched, r.Touched...)
-	chassis := false
+	chassis, shared := false, map[netip.Addr]bool{}
 	for _, key := range r.Touched {
 		switch key.Kind {
 		case topology.KindPortName:
@@ -320,9 +320,8 @@ func (a *agent) took(r topology.Result) {
 		case topology.KindSwitchPort:
 			a.patchChanged(key)
 		case topology.KindNATAddress:
-			// Another edge may have begun or ceased to answer for it.
-			if ip, err := netip.ParseAddr(key.Name); err == nil && a.synced {
-				a.physical.announce(ip)
+			if ip, err := netip.ParseAddr(key.Name); err == nil {
+				shared[ip] = true
 			}
 		case topology.KindChassis:
 			chassis = true
@@ -330,6 +329,10 @@ func (a *agent) took(r topology.Result) {
 	}
 	if chassis {
 		a.wire()
+	}
+	if a.synced && len(shared) > 0 {
+		// Another edge may have begun or ceased to answer for them.
+		a.physical.announceIf(func(n flows.Address) bool { return shared[n.IP] })
 	}
 }
 

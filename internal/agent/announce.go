@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -51,13 +50,17 @@ func (a *announcer) end(address flows.Address) {
 // anew announces those addresses anew, as if they had just come, that concerned
 // selects: somebody else may have had them, or the switch there is another one.
 func (a *announcer) anew(now time.Time, concerned func(flows.Address) bool) {
-	all := slices.SortedFunc(maps.Keys(a.rounds), func(x, y flows.Address) int {
+	var all []flows.Address
+	for address := range a.rounds {
+		if concerned(address) {
+			all = append(all, address)
+		}
+	}
+	slices.SortFunc(all, func(x, y flows.Address) int {
 		return cmp.Or(cmp.Compare(x.OFPort, y.OFPort), x.IP.Compare(y.IP))
 	})
 	for _, address := range all {
-		if concerned(address) {
-			a.begin(address, now)
-		}
+		a.begin(address, now)
 	}
 }
 

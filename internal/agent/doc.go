@@ -3,7 +3,8 @@
 //
 //	store.Watch ─▶ topology.Model ─▶ flows.Engine ─▶ ovs.Driver
 //	                    ▲                                │
-//	                    └── interfaces, tunnels ◀────────┘
+//	                    ├── interfaces, tunnels ◀────────┤
+//	                    └── neighbours ◀── physical ◀────┘ packets that flows send
 //
 // and writes what a node has to write: its chassis record, its presence, and
 // which of the ports are plugged in here.
@@ -11,7 +12,7 @@
 // One goroutine (Run) owns the model and the engine; whatever may take long or
 // has to be tried again (writing to etcd, making tunnel ports) is done beside
 // it. Nothing here polls: everything follows from an event of etcd or of Open
-// vSwitch. When either is away, flows and tunnels stay as they are.
+// vSwitch, but for what ARP asks in its time. When either is away, flows and tunnels stay as they are.
 //
 // modes/agent.go runs it. internal/cleanup takes away what it leaves on a host
 // that is to be a node no more.

@@ -111,11 +111,7 @@ func (p *physical) announceShared() {
 	p.announceIf(func(n flows.Address) bool { return n.Bits == 0 })
 }
 
-// announce is announceAll for one address.
-func (p *physical) announce(ip netip.Addr) {
-	p.announceIf(func(n flows.Address) bool { return n.IP == ip })
-}
-
+// announceIf is announceAll for those that concerned selects.
 func (p *physical) announceIf(concerned func(flows.Address) bool) {
 	p.announcer.anew(time.Now(), concerned)
 	p.schedule()

@@ -136,9 +136,11 @@ func (t *translator) work(ctx context.Context) {
 			}
 			changed = true
 			if err := t.forget(ctx, n); err != nil {
-				t.log.Warn("cannot remove the connections of a NAT rule that is gone, will try again when Open vSwitch is back",
-					"router", n.Router, "type", n.Type, "address", n.Addr, "error", err)
-				now[n] = true
+				now[n] = true // to be tried again, by the next agent if need be
+				if ctx.Err() == nil {
+					t.log.Warn("cannot remove the connections of a NAT rule that is gone, will try again when Open vSwitch is back",
+						"router", n.Router, "type", n.Type, "address", n.Addr, "error", err)
+				}
 			}
 		}
 		if changed {
