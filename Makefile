@@ -23,7 +23,7 @@ test-deps:
 	@packaging/deps.sh test
 
 test: test-deps build ## all tests: unit, golden, scenarios with real Open vSwitch
-	go test -count=1 -timeout 20m ./...
+	go test -count=1 -timeout 8m ./...
 
 test-kernel: ## scenarios on the kernel's datapath, in an emulated machine; ONLY=. for all of them
 	@packaging/deps.sh kernel
