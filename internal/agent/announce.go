@@ -12,7 +12,12 @@ import (
 // announceAfter are the times at which an address is announced, since it came:
 // at once, and again in case the frame got lost or a switch was not ready to
 // learn (RFC 5227, section 2.3, repeats an announcement for the same reason).
-var announceAfter = []time.Duration{0, time.Second, 3 * time.Second}
+//
+// The second one settles who takes over. When the ways between edges break, the
+// edge that is cut off cannot tell at first which of them is gone, and announces
+// what the others announce; within one interval of BFD it finds no way to
+// anybody, and is silent.
+var announceAfter = []time.Duration{0, 300 * time.Millisecond, time.Second, 3 * time.Second}
 
 // No more than announceBurst frames go out in announcePause: a takeover may
 // concern thousands of addresses, and switches have queues.

@@ -46,6 +46,15 @@ func passTime(t *testing.T, a *announcer, begin, from, to time.Duration) sentAt 
 	return nil
 }
 
+// each returns frames at each of the times at which they are announced.
+func each(frames []injection) sentAt {
+	at := sentAt{}
+	for _, after := range announceAfter {
+		at[after] = frames
+	}
+	return at
+}
+
 func TestAnnounce(t *testing.T) {
 	epoch := time.Unix(1_700_000_000, 0)
 	a := newAnnouncer()
@@ -53,11 +62,11 @@ func TestAnnounce(t *testing.T) {
 	a.begin(one, epoch)
 	a.begin(two, epoch)
 	both := []injection{announcement(one), announcement(two)}
-	if diff := cmp.Diff(sentAt{0: both, time.Second: both, 3 * time.Second: both},
+	if diff := cmp.Diff(each(both),
 		passTime(t, a, 0, 0, time.Hour)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if a.sent != 6 {
+	if a.sent != 8 {
 		t.Errorf("counted %d frames", a.sent)
 	}
 }
@@ -87,14 +96,14 @@ func TestAnnounceAgain(t *testing.T) {
 	const takeover = 2 * time.Second
 	a.anew(epoch.Add(takeover), func(flows.Address) bool { return true })
 	both := []injection{announcement(here), announcement(there)}
-	if diff := cmp.Diff(sentAt{0: both, time.Second: both, 3 * time.Second: both},
+	if diff := cmp.Diff(each(both),
 		passTime(t, a, takeover, takeover, time.Minute)); diff != "" {
 		t.Errorf("takeover (-want +got)\n%s", diff)
 	}
 	const back = time.Hour
 	a.anew(epoch.Add(back), func(n flows.Address) bool { return n.OFPort == 6 })
 	one := []injection{announcement(there)}
-	if diff := cmp.Diff(sentAt{0: one, time.Second: one, 3 * time.Second: one},
+	if diff := cmp.Diff(each(one),
 		passTime(t, a, back, back, 2*back)); diff != "" {
 		t.Errorf("link back (-want +got)\n%s", diff)
 	}
@@ -114,16 +123,16 @@ func TestAnnounceMany(t *testing.T) {
 		t.Errorf("%d frames, too early", len(got))
 	}
 	sent := passTime(t, a, 0, announcePause, time.Minute)
-	if n := len(sent); n != 5+6+6 {
+	if n := len(sent); n != 5+6+6+6 {
 		t.Errorf("sent in %d bursts", n)
 	}
 	first := announceBurst
 	for at, frames := range sent {
-		if at < time.Second {
+		if at < announceAfter[1] {
 			first += len(frames)
 		}
 	}
-	if first != many || a.sent != 3*many {
-		t.Errorf("announced %d addresses within a second, sent %d frames in all", first, a.sent)
+	if first != many || a.sent != 4*many {
+		t.Errorf("announced %d addresses before the second round, sent %d frames in all", first, a.sent)
 	}
 }
