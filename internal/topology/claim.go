@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 )
 
 // claim is something that only one entity may have: an id, an address, a name.
@@ -41,6 +42,9 @@ const (
 	claimNATAddress // NAT rules of a router with one external address
 	claimOuter      // ports of a switch that lead to the physical network
 	claimJoined     // ports of a switch that name a router port
+	claimBlock      // ports of a switch in one block of addresses
+	claimPinned     // routers that are pinned to a chassis
+	claimPinnedAny  // routers that are pinned at all
 )
 
 func (k claimKind) shared() bool { return k > claimShared }
@@ -51,7 +55,11 @@ func claims(e Entity) []claim {
 	case Switch:
 		return []claim{{claimDatapath, "", uint64(e.ID)}}
 	case Router:
-		return []claim{{claimDatapath, "", uint64(e.ID)}}
+		own := []claim{{claimDatapath, "", uint64(e.ID)}}
+		if e.Chassis != "" {
+			own = append(own, claim{claimPinned, e.Chassis, 0}, claim{claimPinnedAny, "", 0})
+		}
+		return own
 	case SwitchPort:
 		own := []claim{
 			{claimPortID, e.Switch, uint64(e.ID())},
@@ -60,7 +68,10 @@ func claims(e Entity) []claim {
 		}
 		if e.Outer() {
 			own = append(own, claim{claimOuter, e.Switch, 0})
-		} else if e.Peer != "" {
+			return own
+		}
+		own = append(own, claim{claimBlock, e.Switch, ipv4(Block(e.IP).Addr())})
+		if e.Peer != "" {
 			own = append(own, claim{claimJoined, e.Switch, 0})
 		}
 		return own
@@ -94,10 +105,14 @@ func claims(e Entity) []claim {
 		}
 		return own
 	case Chassis:
-		b := e.IP.As4()
-		return []claim{{claimTunnelIP, "", uint64(binary.BigEndian.Uint32(b[:]))}}
+		return []claim{{claimTunnelIP, "", ipv4(e.IP)}}
 	}
 	return nil
+}
+
+func ipv4(a netip.Addr) uint64 {
+	b := a.As4()
+	return uint64(binary.BigEndian.Uint32(b[:]))
 }
 
 // describe says what e has in common with the entity that it lost the claim to.

@@ -10,8 +10,9 @@ import (
 const MaxID = 1<<24 - 1
 
 // Entity is one thing of the topology: Switch, SwitchPort, Router, RouterPort,
-// StaticRoute, NAT or Chassis from the store, or Node, Interface, Tunnel,
-// Neighbour or HostStack of this node. All are comparable values.
+// StaticRoute, NAT, Chassis or Absence from the store, or Node, Interface,
+// Tunnel, Neighbour, HostStack or Demand of this node. All are comparable
+// values.
 type Entity interface {
 	// Key returns the entity's name, unique in the topology.
 	Key() Key
@@ -108,12 +109,22 @@ type Chassis struct {
 	Extra Extra
 }
 
+// Absence says that a chassis is down: the living have noticed that its agent
+// is not heard of any more. Its ports and its record stay.
+type Absence struct {
+	Chassis string // system-id
+	Since   int64  // Unix seconds
+}
+
 // Node is the host that the flows are compiled for. There is one, named by its
 // system-id.
 type Node struct {
 	Chassis string
 	MTU     int    // as Chassis.MTU, of this host
 	Hash    string // what chooses among equal routes: a name of flows.Hashes; empty for the default
+
+	OnDemand bool // flows to remote ports come when they are wanted, see Demand
+	Redirect bool // edges forward what this node cannot deliver itself
 }
 
 // Interface is a local interface of the integration bridge that names a switch
@@ -145,6 +156,12 @@ type HostStack struct {
 	MAC    MAC
 }
 
+// Demand says that traffic from this node goes to a port on another chassis.
+type Demand struct {
+	Switch string
+	Port   string
+}
+
 // Key implements Entity.
 func (s Switch) Key() Key      { return Key{KindSwitch, "", s.Name} }
 func (p SwitchPort) Key() Key  { return Key{KindSwitchPort, p.Switch, p.Name} }
@@ -153,11 +170,13 @@ func (p RouterPort) Key() Key  { return Key{KindRouterPort, p.Router, p.Name} }
 func (r StaticRoute) Key() Key { return Key{KindStaticRoute, r.Router, r.Name} }
 func (n NAT) Key() Key         { return Key{KindNAT, n.Router, n.Name} }
 func (c Chassis) Key() Key     { return Key{KindChassis, "", c.Name} }
+func (a Absence) Key() Key     { return Key{KindAbsence, "", a.Chassis} }
 func (n Node) Key() Key        { return Key{KindNode, "", ""} }
 func (i Interface) Key() Key   { return Key{KindInterface, "", i.Port} }
 func (t Tunnel) Key() Key      { return Key{KindTunnel, "", t.Chassis} }
 func (n Neighbour) Key() Key   { return Key{KindNeighbour, n.Switch, n.IP.String()} }
 func (h HostStack) Key() Key   { return Key{KindHostStack, "", ""} }
+func (d Demand) Key() Key      { return Key{KindDemand, d.Switch, d.Port} }
 
 // PortID returns the 16-bit id that names an address's port within its switch
 // or router: the low half of the IPv4 address. Ports of one switch whose
@@ -165,6 +184,13 @@ func (h HostStack) Key() Key   { return Key{KindHostStack, "", ""} }
 func PortID(ip netip.Addr) uint16 {
 	b := ip.As4()
 	return binary.BigEndian.Uint16(b[2:])
+}
+
+// Block returns the 256 addresses around ip. Whether a switch has ports in a
+// block at all can be said with one flow.
+func Block(ip netip.Addr) netip.Prefix {
+	p, _ := ip.Prefix(24)
+	return p
 }
 
 // ID returns the port's id within its switch.

@@ -2,24 +2,28 @@ package topology
 
 import (
 	"iter"
+	"net/netip"
 	"strconv"
 )
 
 // The indexes of a Model: keys that find entities by something else than their
-// names. indexes and indexed are each other's inverse; an index is kept as the
+// names. Indexes and indexed are each other's inverse; an index is kept as the
 // holders of a claim.
 
-// indexes yields the keys of the indexes that lead to e.
-func indexes(e Entity) iter.Seq[Key] {
+// Indexes yields the keys of the indexes that lead to e.
+func Indexes(e Entity) iter.Seq[Key] {
 	return func(yield func(Key) bool) {
 		switch e := e.(type) {
 		case Switch:
 			yield(Key{Kind: KindDatapath, Name: decimal(e.ID)})
 		case Router:
-			yield(Key{Kind: KindDatapath, Name: decimal(e.ID)})
+			_ = yield(Key{Kind: KindDatapath, Name: decimal(e.ID)}) &&
+				(e.Chassis == "" || yield(Key{Kind: KindPinned, Name: e.Chassis}) && yield(Key{Kind: KindPinned}))
 		case SwitchPort:
 			_ = yield(Key{Kind: KindPortName, Name: e.Name}) &&
 				yield(Key{KindPortAt, e.Switch, decimal(e.ID())}) &&
+				yield(Key{KindPortMAC, e.Switch, e.MAC.String()}) &&
+				(e.Outer() || yield(BlockOf(e))) &&
 				(!e.Outer() || yield(Key{Kind: KindOuterPorts, Name: e.Switch})) &&
 				(e.Outer() || e.Peer == "" || yield(Key{Kind: KindJoinedPorts, Name: e.Switch}))
 		case RouterPort:
@@ -49,6 +53,9 @@ func indexed(key Key) (claim, bool) {
 		return claim{claimRouterNet, key.Parent + " " + key.Name, 0}, true
 	case KindPortAt:
 		return claim{claimPortID, key.Parent, number(key.Name)}, true
+	case KindPortMAC:
+		mac, err := ParseMAC(key.Name)
+		return claim{claimPortMAC, key.Parent, mac.Uint64()}, err == nil
 	case KindDatapath:
 		return claim{claimDatapath, "", number(key.Name)}, true
 	case KindRouterPorts:
@@ -69,12 +76,33 @@ func indexed(key Key) (claim, bool) {
 		return claim{claimOuter, key.Name, 0}, true
 	case KindJoinedPorts:
 		return claim{claimJoined, key.Name, 0}, true
+	case KindBlock:
+		net, err := netip.ParsePrefix(key.Name)
+		if err != nil {
+			return claim{}, false
+		}
+		return claim{claimBlock, key.Parent, ipv4(net.Addr())}, true
+	case KindPinned:
+		if key.Name == "" {
+			return claim{claimPinnedAny, "", 0}, true
+		}
+		return claim{claimPinned, key.Name, 0}, true
 	}
 	return claim{}, false
 }
 
 // PortAt returns the key that finds the port with an id in a switch.
 func PortAt(sw string, id uint16) Key { return Key{KindPortAt, sw, decimal(id)} }
+
+// BlockOf returns the key that lists the ports around a port's address.
+func BlockOf(p SwitchPort) Key { return Key{KindBlock, p.Switch, Block(p.IP).String()} }
+
+// PortWithMAC returns the key that finds the port with a MAC in a switch.
+func PortWithMAC(sw string, mac MAC) Key { return Key{KindPortMAC, sw, mac.String()} }
+
+// Pinned returns the key that lists the routers which are pinned to a chassis,
+// or to any if chassis is empty.
+func Pinned(chassis string) Key { return Key{Kind: KindPinned, Name: chassis} }
 
 // Datapath returns the key that finds the switch or router with an id.
 func Datapath(id uint32) Key { return Key{Kind: KindDatapath, Name: decimal(id)} }

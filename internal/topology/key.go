@@ -18,12 +18,14 @@ const (
 	KindStaticRoute
 	KindNAT
 	KindChassis
+	KindAbsence
 
 	KindNode
 	KindInterface
 	KindTunnel
 	KindNeighbour
 	KindHostStack
+	KindDemand
 
 	// KindPortName finds a switch port by its bare name, which is what an
 	// interface's iface-id and a router port's peer hold.
@@ -45,6 +47,9 @@ const (
 	// KindDNAT finds the dnat rule of an external address: Parent is the
 	// router, Name the address.
 	KindDNAT
+	// KindPortMAC finds a switch port by its MAC: Parent is the switch, Name the
+	// MAC.
+	KindPortMAC
 
 	// The indexes from here on find several entities, see Model.List.
 
@@ -68,6 +73,12 @@ const (
 	// KindJoinedPorts lists the ports of the switch Name that name a router
 	// port as their peer.
 	KindJoinedPorts
+	// KindBlock lists the ports of a switch whose addresses are in one block,
+	// see Block: Parent is the switch, Name the block.
+	KindBlock
+	// KindPinned lists the routers that are pinned to the chassis Name, or
+	// with an empty name those that are pinned to any.
+	KindPinned
 )
 
 var kindNames = [...]string{
@@ -78,11 +89,13 @@ var kindNames = [...]string{
 	KindStaticRoute:    "static route",
 	KindNAT:            "NAT",
 	KindChassis:        "chassis",
+	KindAbsence:        "absence of chassis",
 	KindNode:           "node",
 	KindInterface:      "interface",
 	KindTunnel:         "tunnel",
 	KindNeighbour:      "neighbour",
 	KindHostStack:      "host stack",
+	KindDemand:         "demand for port",
 	KindPortName:       "switch port name",
 	KindRouterPortName: "router port name",
 	KindRouterNet:      "connected network",
@@ -90,6 +103,7 @@ var kindNames = [...]string{
 	KindDatapath:       "datapath id",
 	KindNATRule:        "NAT rule",
 	KindDNAT:           "dnat of address",
+	KindPortMAC:        "switch port MAC",
 	KindRouterPorts:    "ports of router",
 	KindRoutes:         "routes of router",
 	KindNextHop:        "next hop of router",
@@ -97,6 +111,8 @@ var kindNames = [...]string{
 	KindNATAddress:     "NAT address of router",
 	KindOuterPorts:     "outer ports of switch",
 	KindJoinedPorts:    "router links of switch",
+	KindBlock:          "ports of address block",
+	KindPinned:         "routers pinned to chassis",
 }
 
 // String returns the kind as people write it: "switch port".
@@ -109,7 +125,7 @@ func (k Kind) String() string {
 
 // Stored reports whether entities of this kind come from the store (and not
 // from this node).
-func (k Kind) Stored() bool { return k >= KindSwitch && k <= KindChassis }
+func (k Kind) Stored() bool { return k >= KindSwitch && k <= KindAbsence }
 
 // Parent returns the kind that an entity of kind k hangs on, or 0 if it
 // stands by itself.

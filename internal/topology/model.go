@@ -228,7 +228,7 @@ func (b *batch) remove(key Key) {
 // from before.
 func (b *batch) touch(r *record) {
 	b.touched[r.key] = struct{}{}
-	for key := range indexes(r.entity) {
+	for key := range Indexes(r.entity) {
 		b.touched[key] = struct{}{}
 	}
 }

@@ -35,6 +35,8 @@ func Parse(key Key, value string) (Stored, error) {
 			XlateIP: p.addr("xlate_ip"), Type: p.natType("xlate_type"), Extra: p.extra()}
 	case KindChassis:
 		e = Chassis{Name: key.Name, IP: p.tunnelAddr("ip"), Tick: p.tick("tick"), MTU: p.mtu("mtu"), Extra: p.extra()}
+	case KindAbsence:
+		e = Absence{Chassis: key.Name, Since: p.tick("since")}
 	default:
 		return nil, fmt.Errorf("the store holds no %s", key.Kind)
 	}
@@ -87,6 +89,9 @@ func (c Chassis) Value() string {
 	b.WriteString(",tick=" + strconv.FormatInt(c.Tick, 10))
 	return b.String()
 }
+
+// Value implements Stored.
+func (a Absence) Value() string { return "since=" + strconv.FormatInt(a.Since, 10) }
 
 // ParseAddr parses an IPv4 address. Addresses are netip.Addr everywhere, so
 // that this is the place to widen when IPv6 comes.
