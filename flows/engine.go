@@ -26,6 +26,7 @@ type Engine struct {
 	nodes map[topology.Key]*node
 	flows map[uint64]*entry // by the hash of the flow's identity
 	notes map[Note]int      // how many instances say so
+	reach *reach
 
 	runs    uint64 // rule runs so far
 	reader  Reader
@@ -115,6 +116,7 @@ func NewEngine(model *topology.Model) *Engine {
 		nodes: map[topology.Key]*node{},
 		flows: map[uint64]*entry{},
 		notes: map[Note]int{},
+		reach: newReach(model),
 	}
 	for i := range rules {
 		r := &rules[i]
@@ -128,15 +130,22 @@ func NewEngine(model *topology.Model) *Engine {
 // (descending) and cookie, and the mistakes of rules.
 func Compile(model *topology.Model) ([]CookieFlow, []string) {
 	e := NewEngine(model)
-	var keys []topology.Key
-	for entity := range model.All() {
-		keys = append(keys, entity.Key())
-	}
-	delta := e.Update(keys)
+	delta := e.Update(everything(model))
 	slices.SortFunc(delta.Put, func(a, b CookieFlow) int {
 		return cmp.Or(cmp.Compare(a.Flow.Table, b.Flow.Table), cmp.Compare(b.Flow.Priority, a.Flow.Priority), cmp.Compare(a.Cookie, b.Cookie))
 	})
 	return delta.Put, delta.Conflicts
+}
+
+// everything returns the keys of a model's entities and those of the indexes
+// that lead to them.
+func everything(model *topology.Model) []topology.Key {
+	var keys []topology.Key
+	for entity := range model.All() {
+		keys = append(keys, entity.Key())
+		keys = slices.AppendSeq(keys, topology.Indexes(entity))
+	}
+	return keys
 }
 
 // Update brings the flows up to date after the keys in touched, the Touched of
@@ -144,6 +153,9 @@ func Compile(model *topology.Model) ([]CookieFlow, []string) {
 func (e *Engine) Update(touched []topology.Key) Delta {
 	u := update{e: e, noted: map[Note]int{}}
 	for _, key := range touched {
+		u.touch(key)
+	}
+	for _, key := range e.reach.update(touched) {
 		u.touch(key)
 	}
 	for _, i := range u.dirty {
@@ -180,6 +192,24 @@ func (e *Engine) Owner(cookie uint64) (rule string, key topology.Key, ok bool) {
 		}
 	}
 	return "", topology.Key{}, false
+}
+
+// Cookies returns the cookies of the flows in a table that the entity of a key
+// has been asked for by its rules.
+func (e *Engine) Cookies(key topology.Key, table Table) []uint64 {
+	n := e.nodes[key]
+	if n == nil {
+		return nil
+	}
+	var out []uint64
+	for _, i := range n.instances {
+		for _, em := range i.emits {
+			if em.flow.Table == table {
+				out = append(out, em.cookie)
+			}
+		}
+	}
+	return out
 }
 
 // update is an Update under way.

@@ -21,7 +21,7 @@ func (w *world) name(kind string, n int) string { return fmt.Sprint(kind, w.IntN
 
 func (w *world) entity() topology.Entity {
 	addr := netip.AddrFrom4([4]byte{10, byte(w.IntN(2)), 0, byte(1 + w.IntN(6))})
-	switch w.IntN(18) {
+	switch w.IntN(20) {
 	case 0:
 		return topology.Switch{Name: w.name("ls", 4), ID: uint32(1 + w.IntN(8))}
 	case 1:
@@ -42,7 +42,7 @@ func (w *world) entity() topology.Entity {
 		n := w.IntN(8)
 		return topology.Interface{Port: fmt.Sprint("p", n), OFPort: uint32(200 + n)}
 	case 8:
-		return topology.Node{Chassis: w.name("hv", 2), MTU: 1400 * w.IntN(2)}
+		return topology.Node{Chassis: w.name("hv", 2), MTU: 1400 * w.IntN(2), OnDemand: w.IntN(2) == 0, Redirect: w.IntN(2) == 0}
 	case 9, 10:
 		net := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(w.IntN(2)), 0, 0}), 16)
 		return topology.StaticRoute{Router: w.name("lr", 3), Name: w.name("sr", 5), Net: net, NextHop: addr, OutPort: w.name("rp", 5)}
@@ -57,6 +57,10 @@ func (w *world) entity() topology.Entity {
 		return topology.Neighbour{Switch: w.name("ls", 4), IP: addr, MAC: topology.MACFromIP(addr)}
 	case 14:
 		return topology.HostStack{OFPort: 300, MAC: topology.MACFromIP(addr)}
+	case 15:
+		return topology.Demand{Switch: w.name("ls", 4), Port: w.name("p", 8)}
+	case 16:
+		return topology.Absence{Chassis: w.name("hv", 3)}
 	}
 	p := topology.SwitchPort{Switch: w.name("ls", 4), Name: w.name("p", 8), IP: addr, MAC: topology.MACFromIP(addr)}
 	switch w.IntN(4) {
@@ -120,7 +124,7 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 			for cookie := range engine.All() {
 				held[cookie] = true
 			}
-			scratch := NewEngine(model).Update(keys(model))
+			scratch := NewEngine(model).Update(everything(model))
 			want, wantNotes := set(scratch.Put), map[Note]bool{}
 			for _, n := range scratch.Begun {
 				wantNotes[n] = true
@@ -164,7 +168,7 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 func TestNoChangeNoRuns(t *testing.T) {
 	model := grid(10, 5)
 	engine := NewEngine(model)
-	engine.Update(keys(model))
+	engine.Update(everything(model))
 	before := engine.Runs()
 	delta := engine.Update([]topology.Key{{Kind: topology.KindSwitchPort, Parent: "nowhere", Name: "nothing"}})
 	if len(delta.Put)+len(delta.Gone) != 0 || engine.Runs() != before {
@@ -184,7 +188,7 @@ func TestRunsDoNotGrow(t *testing.T) {
 		for _, size := range []int{10, 100} {
 			model := grid(size, 20)
 			engine := NewEngine(model)
-			engine.Update(keys(model))
+			engine.Update(everything(model))
 			delta := engine.Update(model.Apply([]topology.Change{{Key: e.Key(), Entity: e, Created: 1e9}}).Touched)
 			runs = append(runs, delta.Runs)
 		}
@@ -234,13 +238,13 @@ func TestContradictionIsReported(t *testing.T) {
 func TestOwner(t *testing.T) {
 	model := grid(1, 2)
 	engine := NewEngine(model)
-	engine.Update(keys(model))
+	engine.Update(everything(model))
 	for cookie, f := range engine.All() {
 		if f.Table != TableNeighbour || f.Priority == prioMiss {
 			continue
 		}
 		rule, key, ok := engine.Owner(cookie)
-		if !ok || rule != "neighbour" || key.Kind != topology.KindSwitchPort {
+		if !ok || rule != "switch-port" && rule != "interface" || key.Kind != topology.KindSwitchPort && key.Kind != topology.KindInterface {
 			t.Errorf("cookie %#x leads to rule %q on %v", cookie, rule, key)
 		}
 	}
@@ -293,14 +297,6 @@ func TestTables(t *testing.T) {
 	if drops != 1 {
 		t.Errorf("%d flows drop, want the one of table drop", drops)
 	}
-}
-
-func keys(m *topology.Model) []topology.Key {
-	var out []topology.Key
-	for e := range m.All() {
-		out = append(out, e.Key())
-	}
-	return out
 }
 
 func remotePort(sw string, n int) topology.SwitchPort {

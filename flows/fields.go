@@ -107,9 +107,11 @@ func (f Field) fullMask() Value {
 //
 //	metadata   id of the switch or router that the packet is in; Geneve's VNI
 //	reg0       next hop: the IPv4 address whose MAC is wanted
+//	reg1       OpenFlow port of the tunnel that reg6 stands for, whether or not BFD
+//	           finds it alive; 0: the destination is not known
 //	reg4       flags, 32 bits as in the Geneve option, see below
 //	reg5       destination port id (bits 16-31), source port id (bits 0-15)
-//	reg6       OpenFlow port of the tunnel to the chassis that has the port
+//	reg6       OpenFlow port of the tunnel to take; noPort: none is alive
 //	reg3       router that has routed the packet on this chassis, 0 for none (bits
 //	           0-23); what a table asks of itself (bits 24-31)
 //	reg7       port id by which the packet came into that router (bits 0-15);
@@ -120,6 +122,7 @@ func (f Field) fullMask() Value {
 const (
 	RegDatapath = Metadata
 	RegNextHop  = Reg0
+	RegDirect   = Reg1
 	RegFlags    = Reg4
 	RegPorts    = Reg5
 	RegTunnel   = Reg6
@@ -140,6 +143,8 @@ var (
 	BitsEntry    = Bits{RegEntry, 0, 16}
 	BitsMended   = Bits{RegEntry, 16, 1}
 
+	bitRedirected  = Bits{RegFlags, 2, 1}
+	bitLoopback    = Bits{RegFlags, 0, 1}
 	bitsTranslated = Bits{RegFlags, 3, 1}
 	bitsArrival    = Bits{RegEntry, 0, 17} // BitsEntry and BitsMended
 )
@@ -167,6 +172,8 @@ const (
 	icmpParameter   = 12
 
 	ethernetHeader = 14 // bytes
+
+	noPort = 0xffff // OFPP_NONE, which Choose writes
 
 	ctReply   = 1 << 3 // bits of CTState, see ovs-fields(7)
 	ctInvalid = 1 << 4

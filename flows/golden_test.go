@@ -65,11 +65,13 @@ func TestGolden(t *testing.T) {
 // compile reads a topology, an entity a line: for the store's entities path and
 // value as in etcd (under entity_view/), for the node's own
 //
-//	node SYSTEM-ID
+//	node SYSTEM-ID [on-demand] [redirect]
 //	interface PORT OFPORT
 //	tunnel CHASSIS OFPORT [watched]
 //	neighbour SWITCH IP MAC
 //	host-stack OFPORT MAC
+//	demand SWITCH PORT
+//	absence CHASSIS
 //
 // It returns the flows, and what the rules say beside them.
 func compile(t *testing.T, text string) ([]flows.CookieFlow, []string) {
@@ -102,8 +104,12 @@ func parseEntity(word []string) (topology.Entity, error) {
 		return uint32(n)
 	}
 	switch {
-	case len(word) == 2 && word[0] == "node":
-		return topology.Node{Chassis: word[1]}, nil
+	case len(word) >= 2 && word[0] == "node":
+		return topology.Node{Chassis: word[1], OnDemand: slices.Contains(word, "on-demand"), Redirect: slices.Contains(word, "redirect")}, nil
+	case len(word) == 3 && word[0] == "demand":
+		return topology.Demand{Switch: word[1], Port: word[2]}, nil
+	case len(word) == 2 && word[0] == "absence":
+		return topology.Absence{Chassis: word[1]}, nil
 	case len(word) == 3 && word[0] == "interface":
 		return topology.Interface{Port: word[1], OFPort: number(2)}, nil
 	case len(word) >= 3 && word[0] == "tunnel":

@@ -21,6 +21,9 @@ type (
 	// if it is empty, leads to a router that lives on chassis To alone: the
 	// way between them is to be watched.
 	Carrier struct{ From, To string }
+	// Destination says that packets from this node go to a chassis: a tunnel
+	// has to lead there.
+	Destination struct{ Chassis string }
 	// Address says that this node answers for an address on the physical
 	// network behind the OpenFlow port.
 	Address struct {
@@ -41,7 +44,8 @@ type (
 	}
 )
 
-func (Problem) note()    {}
-func (Carrier) note()    {}
-func (Address) note()    {}
-func (Translated) note() {}
+func (Problem) note()     {}
+func (Carrier) note()     {}
+func (Destination) note() {}
+func (Address) note()     {}
+func (Translated) note()  {}

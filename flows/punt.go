@@ -13,6 +13,7 @@ const (
 	NoRoute                         // a router has no way to its destination (router; port it came in by)
 	TooLarge                        // for the tunnel (switch that it is in; router that it came through and port it came in by)
 	QuotedAddress                   // an ICMP error whose quoted packet a floating IP has to translate (router)
+	Wanted                          // no flows lead to its destination yet (switch or router; tunnel that it was sent by, if any)
 )
 
 // String returns the reason as logs and metrics name it.
@@ -30,6 +31,8 @@ func (r Reason) String() string {
 		return "too_large"
 	case QuotedAddress:
 		return "quoted_address"
+	case Wanted:
+		return "wanted"
 	}
 	return "unknown"
 }
@@ -42,6 +45,7 @@ const (
 	MeterErrors  Meter = 1 // packets that an ICMP error is owed for
 	MeterWaiting Meter = 2 // packets that wait for ARP
 	MeterARP     Meter = 3 // ARP of the physical network
+	MeterWanted  Meter = 4 // packets to destinations without flows
 )
 
 // MeterInfo says what a meter lets through.
@@ -56,6 +60,7 @@ var Meters = []MeterInfo{
 	{MeterErrors, 200, 200},
 	{MeterWaiting, 1000, 1000},
 	{MeterARP, 500, 500},
+	{MeterWanted, 1000, 1000},
 }
 
 // ID returns the meter's number in the bridge. Others may use meters, too;

@@ -194,6 +194,49 @@ func (r *Reader) SwitchOf(port topology.RouterPort) (topology.SwitchPort, topolo
 	return sp, sw, ok
 }
 
+// Reaches reports whether packets from or for this node can come through a
+// switch or router.
+func (r *Reader) Reaches(device topology.Key) bool {
+	r.get(reachedKey(topology.Key{}))
+	r.get(reachedKey(device))
+	return r.engine.reach.has(device)
+}
+
+// OnDemand reports whether flows to remote ports are made only when they are
+// wanted. Not where a router is pinned to this node: others take it for one
+// that knows all ports.
+func (r *Reader) OnDemand() bool {
+	node := r.Node()
+	return node.OnDemand && len(list[topology.Router](r, topology.Pinned(node.Chassis))) == 0
+}
+
+// Edges returns the chassis, ordered by name, that routers are pinned to.
+func (r *Reader) Edges() []string {
+	var edges []string
+	for _, router := range list[topology.Router](r, topology.Pinned("")) {
+		edges = append(edges, router.Chassis)
+	}
+	slices.Sort(edges)
+	return slices.Compact(edges)
+}
+
+// Absent reports whether a chassis is known to be down.
+func (r *Reader) Absent(chassis string) bool {
+	_, yes := find[topology.Absence](r, topology.Absence{Chassis: chassis}.Key())
+	return yes
+}
+
+// Routed returns the ports of the routers on this node that lead into a switch.
+func (r *Reader) Routed(sw string) []topology.RouterPort {
+	var ports []topology.RouterPort
+	for _, p := range list[topology.SwitchPort](r, topology.Key{Kind: topology.KindJoinedPorts, Name: sw}) {
+		if rp, router, ok := r.RouterOf(p); ok && r.Here(router) {
+			ports = append(ports, rp)
+		}
+	}
+	return ports
+}
+
 // Here reports whether a router lives on this node: it does unless it is
 // pinned to another chassis.
 func (r *Reader) Here(router topology.Router) bool {

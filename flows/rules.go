@@ -34,11 +34,17 @@ func kindOf[E topology.Entity]() topology.Kind {
 // its Reader alone, and returns the same flows for the same topology.
 var rules = []rule{
 	flowsOn("pipeline", pipeline),
-	flowsOn("interface", localPort),
+	flowsOn("beyond", beyond),
+	on("redirect", redirect),
+	on("interface", localPort),
 	flowsOn("way-out", wayOut),
 	flowsOn("tunnel", tunnel),
-	flowsOn("lookup", lookup),
-	flowsOn("neighbour", neighbour),
+	on("switch-port", switchPort),
+	on("demand", demanded),
+	{"block", topology.KindBlock, func(r *Reader, e topology.Entity) ([]Flow, []Note) {
+		return block(r, e.(topology.SwitchPort)), nil
+	}},
+	flowsOn("outer-arp", outerARP),
 	flowsOn("learned", learned),
 	flowsOn("host-stack", hostStack),
 	flowsOn("not-direct", notDirect),

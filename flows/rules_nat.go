@@ -2,6 +2,7 @@ package flows
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	"tuplenet/internal/topology"
@@ -70,7 +71,7 @@ func natRule(r *Reader, rule topology.NAT) ([]Flow, []Note) {
 		return nil, nil
 	}
 	out, notes := external(r, n)
-	if !r.Here(n.router) {
+	if !r.Here(n.router) || !r.Reaches(n.router.Key()) {
 		return out, notes
 	}
 	out = append(out, Flow{TableRouterAdmit, prioNormal, n.address(), []Action{Goto{TableRouterLocal}}})
@@ -164,18 +165,19 @@ func external(r *Reader, n nat) ([]Flow, []Note) {
 		if !here && len(r.OuterPorts(e.sw.Name)) > 0 {
 			continue
 		}
-		way, ok := wayTo(r, e.sp)
-		if !ok {
+		way, there, ok := deliver(r, e.sp)
+		notes = append(notes, there...)
+		if !ok || !r.Reaches(e.sw.Key()) {
 			continue
 		}
 		known[e.sw.Name] = true
-		mac, in := n.mac(e), inDatapath(e.sw.ID)
-		out = append(out,
-			Flow{TableNeighbour, prioNormal, []Match{in, Exact(RegNextHop, ipv4(n.XlateIP))}, []Action{
-				Load{All(EthDst), mac.Uint64()}, Goto{TableNeighbourDone},
-			}},
-			Flow{TableSwitchLookup, prioNormal, []Match{in, Exact(EthDst, mac.Uint64())},
-				append([]Action{setDstPort(e.sp.ID())}, way...)})
+		mac := n.mac(e)
+		out = append(out, resident(r, e.sw, n.XlateIP, mac)...)
+		if !r.OnDemand() && len(r.OuterPorts(e.sw.Name)) == 0 { // it may stand in no block
+			out = append(out, connected(r, e.sw, prioNormal, netip.PrefixFrom(n.XlateIP, n.XlateIP.BitLen()), passConnected)...)
+		}
+		out = append(out, Flow{TableSwitchLookup, prioNormal, []Match{inDatapath(e.sw.ID), Exact(EthDst, mac.Uint64())},
+			append([]Action{setDstPort(e.sp.ID())}, way...)})
 		if i, ok := r.WayOut(e.sw.Name); ok {
 			notes = append(notes, Address{i.OFPort, e.sw.Name, n.XlateIP, mac, 0})
 		}

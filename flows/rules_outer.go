@@ -7,8 +7,8 @@ import "tuplenet/internal/topology"
 
 // Priorities of what the switch does not know.
 const (
-	prioUnknown  = 1
-	prioOuterARP = 2 // asked for from outside
+	prioUnknown  = prioNobody + 1
+	prioOuterARP = prioNobody + 2 // asked for from outside
 )
 
 // wayOut joins the interface of an outer port to its switch.

@@ -1,6 +1,10 @@
 package flows
 
-import "tuplenet/internal/topology"
+import (
+	"slices"
+
+	"tuplenet/internal/topology"
+)
 
 // pipeline makes the flows that are there whatever the topology: where a
 // packet goes on when no flow of a table matches, and what is done to all
@@ -13,13 +17,7 @@ func pipeline(_ *Reader, node topology.Node) []Flow {
 		}
 	}
 	out = append(out,
-		// An ARP request asks for the MAC of an address in a switch, as a
-		// routed packet does: one table answers both.
-		Flow{TableSwitchARP, prioNormal, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{
-			Move{All(ARPTpa), All(RegNextHop)},
-			Goto{TableNeighbour},
-		}},
-		Flow{TableNeighbourDone, prioNormal, []Match{isARP}, arpReplyActions},
+		Flow{TableNeighbourDone, prioNormal, []Match{isARP}, append(slices.Clone(arpReplyActions), OutputInPort{})},
 		Flow{TableNeighbourDone, prioMiss, nil, []Action{Resubmit{TableSwitchHook}}},
 
 		// The one way into a tunnel.
@@ -67,7 +65,6 @@ var arpReplyActions = []Action{
 	Move{All(EthSrc), All(EthDst)},
 	Move{All(ARPSha), All(EthSrc)},
 	Load{All(ARPOp), arpReply},
-	OutputInPort{},
 }
 
 // echoReplyActions turn an ICMP echo request to a router into the reply
@@ -81,12 +78,12 @@ var echoReplyActions = []Action{
 	Goto{TableRouterRoute},
 }
 
-// tunnel lets in what comes from a chassis: the sender has found the
-// destination port, so the packet enters at the switch's egress.
+// tunnel lets in what comes from a chassis. As a rule the sender has found the
+// destination port, and the packet enters at the switch's egress.
 func tunnel(_ *Reader, t topology.Tunnel) []Flow {
 	return []Flow{{TableClassify, prioNormal, []Match{Exact(InPort, uint64(t.OFPort))}, []Action{
 		Move{BitsVNI, BitsDatapath},
 		Move{All(TunMetadata0), All(RegOption)},
-		Goto{TableSwitchLoopback},
+		Goto{TableArrival},
 	}}}
 }

@@ -77,7 +77,7 @@ func staticRoute(r *Reader, route topology.StaticRoute) ([]Flow, []Note) {
 	if own.chassis != "" && own.chassis != router.Chassis {
 		notes = append(notes, Carrier{router.Chassis, own.chassis})
 	}
-	if !r.Here(router) {
+	if !r.Here(router) || !r.Reaches(router.Key()) {
 		return nil, notes
 	}
 	if problem != "" {
@@ -85,7 +85,8 @@ func staticRoute(r *Reader, route topology.StaticRoute) ([]Flow, []Note) {
 	}
 	static, shared := paths(r, route)
 	match := where([]Match{inDatapath(router.ID), isIP}, prefixMatch(IPDst, route.Net)...)
-	var out []Flow
+	out, more := wayToNext(r, own)
+	notes = append(notes, more...)
 	if static != nil && static.route == route {
 		out = append(out, Flow{TableRouterRoute, routePriority(route.Net.Bits(), rankStatic), match, forwardBy(*static)})
 	}
@@ -132,6 +133,19 @@ func paths(r *Reader, route topology.StaticRoute) (static *path, shared []path) 
 		return twice
 	})
 	return static, shared
+}
+
+// wayToNext leads to a next hop that is a workload.
+func wayToNext(r *Reader, p path) ([]Flow, []Note) {
+	sp, _, ok := r.SwitchOf(p.out)
+	if !ok {
+		return nil, nil
+	}
+	next, ok := r.PortWith(sp.Switch, p.route.NextHop)
+	if !ok || next.Peer != "" {
+		return nil, nil
+	}
+	return wayTo(r, next)
 }
 
 func forwardBy(p path) []Action {

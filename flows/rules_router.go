@@ -9,7 +9,7 @@ func routerEntry(r *Reader, port topology.SwitchPort) []Flow {
 		return nil
 	}
 	sw, ok := r.Switch(port.Switch)
-	if !ok {
+	if !ok || !r.Reaches(sw.Key()) {
 		return nil
 	}
 	return []Flow{{TableSwitchDeliver, prioNormal, []Match{inDatapath(sw.ID), toPort(port.ID())}, []Action{
@@ -50,7 +50,7 @@ func routePriority(bits, rank int) uint16 { return uint16(1 + bits*4 + rank) }
 // network that is connected there, and leads out into the port's switch.
 func routerPort(r *Reader, port topology.RouterPort) ([]Flow, []Note) {
 	router, ok := r.Router(port.Router)
-	if !ok || !r.Here(router) {
+	if !ok || !r.Here(router) || !r.Reaches(router.Key()) {
 		return nil, nil
 	}
 	sp, sw, ok := r.SwitchOf(port)
@@ -67,13 +67,12 @@ func routerPort(r *Reader, port topology.RouterPort) ([]Flow, []Note) {
 		{TableRouterForward, prioNormal, []Match{in, toPort(port.ID())}, enterSwitch(sp, sw, port.MAC)},
 	}
 	if first, ok := r.Connected(port); ok && first == port {
+		pass := []Action{Goto{TableRouterConnected}}
+		if len(r.OuterPorts(sw.Name)) > 0 { // nobody knows who is there
+			pass = passConnected
+		}
 		out = append(out, Flow{TableRouterRoute, routePriority(port.Net.Bits(), rankConnected),
-			where([]Match{in, isIP}, prefixMatch(IPDst, port.Net)...), []Action{
-				Move{All(IPDst), All(RegNextHop)},
-				DecTTL{},
-				setDstPort(port.ID()),
-				Goto{TableRouterReply},
-			}})
+			where([]Match{in, isIP}, prefixMatch(IPDst, port.Net)...), append([]Action{setDstPort(port.ID())}, pass...)})
 	}
 	var notes []Note
 	if i, ok := r.WayOut(sw.Name); ok {

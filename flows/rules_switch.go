@@ -3,17 +3,18 @@ package flows
 import "tuplenet/internal/topology"
 
 // localPort joins an interface of this node to its switch port.
-func localPort(r *Reader, i topology.Interface) []Flow {
+func localPort(r *Reader, i topology.Interface) ([]Flow, []Note) {
 	port, ok := r.PortNamed(i.Port)
 	if !ok || port.Peer != "" || port.Outer() {
-		return nil
+		return nil, nil
 	}
 	sw, ok := r.Switch(port.Switch)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	id := port.ID()
-	return []Flow{
+	way, notes := wayTo(r, port)
+	return append(way, []Flow{
 		{TableClassify, prioNormal, []Match{Exact(InPort, uint64(i.OFPort))}, []Action{
 			enterDatapath(sw.ID), setSrcPort(id), Goto{TableSwitchARP},
 		}},
@@ -26,64 +27,73 @@ func localPort(r *Reader, i topology.Interface) []Flow {
 		{TableSwitchLoopback, prioGuard, []Match{inDatapath(sw.ID),
 			Exact(RegPorts, uint64(id)<<16|uint64(id)), Masked(RegFlags, 0, FlagLoopback)}, []Action{drop}},
 		{TableSwitchDeliver, prioNormal, []Match{inDatapath(sw.ID), toPort(id)}, []Action{Output{i.OFPort}}},
-	}
+	}...), notes
 }
 
-// lookup finds, in the switch, the port that a MAC belongs to, and the way to
-// it: this chassis, or the tunnel to the one that it is bound to. A port that
-// is bound nowhere, or to a chassis without a tunnel, is unknown.
-func lookup(r *Reader, port topology.SwitchPort) []Flow {
+// switchPort leads to a port that this node has flows for whether or not traffic
+// goes there.
+func switchPort(r *Reader, port topology.SwitchPort) ([]Flow, []Note) {
+	if !r.Reaches(topology.Switch{Name: port.Switch}.Key()) || onlyWanted(r, port) {
+		return nil, nil
+	}
+	return wayTo(r, port)
+}
+
+// wayTo makes the flows that lead to a port: in the switch the way to its MAC,
+// and the MAC of its address.
+func wayTo(r *Reader, port topology.SwitchPort) ([]Flow, []Note) {
 	sw, ok := r.Switch(port.Switch)
 	if !ok {
-		return nil
+		return nil, nil
 	}
-	actions, ok := wayTo(r, port)
-	if !ok {
-		return nil
-	}
+	way, notes, found := deliver(r, port)
 	if port.Outer() {
-		return unknown(sw, port, actions)
+		if !found {
+			return nil, notes
+		}
+		return unknown(sw, port, way), notes
 	}
-	return []Flow{{TableSwitchLookup, prioNormal, []Match{inDatapath(sw.ID), Exact(EthDst, port.MAC.Uint64())},
-		append([]Action{setDstPort(port.ID())}, actions...)}}
+	out := resident(r, sw, port.IP, port.MAC)
+	if found {
+		out = append(out, Flow{TableSwitchLookup, prioNormal, []Match{inDatapath(sw.ID), Exact(EthDst, port.MAC.Uint64())},
+			append([]Action{setDstPort(port.ID())}, way...)})
+	}
+	return out, notes
 }
 
-func wayTo(r *Reader, port topology.SwitchPort) ([]Action, bool) {
+// deliver finds the way from a switch to a port: this chassis, or the tunnel to
+// the one that it is bound to. A port that is bound nowhere, or to a chassis
+// without a tunnel, is unknown.
+func deliver(r *Reader, port topology.SwitchPort) (way []Action, notes []Note, ok bool) {
 	here := []Action{Goto{TableSwitchLoopback}}
 	chassis := port.Chassis
 	if port.Peer != "" && !port.Outer() {
 		_, router, ok := r.RouterOf(port)
 		if !ok {
-			return nil, false
+			return nil, nil, false
 		}
 		if r.Here(router) {
-			return here, true
+			return here, nil, true
 		}
 		chassis = router.Chassis
 	} else if _, ok := r.Interface(port.Name); ok {
-		return here, true
+		return here, nil, true
 	}
-	if chassis == "" {
-		return nil, false
+	if chassis == "" || chassis == r.Node().Chassis {
+		return nil, nil, false
 	}
+	notes = []Note{Destination{chassis}}
 	t, ok := r.Tunnel(chassis)
 	if !ok {
-		return nil, false
+		return nil, notes, false
 	}
-	return []Action{Load{All(RegTunnel), uint64(t.OFPort)}, Goto{TableSwitchOutput}}, true
-}
-
-// neighbour tells the MAC of an address in a switch.
-func neighbour(r *Reader, port topology.SwitchPort) []Flow {
-	if port.Outer() {
-		return nil
+	if t.Watched && r.Node().Redirect {
+		// Where BFD finds no way to it, an edge may.
+		return []Action{
+			Load{All(RegDirect), uint64(t.OFPort)},
+			Choose{Fields: HashEthSrc, Ports: []uint32{t.OFPort}, Dst: All(RegTunnel)},
+			Goto{TableSwitchOutput},
+		}, notes, true
 	}
-	sw, ok := r.Switch(port.Switch)
-	if !ok {
-		return nil
-	}
-	return []Flow{{TableNeighbour, prioNormal, []Match{inDatapath(sw.ID), Exact(RegNextHop, ipv4(port.IP))}, []Action{
-		Load{All(EthDst), port.MAC.Uint64()},
-		Goto{TableNeighbourDone},
-	}}}
+	return []Action{Load{All(RegTunnel), uint64(t.OFPort)}, Goto{TableSwitchOutput}}, notes, true
 }

@@ -8,14 +8,15 @@ type Table uint8
 // good: a restarted agent of a later version then finds its flows where they
 // were, and replaces none of them.
 const (
-	TableClassify Table = 0 // physical to logical
+	TableClassify Table = 0  // physical to logical
+	TableArrival  Table = 10 // out of a tunnel: at its destination, or to be forwarded
 
 	// Switch ingress, on the chassis where the packet enters a switch.
 	TableSwitchARP    Table = 100 // ARP requests
 	TableSwitchHook   Table = 201 // third parties' (the number is part of the contract)
 	TableSwitchDirect Table = 202 // to the host's own stack, if untunnel mode is on
 	TableSwitchLookup Table = 204 // destination port and its chassis
-	TableSwitchOutput Table = 206 // to another chassis: does it fit?
+	TableSwitchOutput Table = 206 // to another chassis: is it there, does it fit?
 	TableTunnel       Table = 207 // into the tunnel
 
 	// Switch egress, on the chassis that has the destination port.
@@ -28,6 +29,7 @@ const (
 	TableRouterInside     Table = 220 // an snat address after connection tracking
 	TableRouterTranslated Table = 222 // a dnat address after it
 	TableRouterRoute      Table = 224 // next hop and router port
+	TableRouterConnected  Table = 225 // in the network of a port: is anybody there?
 	TableRouterPath       Table = 226 // of several next hops, the chosen one
 
 	// Router egress.
@@ -38,6 +40,10 @@ const (
 	TableRouterForward Table = 234 // from the router port into its switch
 	TableNeighbour     Table = 236 // MAC of the next hop, or of an ARP request's target
 	TableNeighbourDone Table = 238 // on to the switch, or back as an ARP reply
+
+	// What this node cannot deliver.
+	TableRedirect Table = 244 // to an edge that may
+	TableWanted   Table = 246 // to the agent, which sees to it that it can
 
 	TableDrop    Table = 252 // the one flow with actions=drop: its counter counts all drops
 	TableForeign Table = 253 // frames of the physical network that are nobody's here, counted apart
@@ -53,10 +59,11 @@ type TableInfo struct {
 // Tables lists all tables in order.
 var Tables = []TableInfo{
 	{TableClassify, "classify", TableDrop},
+	{TableArrival, "arrival", TableSwitchLoopback},
 	{TableSwitchARP, "switch-arp", TableSwitchHook},
 	{TableSwitchHook, "switch-hook", TableSwitchDirect},
 	{TableSwitchDirect, "switch-direct", TableSwitchLookup},
-	{TableSwitchLookup, "switch-lookup", TableDrop},
+	{TableSwitchLookup, "switch-lookup", 0},
 	{TableSwitchOutput, "switch-output", TableTunnel},
 	{TableTunnel, "tunnel", 0},
 	{TableSwitchLoopback, "switch-loopback", TableSwitchDeliver},
@@ -66,6 +73,7 @@ var Tables = []TableInfo{
 	{TableRouterInside, "router-inside", TableRouterTranslated},
 	{TableRouterTranslated, "router-translated", 0},
 	{TableRouterRoute, "router-route", 0},
+	{TableRouterConnected, "router-connected", 0},
 	{TableRouterPath, "router-path", 0},
 	{TableRouterReply, "router-reply", TableRouterNAT},
 	{TableRouterNAT, "router-nat", TableRouterForward},
@@ -74,6 +82,8 @@ var Tables = []TableInfo{
 	{TableRouterForward, "router-forward", TableDrop},
 	{TableNeighbour, "neighbour", TableDrop},
 	{TableNeighbourDone, "neighbour-done", 0},
+	{TableRedirect, "redirect", 0},
+	{TableWanted, "wanted", 0},
 	{TableDrop, "drop", 0},
 	{TableForeign, "foreign", 0},
 }
