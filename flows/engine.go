@@ -130,16 +130,16 @@ func NewEngine(model *topology.Model) *Engine {
 // (descending) and cookie, and the mistakes of rules.
 func Compile(model *topology.Model) ([]CookieFlow, []string) {
 	e := NewEngine(model)
-	delta := e.Update(everything(model))
+	delta := e.Update(Everything(model))
 	slices.SortFunc(delta.Put, func(a, b CookieFlow) int {
 		return cmp.Or(cmp.Compare(a.Flow.Table, b.Flow.Table), cmp.Compare(b.Flow.Priority, a.Flow.Priority), cmp.Compare(a.Cookie, b.Cookie))
 	})
 	return delta.Put, delta.Conflicts
 }
 
-// everything returns the keys of a model's entities and those of the indexes
+// Everything returns the keys of a model's entities and those of the indexes
 // that lead to them.
-func everything(model *topology.Model) []topology.Key {
+func Everything(model *topology.Model) []topology.Key {
 	var keys []topology.Key
 	for entity := range model.All() {
 		keys = append(keys, entity.Key())

@@ -124,7 +124,7 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 			for cookie := range engine.All() {
 				held[cookie] = true
 			}
-			scratch := NewEngine(model).Update(everything(model))
+			scratch := NewEngine(model).Update(Everything(model))
 			want, wantNotes := set(scratch.Put), map[Note]bool{}
 			for _, n := range scratch.Begun {
 				wantNotes[n] = true
@@ -168,7 +168,7 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 func TestNoChangeNoRuns(t *testing.T) {
 	model := grid(10, 5)
 	engine := NewEngine(model)
-	engine.Update(everything(model))
+	engine.Update(Everything(model))
 	before := engine.Runs()
 	delta := engine.Update([]topology.Key{{Kind: topology.KindSwitchPort, Parent: "nowhere", Name: "nothing"}})
 	if len(delta.Put)+len(delta.Gone) != 0 || engine.Runs() != before {
@@ -180,7 +180,7 @@ func TestNoChangeNoRuns(t *testing.T) {
 func TestRunsDoNotGrow(t *testing.T) {
 	changes := map[string]topology.Entity{
 		"remote port": remotePort("ls0", 250),
-		"chassis":     topology.Tunnel{Chassis: "hv-new", OFPort: 9999},
+		"demand":      topology.Demand{Switch: "ls0", Port: "ls0-p3"},
 		"interface":   topology.Interface{Port: "nobody", OFPort: 9999},
 	}
 	for name, e := range changes {
@@ -188,7 +188,7 @@ func TestRunsDoNotGrow(t *testing.T) {
 		for _, size := range []int{10, 100} {
 			model := grid(size, 20)
 			engine := NewEngine(model)
-			engine.Update(everything(model))
+			engine.Update(Everything(model))
 			delta := engine.Update(model.Apply([]topology.Change{{Key: e.Key(), Entity: e, Created: 1e9}}).Touched)
 			runs = append(runs, delta.Runs)
 		}
@@ -238,7 +238,7 @@ func TestContradictionIsReported(t *testing.T) {
 func TestOwner(t *testing.T) {
 	model := grid(1, 2)
 	engine := NewEngine(model)
-	engine.Update(everything(model))
+	engine.Update(Everything(model))
 	for cookie, f := range engine.All() {
 		if f.Table != TableNeighbour || f.Priority == prioMiss {
 			continue

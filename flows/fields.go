@@ -23,6 +23,7 @@ const (
 	Reg7
 	XReg2 // reg4 and reg5 as one, reg4 above
 	TunID
+	TunDst       // IPv4 address that a packet came to in a tunnel; 0: by none
 	TunMetadata0 // TupleNet's Geneve option
 	CTState
 	EthDst
@@ -60,6 +61,7 @@ var fieldInfos = [numFields]fieldInfo{
 	Reg7:         {"reg7", 32},
 	XReg2:        {"xreg2", 64},
 	TunID:        {"tun_id", 64},
+	TunDst:       {"tun_dst", 32},
 	TunMetadata0: {"tun_metadata0", 64},
 	CTState:      {"ct_state", 32},
 	EthDst:       {"eth_dst", 48},
@@ -111,7 +113,7 @@ func (f Field) fullMask() Value {
 //	           finds it alive; 0: the destination is not known
 //	reg4       flags, 32 bits as in the Geneve option, see below
 //	reg5       destination port id (bits 16-31), source port id (bits 0-15)
-//	reg6       OpenFlow port of the tunnel to take; noPort: none is alive
+//	reg6       OpenFlow port of the tunnel to take; NoPort: none is alive
 //	reg3       router that has routed the packet on this chassis, 0 for none (bits
 //	           0-23); what a table asks of itself (bits 24-31)
 //	reg7       port id by which the packet came into that router (bits 0-15);
@@ -173,8 +175,9 @@ const (
 
 	ethernetHeader = 14 // bytes
 
-	noPort = 0xffff // OFPP_NONE, which Choose writes
-
 	ctReply   = 1 << 3 // bits of CTState, see ovs-fields(7)
 	ctInvalid = 1 << 4
 )
+
+// NoPort is what Choose writes if no port is live: OFPP_NONE.
+const NoPort = 0xffff

@@ -93,7 +93,7 @@ type (
 	// Punt sends a copy of the packet, whole, to the agent.
 	Punt struct{ Why Reason }
 	// Choose writes to Dst, of 32 bits, the first of the live ports that a hash
-	// of the packet's Fields prefers (highest random weight), or noPort if none
+	// of the packet's Fields prefers (highest random weight), or NoPort if none
 	// is live.
 	Choose struct {
 		Fields Hash

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,7 +106,7 @@ func parseEntity(word []string) (topology.Entity, error) {
 	}
 	switch {
 	case len(word) >= 2 && word[0] == "node":
-		return topology.Node{Chassis: word[1], OnDemand: slices.Contains(word, "on-demand"), Redirect: slices.Contains(word, "redirect")}, nil
+		return topology.Node{Chassis: word[1], IP: netip.MustParseAddr("192.168.1.99"), OnDemand: slices.Contains(word, "on-demand"), Redirect: slices.Contains(word, "redirect")}, nil
 	case len(word) == 3 && word[0] == "demand":
 		return topology.Demand{Switch: word[1], Port: word[2]}, nil
 	case len(word) == 2 && word[0] == "absence":

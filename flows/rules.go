@@ -38,7 +38,6 @@ var rules = []rule{
 	on("redirect", redirect),
 	on("interface", localPort),
 	flowsOn("way-out", wayOut),
-	flowsOn("tunnel", tunnel),
 	on("switch-port", switchPort),
 	on("demand", demanded),
 	{"block", topology.KindBlock, func(r *Reader, e topology.Entity) ([]Flow, []Note) {

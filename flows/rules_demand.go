@@ -176,7 +176,7 @@ func beyond(r *Reader, node topology.Node) []Flow {
 		{TableNeighbourDone, prioNormal + 1, []Match{isARP, redirected}, append(slices.Clone(arpReplyActions),
 			Load{bitLoopback, 1}, Resubmit{TableSwitchLookup})},
 
-		{TableSwitchOutput, prioGuard, []Match{Exact(RegTunnel, noPort)}, []Action{Goto{TableRedirect}}},
+		{TableSwitchOutput, prioGuard, []Match{Exact(RegTunnel, NoPort)}, []Action{Goto{TableRedirect}}},
 	}
 	if r.OnDemand() {
 		return append(out, Flow{TableSwitchARP, prioNobody, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{drop}})

@@ -43,13 +43,25 @@ func pipeline(_ *Reader, node topology.Node) []Flow {
 		// Does nothing, in a way that does not read as a drop.
 		Flow{TableForeign, prioMiss, nil, []Action{Load{All(RegNextHop), 0}}},
 	)
+	if node.IP.IsValid() {
+		// Whichever chassis a packet comes from, and by whichever tunnel port.
+		out = append(out, Flow{TableClassify, prioNormal, []Match{Exact(TunDst, ipv4(node.IP))}, []Action{
+			Move{BitsVNI, BitsDatapath},
+			Move{All(TunMetadata0), All(RegOption)},
+			Goto{TableArrival},
+		}})
+	}
 	if node.MTU > 0 {
 		out = append(out,
 			Flow{TableSwitchOutput, prioNormal, []Match{isIP}, []Action{
 				CheckLarger{uint16(node.MTU + ethernetHeader), BitsTooLarge},
 				Goto{TableTunnel},
 			}},
-			Flow{TableTunnel, prioNormal, []Match{Masked(RegRouter, 1<<BitsTooLarge.Ofs, 1<<BitsTooLarge.Ofs), isIP}, owed(TooLarge)},
+			Flow{TableTunnel, prioNormal, []Match{Masked(RegRouter, 1<<BitsTooLarge.Ofs, 1<<BitsTooLarge.Ofs), isIP}, []Action{
+				// Not by way of the table drop: Open vSwitch counts the packets of
+				// both outcomes of the check in what lies behind either.
+				LimitTo{MeterErrors}, Punt{TooLarge},
+			}},
 		)
 	}
 	return out
@@ -76,14 +88,4 @@ var echoReplyActions = []Action{
 	Load{All(ICMPType), 0},
 	Load{All(IPTTL), 255},
 	Goto{TableRouterRoute},
-}
-
-// tunnel lets in what comes from a chassis. As a rule the sender has found the
-// destination port, and the packet enters at the switch's egress.
-func tunnel(_ *Reader, t topology.Tunnel) []Flow {
-	return []Flow{{TableClassify, prioNormal, []Match{Exact(InPort, uint64(t.OFPort))}, []Action{
-		Move{BitsVNI, BitsDatapath},
-		Move{All(TunMetadata0), All(RegOption)},
-		Goto{TableArrival},
-	}}}
 }

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,7 +29,7 @@ import (
 const replacePatience = 10 * time.Second
 
 // unbuilt are settings of TupleNet's agent that need what this one does not have
-// yet. (On-demand flows are not among them: making all flows does the same.)
+// yet.
 var unbuilt = []string{"IPFIX_COLLECTOR"}
 
 func agentCommand() *cli.Command {
@@ -54,6 +55,12 @@ func agentFlags() []cli.Flag {
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"TUPLENET_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"TUPLENET_LOG_FORMAT"}, Value: "text", Usage: "`FORMAT`: text or json"},
 	}, hostFlags(), edgeFlags(), []cli.Flag{
+		&cli.BoolFlag{Name: "on-demand", Value: true, DisableDefaultText: true,
+			Usage: "flows to ports on other hosts are made when traffic goes there (the default, except on an edge); --on-demand=false makes all of them at once [$ONDEMAND]"},
+		&cli.StringFlag{Name: "idle", EnvVars: []string{"ONDEMAND_IDLE"}, DefaultText: "300",
+			Usage: "`SECONDS` after which flows made on demand go, if no packet has met them"},
+		&cli.BoolFlag{Name: "redirect", Value: true, DisableDefaultText: true,
+			Usage: "edges forward what this host cannot deliver itself (the default) [$ENABLE_REDIRECT]"},
 		&cli.StringFlag{Name: "metrics", EnvVars: []string{"TUPLENET_METRICS"},
 			Usage: "`ADDRESS:PORT` to serve metrics on, in Prometheus' format, at /metrics; without it there are none"},
 		&cli.StringFlag{Name: "interval", Aliases: []string{"i"}, Hidden: true}, // of agents that polled
@@ -86,6 +93,9 @@ func runAgent(c *cli.Context, isGateway bool) error {
 		return err
 	}
 	cfg.Gateway = cfg.Gateway || isGateway
+	if err := demandConfig(c, &cfg); err != nil {
+		return err
+	}
 	if cfg.Metrics, err = metricsAddress(c.String("metrics")); err != nil {
 		return err
 	}
@@ -122,8 +132,31 @@ func runAgent(c *cli.Context, isGateway bool) error {
 		return err
 	}
 	defer st.Close()
-	cfg.Store, cfg.OVS, cfg.TunnelIP, cfg.RunDir, cfg.Log = st, ovsConfig(c, log), address, c.String("rundir"), log
+	cfg.Store, cfg.OVS, cfg.RunDir, cfg.Log = st, ovsConfig(c, log), c.String("rundir"), log
+	cfg.TunnelIP, cfg.Interface = address, c.String("interface")
 	return stopped(ctx, agent.Run(ctx, cfg))
+}
+
+// demandConfig reads what the flags say of flows on demand.
+func demandConfig(c *cli.Context, cfg *agent.Config) (err error) {
+	if cfg.OnDemand, err = notSwitchedOff(c, "on-demand", "ONDEMAND"); err != nil {
+		return err
+	}
+	if cfg.Gateway {
+		cfg.OnDemand = false
+	}
+	if cfg.Redirect, err = notSwitchedOff(c, "redirect", "ENABLE_REDIRECT"); err != nil {
+		return err
+	}
+	cfg.IdleTimeout = 5 * time.Minute
+	if v := c.String("idle"); v != "" {
+		seconds, err := strconv.Atoi(v)
+		if err != nil || seconds < 1 || seconds > 86400 {
+			return fmt.Errorf("invalid --idle (ONDEMAND_IDLE) %q, want seconds from 1 to 86400", v)
+		}
+		cfg.IdleTimeout = time.Duration(seconds) * time.Second
+	}
+	return nil
 }
 
 // idleSettings returns the settings in the environment that have no effect, and

@@ -27,6 +27,7 @@ func doctorCommand() *cli.Command {
 			&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
 				Usage: "`ADDRESS` of the tunnels, or the interface that has it, as the agent has it"},
 			&cli.DurationFlag{Name: "timeout", Value: time.Second, Usage: "`TIME` that another host may take to answer a ping"},
+			&cli.StringSliceFlag{Name: "only", Usage: "`CHECK` to carry out, such as flows; may be given several times"},
 			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print one JSON object a line", DisableDefaultText: true},
 		}),
 		Action: runDoctor,
@@ -47,6 +48,10 @@ func runDoctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	checks, err := chosenChecks(c.StringSlice("only"))
+	if err != nil {
+		return err
+	}
 	env := &doctor.Env{
 		Open:     func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, true) },
 		TunnelIP: address,
@@ -63,7 +68,7 @@ func runDoctor(c *cli.Context) error {
 		say = func(f doctor.Finding) error { return lines.Encode(f) }
 	}
 	healthy := true
-	for f := range doctor.Run(c.Context, env, doctor.Checks()) {
+	for f := range doctor.Run(c.Context, env, checks) {
 		healthy = healthy && f.OK
 		if err := say(f); err != nil {
 			return err
@@ -73,4 +78,22 @@ func runDoctor(c *cli.Context) error {
 		return cli.Exit("", 1) // what is bad has been told
 	}
 	return nil
+}
+
+// chosenChecks returns the checks of those names, or all if there are none.
+func chosenChecks(only []string) ([]doctor.Check, error) {
+	all := doctor.Checks()
+	if len(only) == 0 {
+		return all, nil
+	}
+	var known []string
+	for _, check := range all {
+		known = append(known, check.Name)
+	}
+	for _, name := range only {
+		if !slices.Contains(known, name) {
+			return nil, unknown("check", name, known)
+		}
+	}
+	return slices.DeleteFunc(all, func(check doctor.Check) bool { return !slices.Contains(only, check.Name) }), nil
 }

@@ -58,6 +58,14 @@ func switchedOn(c *cli.Context, name, env string) (bool, error) {
 	}
 }
 
+// notSwitchedOff is switchedOn for what is on by default.
+func notSwitchedOff(c *cli.Context, name, env string) (bool, error) {
+	if !c.IsSet(name) && os.Getenv(env) == "" {
+		return true, nil
+	}
+	return switchedOn(c, name, env)
+}
+
 // edgeConfig returns what the edgeFlags say.
 func edgeConfig(c *cli.Context) (cfg agent.Config, err error) {
 	if cfg.Gateway, err = switchedOn(c, "gateway", "GATEWAY"); err != nil {

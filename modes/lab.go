@@ -39,7 +39,11 @@ func labCommand() *cli.Command {
 			labComponent("stop", "stop (SIGTERM)", (*lab.Lab).Stop, (*lab.Lab).StopEtcd),
 			labComponent("kill", "kill (SIGKILL)", (*lab.Lab).Kill, (*lab.Lab).KillEtcd),
 			labComponent("start", "start again", (*lab.Lab).Start, (*lab.Lab).StartEtcd),
-			labVerb("wait", "wait until every agent has the flows of every workload", "", "tuplenet lab wait",
+			labComponent("restart", "kill (SIGKILL) and start again", (*lab.Lab).Restart, (*lab.Lab).RestartEtcd),
+			labComponent("hang", "make hang (SIGSTOP)", (*lab.Lab).Hang, (*lab.Lab).HangEtcd),
+			labComponent("resume", "let go on (SIGCONT) what hangs", (*lab.Lab).Resume, (*lab.Lab).ResumeEtcd),
+			labCheck(),
+			labVerb("wait", "wait until every workload is bound and every host has its flows", "", "tuplenet lab wait",
 				func(ctx context.Context, l *lab.Lab, _ []string) error { return l.WaitReady(ctx) }),
 			labDemo(),
 		},
@@ -109,14 +113,17 @@ func orNothing(args string) string {
 	return args
 }
 
-// labComponent is stop, kill or start, of a component of a host or of etcd.
-func labComponent(name, usage string, onHost func(*lab.Lab, context.Context, string, lab.Component) error, etcd func(*lab.Lab, context.Context) error) *cli.Command {
+// labComponent is stop, kill, start and so on, of a component of a host or of
+// etcd.
+func labComponent(name, usage string, onHost func(*lab.Lab, context.Context, string, lab.Component) error, etcd func(l *lab.Lab, ctx context.Context, member string) error) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage + " a component of a host, or etcd", ArgsUsage: "HOST agent|vswitchd|ovsdb, or etcd",
-		Description: example("tuplenet lab "+name+" host-bob agent", "tuplenet lab "+name+" etcd"), Flags: labFlags(),
+		Description: "Of an etcd with several members, etcd is all of them, and etcd1 the first.\n\n" +
+			example("tuplenet lab "+name+" host-bob agent", "tuplenet lab "+name+" etcd"),
+		Flags: labFlags(),
 		Action: func(c *cli.Context) error {
-			if c.Args().First() == string(lab.Etcd) {
-				return withLab(c, 1, func(ctx context.Context, l *lab.Lab) error { return etcd(l, ctx) })
+			if c.NArg() == 1 {
+				return withLab(c, 1, func(ctx context.Context, l *lab.Lab) error { return etcd(l, ctx, c.Args().First()) })
 			}
 			return withLab(c, 2, func(ctx context.Context, l *lab.Lab) error {
 				return onHost(l, ctx, c.Args().Get(0), lab.Component(c.Args().Get(1)))
@@ -135,6 +142,7 @@ func labUp() *cli.Command {
 		Flags: labFlags(
 			&cli.IntFlag{Name: "hosts", Usage: "without FILE: so many hosts `N`, with a workload each"},
 			&cli.IntFlag{Name: "edges", Usage: "without FILE: the tutorial's two hosts and so many edges `N` (1 to 3), with a client and a web server outside"},
+			&cli.IntFlag{Name: "etcd", Usage: "so many members of etcd `N`: 1, 3 or 5", DefaultText: "1, or what FILE says"},
 			&cli.StringFlag{Name: "datapath", DefaultText: "system where the kernel has it", Usage: "`TYPE` of Open vSwitch's datapath: system or netdev"},
 			&cli.BoolFlag{Name: "no-wait", Usage: "do not wait until all flows are in"},
 		),
@@ -142,6 +150,9 @@ func labUp() *cli.Command {
 			spec, err := labSpec(c)
 			if err != nil {
 				return err
+			}
+			if c.IsSet("etcd") {
+				spec.Etcd = c.Int("etcd")
 			}
 			opts := lab.Options{Name: c.String("name"), Datapath: lab.Datapath(c.String("datapath")), Echo: labEcho(c)}
 			ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -282,6 +293,31 @@ func labPing() *cli.Command {
 				}
 				fmt.Fprintln(c.App.Writer, p)
 				if p.Lost() > 0 {
+					return cli.Exit("", 1)
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func labCheck() *cli.Command {
+	return &cli.Command{
+		Name: "check", Usage: "tell whether all hosts hold the flows that an agent would make that starts now",
+		Description: "The exit status is 0 only if all do.\n\n" + example("tuplenet lab check", "tuplenet lab check --within 2s"),
+		Flags:       labFlags(&cli.DurationFlag{Name: "within", Usage: "`TIME` for which a host may still be on its way there", DefaultText: "0s"}),
+		Action: func(c *cli.Context) error {
+			return withLab(c, 0, func(ctx context.Context, l *lab.Lab) error {
+				verdicts, err := l.Check(ctx, c.Duration("within"))
+				if err != nil {
+					return err
+				}
+				ok := true
+				for _, v := range verdicts {
+					fmt.Fprintln(c.App.Writer, v)
+					ok = ok && v.OK
+				}
+				if !ok {
 					return cli.Exit("", 1)
 				}
 				return nil

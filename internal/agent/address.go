@@ -24,6 +24,21 @@ func TunnelAddress(spec string) (netip.Addr, error) {
 		}
 		return netip.Addr{}, fmt.Errorf("%s is not an IPv4 address of this host that others could reach; name one with --interface, or the NIC that has it", wanted)
 	}
+	all, err := interfaceAddresses(spec)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if len(all) > 0 {
+		return all[0], nil
+	}
+	return netip.Addr{}, fmt.Errorf("none of the interfaces %s has an IPv4 address that others could reach; name the one that carries the tunnels, or its address, with --interface", spec)
+}
+
+// interfaceAddresses returns the addresses that the interfaces of a list have,
+// and that can be the end of a tunnel, in the order of the list. Interfaces that
+// are not there have none.
+func interfaceAddresses(spec string) ([]netip.Addr, error) {
+	var out []netip.Addr
 	for name := range strings.SplitSeq(spec, ",") {
 		i, err := net.InterfaceByName(strings.TrimSpace(name))
 		if err != nil {
@@ -31,13 +46,11 @@ func TunnelAddress(spec string) (netip.Addr, error) {
 		}
 		addrs, err := i.Addrs()
 		if err != nil {
-			return netip.Addr{}, fmt.Errorf("addresses of interface %s: %w", i.Name, err)
+			return nil, fmt.Errorf("addresses of interface %s: %w", i.Name, err)
 		}
-		if all := tunnelAddresses(addrs); len(all) > 0 {
-			return all[0], nil
-		}
+		out = append(out, tunnelAddresses(addrs)...)
 	}
-	return netip.Addr{}, fmt.Errorf("none of the interfaces %s has an IPv4 address that others could reach; name the one that carries the tunnels, or its address, with --interface", spec)
+	return out, nil
 }
 
 // tunnelAddresses returns the addresses that can be the end of a tunnel.

@@ -23,18 +23,25 @@ import (
 type Config struct {
 	Store    *store.Store
 	OVS      ovs.Config
-	TunnelIP netip.Addr // address that the other chassis' tunnels lead to
+	TunnelIP netip.Addr // address that the other chassis' tunnels lead to, at the start
 	RunDir   string     // directory of what has to survive a restart, see TakeRunDir
 	Log      *slog.Logger
 
+	// Interface is where TunnelIP is found when it changes, as for
+	// TunnelAddress; empty if it does not.
+	Interface string
+
 	Gateway  bool   // the node is an edge
+	OnDemand bool   // flows to ports on other chassis are made when traffic goes there
+	Redirect bool   // edges forward what this node cannot deliver itself
 	Untunnel bool   // what goes to the physical network leaves by the host's own stack
 	Hash     string // what chooses among equal routes: a name of flows.Hashes; empty for the default
 	// BFDMinRx and BFDMinTx are the shortest intervals between the BFD packets
 	// that this node wants to receive and to send, in milliseconds; 0 leaves
 	// Open vSwitch's defaults.
 	BFDMinRx, BFDMinTx int
-	Metrics            string // HOST:PORT to serve metrics on, in Prometheus' format; empty for none
+	IdleTimeout        time.Duration // after which flows on demand go that no packet has met
+	Metrics            string        // HOST:PORT to serve metrics on, in Prometheus' format; empty for none
 }
 
 // agent keeps one node's bridge as the topology wants it.
@@ -47,9 +54,12 @@ type agent struct {
 	self       string // system-id
 	binder     *binder
 	wiring     *wiring
+	resolver   *resolver
 	translator *translator
 	physical   *physical
-	presence   presence
+	demands    *demands
+	presence   *presence
+	liveness   *liveness
 	metrics    *metrics
 
 	// Of the loop alone.
@@ -67,10 +77,12 @@ type agent struct {
 	up        map[string]bool // tunnels that BFD finds alive
 	cutOff    bool            // it finds none of those alive that it watches
 	carriers  map[flows.Carrier]bool
+	dests     map[string]bool                // chassis that flows lead to
 	patches   map[topology.Key]ovs.PatchSpec // by outer port
 	hostPort  topology.HostStack             // the way to the host's stack; zero if there is none
 	hostFault string                         // why it does not work, if that was said
 	mtu       int                            // for workloads
+	moved     []netip.Addr                   // what TunnelIP has been before
 	bad       map[topology.Key]string        // values that were reported
 }
 
@@ -98,8 +110,10 @@ func Run(ctx context.Context, cfg Config) error {
 		if metrics != nil {
 			go a.serveMetrics(ctx, metrics)
 		}
+		a.noteSettings()
 		a.leaveUntunnel()
 		a.physical.load()
+		a.demands.load()
 		a.readOVS()
 		err = a.loop(ctx, updates, admitted)
 	}
@@ -108,6 +122,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if a.ovs != nil {
 		a.presence.stop()
 		a.physical.close()
+		a.demands.close()
 		a.ovs.Close()
 	}
 	if stopped {
@@ -127,6 +142,7 @@ func newAgent(cfg Config) *agent {
 		plugs:    map[string]*plug{},
 		tunnels:  map[string]topology.Tunnel{},
 		carriers: map[flows.Carrier]bool{},
+		dests:    map[string]bool{},
 		patches:  map[topology.Key]ovs.PatchSpec{},
 		metrics:  newMetrics(),
 		bad:      map[topology.Key]string{},
@@ -150,9 +166,12 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 		a.ovs, a.self = driver, driver.SystemID()
 		a.binder = newBinder(ctx, a.Store, a.self, a.log)
 		a.wiring = newWiring(ctx, driver, a.log)
+		a.resolver = newResolver(ctx, driver, a.log)
 		a.translator = newTranslator(ctx, driver, a.RunDir, a.log)
 		a.physical = newPhysical(a)
+		a.demands = newDemands(a)
 		a.presence = newPresence(a.Config, a.self)
+		a.liveness = newLiveness(ctx, a)
 		go a.presence.run(ctx, admitted)
 		return nil
 	})
@@ -182,10 +201,10 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 
 // loop follows events until ctx ends, or the node is not admitted.
 func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted <-chan error) error {
-	mtu, _ := tunnelMTU(a.TunnelIP) // followMTU says why it cannot be told
+	mtu, _ := tunnelMTU(a.TunnelIP) // followNIC says why it cannot be told
 	a.setMTU(ctx, mtu)
-	mtus := make(chan int)
-	go followMTU(ctx, a.TunnelIP, mtus, a.log)
+	nics := make(chan nic)
+	go followNIC(ctx, a.Interface, a.TunnelIP, nics, a.log)
 	for {
 		select {
 		case <-ctx.Done():
@@ -210,14 +229,34 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 			}
 		case <-a.ovs.Events():
 			a.readOVS()
+		case port := <-a.resolver.done:
+			a.resolver.ready[port] = true
+			a.readTunnels()
 		case c := <-a.binder.done:
 			a.claimed(c)
 		case p := <-a.ovs.Packets():
-			a.physical.packet(p)
+			// All that wait are taken in at once: several may want one thing.
+			for n := len(a.ovs.Packets()); ; n-- {
+				if p.Why == flows.Wanted {
+					a.demands.packet(p)
+				} else {
+					a.physical.packet(p)
+				}
+				if n <= 0 {
+					break
+				}
+				p = <-a.ovs.Packets()
+			}
+		case <-a.demands.ticker.C:
+			a.demands.count(ctx)
+		case packets := <-a.demands.counted:
+			a.demands.age(packets)
 		case <-a.physical.timer.C:
 			a.physical.tick()
-		case mtu := <-mtus:
-			a.setMTU(ctx, mtu)
+		case n := <-nics:
+			a.nicChanged(ctx, n)
+		case chassis := <-a.liveness.due:
+			a.liveness.judge(chassis)
 		}
 		// Before the store has been read nothing is known of what the flows
 		// should be.
@@ -231,8 +270,13 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 // cannot be told.
 func (a *agent) setMTU(ctx context.Context, nic int) {
 	a.mtu = workloadMTU(nic)
-	a.change(topology.Change{Entity: topology.Node{Chassis: a.self, MTU: a.mtu, Hash: a.Hash}})
-	a.tellMTU(ctx)
+	a.change(topology.Change{Entity: a.node()})
+	a.tellRecord(ctx)
+}
+
+// node is this host as the flows see it.
+func (a *agent) node() topology.Node {
+	return topology.Node{Chassis: a.self, IP: a.TunnelIP, MTU: a.mtu, Hash: a.Hash, OnDemand: a.OnDemand, Redirect: a.Redirect}
 }
 
 // join begins to act: before, a host that must not take part could have taken
@@ -247,12 +291,15 @@ func (a *agent) join() {
 
 // readUpdate takes in what the store says.
 func (a *agent) readUpdate(ctx context.Context, u store.Update) {
+	if u.Resumed {
+		a.liveness.unsettle()
+	}
 	a.took(a.applyUpdate(u))
 	own := topology.Chassis{Name: a.self}.Key()
 	if slices.ContainsFunc(u.Changes, func(c topology.Change) bool { return c.Key == own }) {
-		// The MTU in it may be one of before: it can change again until the
-		// record of the last change comes back.
-		a.tellMTU(ctx)
+		// What is in it may be of before: it can change again until the record
+		// of the last change comes back.
+		a.tellRecord(ctx)
 	}
 }
 
@@ -323,8 +370,10 @@ func (a *agent) took(r topology.Result) {
 			if ip, err := netip.ParseAddr(key.Name); err == nil {
 				shared[ip] = true
 			}
-		case topology.KindChassis:
+		case topology.KindChassis, topology.KindPinned:
 			chassis = true
+		case topology.KindPresence, topology.KindAbsence, topology.KindContender:
+			a.liveness.changed(key)
 		}
 	}
 	if chassis {
@@ -356,6 +405,7 @@ func (a *agent) flush(ctx context.Context) {
 		a.apply(ctx, delta)
 	}
 	a.noted(delta)
+	a.demands.flushed()
 	if whole {
 		a.renew(ctx)
 	}

@@ -109,6 +109,11 @@ func (l *logbook) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
+// logger writes into the book, and to the output of the test.
+func (l *logbook) logger(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), l), nil))
+}
+
 // said counts the lines with all of the words.
 func (l *logbook) said(words ...string) int {
 	l.mu.Lock()
@@ -149,7 +154,7 @@ func (h *host) start() {
 	h.done = make(chan error, 1)
 	go func() {
 		h.done <- Run(ctx, Config{Store: st, OVS: ovs.Config{RunDir: h.RunDir(), Log: logTo(t)}, TunnelIP: netip.MustParseAddr(h.ip), RunDir: h.RunDir(),
-			Log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), h.log), nil))})
+			Log: h.log.logger(t)})
 	}()
 	stopped := false
 	h.stop = func() error {
@@ -249,18 +254,23 @@ func TestPortMoves(t *testing.T) {
 	s := newSite(t)
 	a, b := s.host("hv-a", "192.168.1.1"), s.host("hv-b", "192.168.1.2")
 	s.create(topology.Switch{Name: "LS"})
+	// Else the switch were of no concern to a host without the port.
+	s.port("LS", "one-stays", "10.0.0.2")
+	a.plug("one-stays")
+	s.port("LS", "other-stays", "10.0.0.3")
+	b.plug("other-stays")
 	key := s.port("LS", "vm", "10.0.0.1")
 	a.plug("vm")
 	eventually(t, "the port is bound to hv-a", func() bool { return s.chassisOf(key) == "hv-a" })
 	b.plug("vm")
 	eventually(t, "the port is bound to hv-b", func() bool { return s.chassisOf(key) == "hv-b" })
 	eventually(t, "hv-a delivers no more and sends to hv-b", func() bool {
-		return !strings.Contains(a.flows(deliver), "output:") && strings.Contains(a.flows(lookup), "goto_table:206")
+		return strings.Count(a.flows(deliver), "output:") == 1 && strings.Contains(a.flows(lookup), "goto_table:206")
 	})
 	a.unplug("vm")
 	a.plug("vm")
 	eventually(t, "the port is back", func() bool {
-		return s.chassisOf(key) == "hv-a" && strings.Contains(a.flows(deliver), "output:") && strings.Contains(b.flows(lookup), "goto_table:206")
+		return s.chassisOf(key) == "hv-a" && strings.Count(a.flows(deliver), "output:") == 2 && strings.Contains(b.flows(lookup), "goto_table:206")
 	})
 }
 
@@ -428,6 +438,9 @@ func TestSecondHostWithOneSystemID(t *testing.T) {
 	if got := second.Vsctl("list-ports", "br-int"); strings.Contains(got, "tupleNet-") {
 		t.Errorf("the second agent made tunnels: %s", got)
 	}
+	if n := first.log.said("level=ERROR", "system-id", "its_ip=192.168.1.2"); n != 1 {
+		t.Errorf("the first said %d times that there is a second, want once", n)
+	}
 	// One that has moved to a new address is not kept out.
 	first.stop()
 	first.ip = "192.168.1.3"
@@ -485,6 +498,8 @@ func TestYieldedStaysYielded(t *testing.T) {
 	s := newSite(t)
 	a, b := s.host("hv-a", "192.168.1.1"), s.host("hv-b", "192.168.1.2")
 	s.create(topology.Switch{Name: "LS"})
+	s.port("LS", "stays", "10.0.0.2") // else the switch were of no concern to hv-a later
+	a.plug("stays")
 	key := s.port("LS", "vm", "10.0.0.1")
 	a.plug("vm")
 	eventually(t, "the port is bound to hv-a", func() bool { return s.chassisOf(key) == "hv-a" })
@@ -498,7 +513,7 @@ func TestYieldedStaysYielded(t *testing.T) {
 	eventually(t, "hv-b delivers again", func() bool { return strings.Contains(b.flows(deliver), "output:") })
 	s.port("LS", "after", "10.0.0.9")
 	eventually(t, "hv-a has seen what came after", func() bool { return strings.Contains(a.flows("236"), "0xa000009") })
-	if got := s.chassisOf(key); got != "hv-b" || strings.Contains(a.flows(deliver), "output:") {
+	if got := s.chassisOf(key); got != "hv-b" || strings.Count(a.flows(deliver), "output:") != 1 {
 		t.Errorf("hv-a took the port back: it is at %s", got)
 	}
 }

@@ -2,13 +2,10 @@ package agent
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
-	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
 
@@ -17,29 +14,45 @@ import (
 // there already is kept, so that a restart is seen by nobody; one that the
 // operator deletes later is not written again.
 func (a *agent) register(ctx context.Context) {
-	record := topology.Chassis{Name: a.self, IP: a.TunnelIP, Tick: time.Now().Unix(), MTU: a.mtu}
+	record := topology.Chassis{Name: a.self, MTU: a.mtu}
 	if own, ok := a.ownRecord(); ok {
 		record.Extra = own.Extra
 		if own.IP == a.TunnelIP { // of the records with our address ours counts
-			a.tellMTU(ctx)
+			a.tellRecord(ctx)
 			return
 		}
 	}
+	a.putRecord(ctx, a.claimAddress(record))
+}
+
+// claimAddress returns a record of ours with our address, newer than all
+// others that have it.
+func (a *agent) claimAddress(record topology.Chassis) topology.Chassis {
+	record.IP, record.Tick = a.TunnelIP, time.Now().Unix()
 	for c := range a.model.Chassis() {
 		if c.IP == a.TunnelIP {
 			record.Tick = max(record.Tick, c.Tick+1)
 		}
 	}
-	a.putRecord(ctx, record)
+	return record
 }
 
-// tellMTU brings the MTU in the chassis record up to date, if there is one.
-func (a *agent) tellMTU(ctx context.Context) {
-	own, ok := a.ownRecord()
-	if !a.synced || !ok || own.IP != a.TunnelIP || own.MTU == a.mtu {
+// tellRecord brings address and MTU in the chassis record up to date, if there
+// is one, and if the agent has written the address that is in it: another one
+// is the operator's doing, or another host's.
+func (a *agent) tellRecord(ctx context.Context) {
+	own, ok := a.model.Told(topology.Chassis{Name: a.self}.Key()).(topology.Chassis)
+	if !a.synced || !ok {
 		return
 	}
+	changed := own.MTU != a.mtu
 	own.MTU = a.mtu
+	switch {
+	case slices.Contains(a.moved, own.IP) && own.IP != a.TunnelIP:
+		own = a.claimAddress(own)
+	case own.IP != a.TunnelIP || !changed:
+		return
+	}
 	a.putRecord(ctx, own)
 }
 
@@ -72,130 +85,21 @@ func (a *agent) putRecord(ctx context.Context, record topology.Chassis) {
 	}()
 }
 
-// presenceTTL is how long a node counts as alive that is not heard of any more.
-const presenceTTL = 15 * time.Second
-
-// presence keeps a key in the store that says under which address a chassis is
-// alive. It is how two hosts with one system-id notice each other.
-type presence struct {
-	store   *store.Store
-	chassis string
-	ip      netip.Addr
-	log     *slog.Logger
-	left    chan struct{} // closed when the key has been taken back
+// nicChanged takes in what the tunnels leave by now.
+func (a *agent) nicChanged(ctx context.Context, n nic) {
+	if n.ip != a.TunnelIP {
+		a.move(ctx, n.ip)
+	}
+	a.setMTU(ctx, n.mtu)
 }
 
-func newPresence(cfg Config, chassis string) presence {
-	return presence{store: cfg.Store, chassis: chassis, ip: cfg.TunnelIP, log: cfg.Log, left: make(chan struct{})}
-}
-
-// run announces the node until ctx ends. It sends once: nil when the node may
-// take part, or why it must not.
-func (p presence) run(ctx context.Context, admitted chan<- error) {
-	defer close(p.left)
-	held, err := p.admit(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			admitted <- err
-		}
-		return
-	}
-	admitted <- nil
-	p.keep(ctx, held)
-}
-
-// stop waits until the key has been taken back, which is tried for a moment
-// after run's ctx has ended.
-func (p presence) stop() { <-p.left }
-
-// admit waits for etcd, and for another host's key under our system-id to run
-// out: it may be our own of before the address changed. A key that stays
-// belongs to a host that is alive.
-func (p presence) admit(ctx context.Context) (*store.Presence, error) {
-	if err := p.store.Init(ctx); err != nil {
-		return nil, err
-	}
-	var since time.Time
-	said := false
-	for {
-		held, err := p.store.Appear(ctx, p.chassis, p.ip, presenceTTL)
-		var taken *store.TakenError
-		switch {
-		case err == nil:
-			return held, nil
-		case !errors.As(err, &taken):
-			if !said {
-				said = true
-				p.log.Warn("waiting for etcd", "error", err)
-			}
-		case since.IsZero():
-			since = time.Now()
-			p.log.Warn("another host with this system-id seems to be alive, waiting to see whether it is",
-				"chassis", p.chassis, "its_ip", taken.IP, "ip", p.ip, "wait", presenceTTL)
-		case time.Since(since) > presenceTTL+3*time.Second:
-			return nil, fmt.Errorf("chassis %s is alive at %s, and this host is %s: two hosts must not have one system-id; "+
-				"give this one its own: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", p.chassis, taken.IP, p.ip)
-		}
-		if !pause(ctx, time.Second) {
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// keep holds the key until ctx ends, and enters it again after an outage of
-// etcd that it did not survive.
-func (p presence) keep(ctx context.Context, held *store.Presence) {
-	said := ""
-	for {
-		select {
-		case <-ctx.Done():
-			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			if held != nil && held.Leave(bye) != nil {
-				p.log.Debug("the chassis counts as alive until its lease is over", "lease", presenceTTL)
-			}
-			return
-		case <-lost(held):
-		}
-		if ctx.Err() != nil {
-			continue
-		}
-		again, err := p.store.Appear(ctx, p.chassis, p.ip, presenceTTL)
-		held = again
-		if err == nil {
-			said = ""
-			continue
-		}
-		if err.Error() != said && ctx.Err() == nil {
-			said = err.Error()
-			var taken *store.TakenError
-			if errors.As(err, &taken) {
-				p.log.Error("another host has taken this system-id; give one of them its own",
-					"chassis", p.chassis, "its_ip", taken.IP, "ip", p.ip)
-			} else {
-				p.log.Warn("etcd does not know that this node is alive", "error", err)
-			}
-		}
-		pause(ctx, time.Second)
-	}
-}
-
-// lost is held.Lost, and closed for no presence.
-func lost(held *store.Presence) <-chan struct{} {
-	if held != nil {
-		return held.Lost()
-	}
-	closed := make(chan struct{})
-	close(closed)
-	return closed
-}
-
-// pause waits for d, or reports false when ctx ended before.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
+// move follows this host to a new tunnel address. The others follow the chassis
+// record, which setMTU brings up to date.
+func (a *agent) move(ctx context.Context, ip netip.Addr) {
+	a.log.Warn("the address of this host's tunnels has changed", "chassis", a.self, "from", a.TunnelIP, "to", ip)
+	a.moved = append(a.moved, a.TunnelIP)
+	a.TunnelIP = ip
+	a.Store.Reconnect() // etcd's answers may have gone to the old one
+	a.presence.move(ip)
+	a.wire()
 }

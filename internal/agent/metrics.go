@@ -19,6 +19,8 @@ type metrics struct {
 	waiting  *prometheus.CounterVec // packets that waited for ARP, by what became of them
 	known    prometheus.Gauge       // neighbours in the physical network
 	problems prometheus.Gauge       // objects that cannot work as they are stored
+
+	contended prometheus.Gauge // 1 while another host wants this one's system-id
 }
 
 func newMetrics() *metrics {
@@ -34,8 +36,10 @@ func newMetrics() *metrics {
 			Help: "Machines of the physical network whose MAC is known."}),
 		problems: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tuplenet_problems",
 			Help: "Objects in etcd that cannot work as they are stored; the log names them."}),
+		contended: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tuplenet_system_id_contended",
+			Help: "1 if another host was refused of late because it has this host's system-id; the log names it."}),
 	}
-	m.registry.MustRegister(m.punted, m.errors, m.waiting, m.known, m.problems)
+	m.registry.MustRegister(m.contended, m.punted, m.errors, m.waiting, m.known, m.problems)
 	return m
 }
 

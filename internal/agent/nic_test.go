@@ -30,13 +30,7 @@ func giveAddress(t *testing.T, name, cidr string, mtu int) netlink.Link {
 	t.Helper()
 	link := addDevice(t, name)
 	setMTU(t, link, mtu)
-	addr, err := netlink.ParseAddr(cidr)
-	if err == nil {
-		err = netlink.AddrAdd(link, addr)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	addAddress(t, link, cidr)
 	return link
 }
 
@@ -61,15 +55,15 @@ func TestTunnelMTU(t *testing.T) {
 	}
 }
 
-// follow runs followMTU in the network namespace of the test.
-func follow(t *testing.T, ip string, log io.Writer) (mtus chan int) {
+// follow runs followNIC in the network namespace of the test.
+func follow(t *testing.T, spec, ip string, log io.Writer) (nics chan nic) {
 	t.Helper()
 	network, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	mtus, ended := make(chan int), make(chan struct{})
+	nics, ended := make(chan nic), make(chan struct{})
 	go func() {
 		defer close(ended)
 		runtime.LockOSThread()
@@ -77,75 +71,150 @@ func follow(t *testing.T, ip string, log io.Writer) (mtus chan int) {
 			t.Errorf("enter the namespace of the test: %v", err)
 			return
 		}
-		followMTU(ctx, netip.MustParseAddr(ip), mtus, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		followNIC(ctx, spec, netip.MustParseAddr(ip), nics, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	}()
 	t.Cleanup(func() {
 		cancel()
 		<-ended
 		unix.Close(network)
 	})
-	return mtus
+	return nics
 }
 
-// wantMTU waits for the follower to say an MTU, after others maybe.
-func wantMTU(t *testing.T, mtus <-chan int, want int) {
+// wantNIC waits for the follower to say an address and its MTU, after others
+// maybe.
+func wantNIC(t *testing.T, nics <-chan nic, ip string, mtu int) {
 	t.Helper()
+	want := nic{netip.MustParseAddr(ip), mtu}
 	for deadline := time.After(20 * time.Second); ; {
 		select {
-		case got := <-mtus:
+		case got := <-nics:
 			if got == want {
 				return
 			}
 		case <-deadline:
-			t.Fatalf("the follower does not say %d", want)
+			t.Fatalf("the follower does not say %v", want)
 		}
 	}
 }
 
-func TestFollowMTU(t *testing.T) {
+func TestFollowNIC(t *testing.T) {
 	ownNetwork(t)
-	nic := giveAddress(t, "eth0", "192.0.2.1/24", 1500)
+	eth0 := giveAddress(t, "eth0", "192.0.2.1/24", 1500)
 	other := giveAddress(t, "eth1", "198.51.100.1/24", 9000)
-	mtus := follow(t, "192.0.2.1", t.Output())
-	if got := <-mtus; got != 1500 {
-		t.Errorf("at first it says %d, want 1500", got)
+	nics := follow(t, "", "192.0.2.1", t.Output())
+	if got := <-nics; got.mtu != 1500 {
+		t.Errorf("at first it says %v, want 1500", got)
 	}
 	setMTU(t, other, 8000)
-	setMTU(t, nic, 1600)
-	if got := <-mtus; got != 1600 {
-		t.Errorf("then it says %d, want 1600", got)
+	setMTU(t, eth0, 1600)
+	if got := <-nics; got.mtu != 1600 {
+		t.Errorf("then it says %v, want 1600", got)
 	}
 	// A device that goes and comes back.
-	if err := netlink.LinkDel(nic); err != nil {
+	if err := netlink.LinkDel(eth0); err != nil {
 		t.Fatal(err)
 	}
-	nic = giveAddress(t, "eth0", "192.0.2.1/24", 1400)
-	if err := netlink.LinkSetUp(nic); err != nil {
+	eth0 = giveAddress(t, "eth0", "192.0.2.1/24", 1400)
+	if err := netlink.LinkSetUp(eth0); err != nil {
 		t.Fatal(err)
 	}
-	wantMTU(t, mtus, 1400)
+	wantNIC(t, nics, "192.0.2.1", 1400)
 }
 
-// TestFollowMTUOverrun shows that the follower goes on when the kernel had to
+// TestFollowNICOverrun shows that the follower goes on when the kernel had to
 // drop events, as nobody read them.
-func TestFollowMTUOverrun(t *testing.T) {
+func TestFollowNICOverrun(t *testing.T) {
 	ownNetwork(t)
-	nic := giveAddress(t, "eth0", "192.0.2.1/24", 1500)
+	eth0 := giveAddress(t, "eth0", "192.0.2.1/24", 1500)
 	log := &logbook{}
-	mtus := follow(t, "192.0.2.1", log)
-	wantMTU(t, mtus, 1500)
+	nics := follow(t, "", "192.0.2.1", log)
+	wantNIC(t, nics, "192.0.2.1", 1500)
 	for n := range 2000 { // at the first of them it waits for us
-		setMTU(t, nic, 1400+n%2)
+		setMTU(t, eth0, 1400+n%2)
 	}
-	setMTU(t, nic, 1300)
-	wantMTU(t, mtus, 1300)
+	setMTU(t, eth0, 1300)
+	wantNIC(t, nics, "192.0.2.1", 1300)
 	for deadline := time.Now().Add(20 * time.Second); log.said("subscribing again") == 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the subscription did not end, so the test shows nothing")
 		}
 	}
-	setMTU(t, nic, 1700)
-	wantMTU(t, mtus, 1700)
+	setMTU(t, eth0, 1700)
+	wantNIC(t, nics, "192.0.2.1", 1700)
+}
+
+// TestFollowAddress shows which address is the tunnels' when the interfaces that
+// the operator named have other ones.
+func TestFollowAddress(t *testing.T) {
+	ownNetwork(t)
+	eth0 := giveAddress(t, "eth0", "192.0.2.1/24", 1500)
+	br0 := addDevice(t, "br0")
+	setMTU(t, br0, 1600)
+	log := &logbook{}
+	nics := follow(t, "eth0,br0", "192.0.2.1", log)
+	wantNIC(t, nics, "192.0.2.1", 1500)
+
+	// While it has its own, others do not matter.
+	addAddress(t, br0, "198.51.100.7/24")
+	addAddress(t, eth0, "192.0.2.2/24")
+	setMTU(t, eth0, 1501)
+	wantNIC(t, nics, "192.0.2.1", 1501)
+
+	// Away for a moment, and another one is there.
+	delAddress(t, eth0, "192.0.2.1/24") // and with it the other of its network
+	addAddress(t, eth0, "192.0.2.1/24")
+	setMTU(t, eth0, 1502)
+	if got := <-nics; got != (nic{netip.MustParseAddr("192.0.2.1"), 1502}) {
+		t.Errorf("after a moment without the address it is %v", got)
+	}
+
+	// Away for longer: the other interface's, then nothing, then a new one.
+	delAddress(t, eth0, "192.0.2.1/24")
+	wantNIC(t, nics, "198.51.100.7", 1600)
+	delAddress(t, br0, "198.51.100.7/24")
+	eventually(t, "it says that the address is gone", func() bool { return log.said("lost the address", "198.51.100.7") == 1 })
+	addAddress(t, eth0, "192.0.2.9/24")
+	wantNIC(t, nics, "192.0.2.9", 1502)
+}
+
+// TestFollowFixedAddress shows that an address which the operator named stays.
+func TestFollowFixedAddress(t *testing.T) {
+	ownNetwork(t)
+	eth0 := giveAddress(t, "eth0", "192.0.2.1/24", 1500)
+	log := &logbook{}
+	nics := follow(t, "192.0.2.1", "192.0.2.1", log)
+	wantNIC(t, nics, "192.0.2.1", 1500)
+	addAddress(t, eth0, "198.51.100.7/24")
+	delAddress(t, eth0, "192.0.2.1/24")
+	eventually(t, "it says that the address is gone", func() bool { return log.said("lost the address", "192.0.2.1") == 1 })
+	setMTU(t, eth0, 1600)
+	addAddress(t, eth0, "192.0.2.1/24")
+	if got := <-nics; got != (nic{netip.MustParseAddr("192.0.2.1"), 1600}) {
+		t.Errorf("it is %v", got)
+	}
+	eventually(t, "it says that the address is back", func() bool { return log.said("there again") == 1 })
+}
+
+func addAddress(t *testing.T, link netlink.Link, cidr string) {
+	t.Helper()
+	changeAddress(t, netlink.AddrAdd, link, cidr)
+}
+
+func delAddress(t *testing.T, link netlink.Link, cidr string) {
+	t.Helper()
+	changeAddress(t, netlink.AddrDel, link, cidr)
+}
+
+func changeAddress(t *testing.T, change func(netlink.Link, *netlink.Addr) error, link netlink.Link, cidr string) {
+	t.Helper()
+	addr, err := netlink.ParseAddr(cidr)
+	if err == nil {
+		err = change(link, addr)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestMTUChangesBack has the NIC's MTU go back before the agent hears of the

@@ -14,7 +14,7 @@ import (
 
 // runFiles are the files that agents, also those of earlier versions, have in
 // their run directory, apart from what RestoreSysctls removes.
-var runFiles = []string{"tuplenet.pid", neighbourFile, translationFile}
+var runFiles = []string{"tuplenet.pid", neighbourFile, translationFile, demandFile, settingsFile}
 
 // HoldRunDir keeps agents out of a run directory until Release, without making
 // this process its agent. It fails if one is running there. Where there has

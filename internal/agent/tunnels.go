@@ -10,19 +10,31 @@ import (
 )
 
 // wire asks for the ports that the bridge is to have: a tunnel to every other
-// chassis, a patch for every outer port that is bound to this one by name, and
+// chassis (on demand, to those that packets go to, and one for what comes from
+// the others), a patch for every outer port that is bound to this one by name, and
 // in untunnel mode the way to the host's own stack.
 //
 // Before the rules have said where routes lead it asks for nothing, or an agent's
 // start would end BFD for a moment.
 func (a *agent) wire() {
-	if !a.member || !a.compiled {
-		return
+	if a.member && a.compiled {
+		a.wiring.want(a.wires(a.pathDown()))
 	}
+}
+
+// wires is what wire asks for; down says that packets must not come here to go
+// on from here.
+func (a *agent) wires(down bool) wires {
 	w := wires{hostStack: a.Untunnel}
-	watched, down := a.watched(), a.pathDown()
+	watched, onDemand := a.watched(), a.onDemand()
+	if onDemand {
+		w.tunnels = append(w.tunnels, ovs.TunnelSpec{Chassis: ovs.FlowBased})
+	}
 	for c := range a.model.Chassis() {
 		if c.Name == a.self || c.IP == a.TunnelIP {
+			continue
+		}
+		if onDemand && !a.dests[c.Name] && !watched(c.Name) {
 			continue
 		}
 		spec := ovs.TunnelSpec{Chassis: c.Name, IP: c.IP}
@@ -40,7 +52,13 @@ func (a *agent) wire() {
 		w.patches = append(w.patches, p)
 	}
 	slices.SortFunc(w.patches, func(p, q ovs.PatchSpec) int { return strings.Compare(p.Port, q.Port) })
-	a.wiring.want(w)
+	return w
+}
+
+// onDemand reports whether this node has flows only to where its traffic goes. A
+// chassis that a router is pinned to forwards for others, and has all.
+func (a *agent) onDemand() bool {
+	return a.OnDemand && len(a.model.List(topology.Pinned(a.self))) == 0
 }
 
 // watched returns which tunnels BFD has to watch: those between a chassis whose
@@ -87,8 +105,10 @@ func (a *agent) pathDown() bool {
 // mended that are not as they should be.
 func (a *agent) readTunnels() {
 	now, up := map[string]topology.Tunnel{}, map[string]bool{}
-	for _, t := range a.ovs.Tunnels() {
-		if _, ok := now[t.Chassis]; !ok && t.Chassis != "" {
+	there := a.ovs.Tunnels()
+	a.resolver.forget(there)
+	for _, t := range there {
+		if _, ok := now[t.Chassis]; !ok && t.Chassis != "" && a.resolver.takes(t, !a.synced) {
 			now[t.Chassis] = topology.Tunnel{Chassis: t.Chassis, OFPort: t.OFPort, Watched: t.Watched}
 			up[t.Chassis] = t.Up
 		}
@@ -172,20 +192,28 @@ func (a *agent) patchChanged(key topology.Key) {
 	a.wire()
 }
 
-// carried follows up on where routes lead. BFD begins ahead of the flows that
-// rely on it.
+// carried follows up on where routes and other flows lead. BFD begins ahead of
+// the flows that rely on it.
 func (a *agent) carried(d flows.Delta) {
 	changed := !a.compiled
 	a.compiled = true
 	for _, n := range d.Ended {
-		if c, ok := n.(flows.Carrier); ok {
-			delete(a.carriers, c)
+		switch n := n.(type) {
+		case flows.Carrier:
+			delete(a.carriers, n)
+			changed = true
+		case flows.Destination:
+			delete(a.dests, n.Chassis)
 			changed = true
 		}
 	}
 	for _, n := range d.Begun {
-		if c, ok := n.(flows.Carrier); ok {
-			a.carriers[c] = true
+		switch n := n.(type) {
+		case flows.Carrier:
+			a.carriers[n] = true
+			changed = true
+		case flows.Destination:
+			a.dests[n.Chassis] = true
 			changed = true
 		}
 	}

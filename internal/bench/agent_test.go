@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,12 +36,18 @@ type site struct {
 	endpoint string
 	store    *store.Store
 	ovs      *ovstest.OVS
+
+	model  *topology.Model // what the agent is to make of the topology
+	engine *flows.Engine
+	flows  []flows.CookieFlow
 }
 
 func newSite(b *testing.B, size Size) *site {
 	b.Helper()
 	dir := b.TempDir()
-	s := &site{b: b, size: size, endpoint: "unix://" + filepath.Join(dir, "etcd.sock")}
+	s := &site{b: b, size: size, endpoint: "unix://" + filepath.Join(dir, "etcd.sock"), model: topology.NewModel()}
+	s.engine = flows.NewEngine(s.model)
+	s.flows = s.engine.Update(s.model.Apply(size.Changes()).Touched).Put
 	server, err := embedded.Start(b.Context(), embedded.Config{DataDir: filepath.Join(dir, "data"), ClientURLs: []string{s.endpoint},
 		PeerURLs: []string{"unix://" + filepath.Join(dir, "peer.sock")}, Fast: true})
 	if err != nil {
@@ -89,7 +96,8 @@ func newSite(b *testing.B, size Size) *site {
 // the time that took.
 func (s *site) agent() (*exec.Cmd, time.Duration) {
 	s.b.Helper()
-	cmd := exec.Command(binary, "agent", "--interface", tunnelIP, "--host", s.endpoint, "--rundir", filepath.Join(s.ovs.RunDir(), "tuplenet"), "--ovs-rundir", s.ovs.RunDir())
+	cmd := exec.Command(binary, "agent", "--interface", tunnelIP, "--host", s.endpoint, "--rundir", s.runDir(), "--ovs-rundir", s.ovs.RunDir(),
+		fmt.Sprint("--on-demand=", s.size.OnDemand))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -115,32 +123,27 @@ func (s *site) agent() (*exec.Cmd, time.Duration) {
 	}
 }
 
+func (s *site) runDir() string { return filepath.Join(s.ovs.RunDir(), "tuplenet") }
+
 func (s *site) stop(cmd *exec.Cmd) {
 	cmd.Process.Signal(syscall.SIGTERM)
 	cmd.Wait()
 }
 
-// settled waits until every chassis has its tunnel port and the agent has made
-// the flows for all of them.
+// settled waits until every chassis that is to have one has its tunnel port,
+// and the agent has made the flows for all of them.
 func (s *site) settled() {
 	s.b.Helper()
 	conn := s.dial()
 	defer conn.Close()
-	want := s.flowCount()
-	deadline := time.Now().Add(5 * time.Minute)
+	want := len(s.flows)
+	deadline := time.Now().Add(20 * time.Second)
 	for n := 0; n != want; n = s.count(conn) {
 		if time.Now().After(deadline) {
 			s.b.Fatalf("the bridge has %d flows, want %d", n, want)
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
-}
-
-func (s *site) flowCount() int {
-	model := topology.NewModel()
-	model.Apply(s.size.Changes())
-	all, _ := flows.Compile(model)
-	return len(all)
 }
 
 func (s *site) dial() *openflow.Conn {
@@ -209,14 +212,8 @@ func (s *site) addPort(conn *openflow.Conn, n int) time.Duration {
 }
 
 func (s *site) neighbourCookie(port topology.SwitchPort) uint64 {
-	model := topology.NewModel()
-	sw, err := s.store.Get(s.b.Context(), topology.Switch{Name: port.Switch}.Key())
-	if err != nil {
-		s.b.Fatal(err)
-	}
-	model.Apply([]topology.Change{{Key: sw.Key(), Entity: sw}, {Key: port.Key(), Entity: port}})
-	all, _ := flows.Compile(model)
-	for _, f := range all {
+	delta := s.engine.Update(s.model.Apply([]topology.Change{{Key: port.Key(), Entity: port}}).Touched)
+	for _, f := range delta.Put {
 		if f.Flow.Table == flows.TableNeighbour {
 			return f.Cookie
 		}
@@ -288,18 +285,15 @@ func BenchmarkStart(b *testing.B) {
 
 // mods returns the topology's flows as the agent makes them.
 func (s *site) mods() []openflow.Mod {
-	model := topology.NewModel()
-	model.Apply(s.size.Changes())
-	all, _ := flows.Compile(model)
-	mods := make([]openflow.Mod, len(all))
-	for i, f := range all {
+	mods := make([]openflow.Mod, len(s.flows))
+	for i, f := range s.flows {
 		mods[i] = openflow.Mod{Command: openflow.Add, Flow: f.Flow, Cookie: f.Cookie}
 	}
 	return mods
 }
 
 func (s *site) readSnapshot() {
-	st, err := store.New(store.Config{Endpoints: []string{s.endpoint}})
+	st, err := store.New(store.Config{Endpoints: []string{s.endpoint}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		s.b.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 func BenchmarkCompile(b *testing.B) {
 	const large = "2,000 chassis, 100 switches, 20,000 ports, 20 local"
 	compile(b, Large, "compile from scratch: "+large)
+	compile(b, Plain, "compile from scratch on demand: "+large+", traffic to 40")
 	compile(b, Edged, "compile from scratch on an edge: "+large+", 50 edges, 5,000 NAT rules, 2,000 static routes")
 }
 

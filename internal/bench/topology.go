@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"tuplenet/internal/ovs"
 	"tuplenet/internal/topology"
 )
 
@@ -20,6 +21,8 @@ type Size struct {
 	Edges    int // ways out: an edge router each, the first on the node itself
 	Routes   int // static routes of the router, spread over the edges
 	NATs     int // NAT rules, spread over the edges: floating IPs, half of one each
+	OnDemand bool
+	Demands  int // ports that traffic goes to, if OnDemand: in as many switches and on as many chassis as possible
 }
 
 // The sizes that the promises name.
@@ -27,6 +30,7 @@ var (
 	Large = Size{Chassis: 2000, Switches: 100, Ports: 20000, Local: 20}
 	Small = Size{Chassis: 20, Switches: 4, Ports: 200, Local: 20}
 	Edged = Size{Chassis: 2000, Switches: 100, Ports: 20000, Local: 20, Edges: 50, Routes: 2000, NATs: 5000}
+	Plain = Size{Chassis: 2000, Switches: 100, Ports: 20000, Local: 20, OnDemand: true, Demands: 40}
 )
 
 // Stored returns what the store holds of a topology, parents first.
@@ -122,12 +126,28 @@ func (s Size) Port(i int) topology.SwitchPort {
 	return p
 }
 
-// Facts returns what the node knows of itself: a tunnel to each chassis and an
-// interface for each local port.
+// Demand returns the i-th port that traffic goes to.
+func (s Size) Demand(i int) topology.Demand {
+	p := s.Port(s.Local + i)
+	return topology.Demand{Switch: p.Switch, Port: p.Name}
+}
+
+// Facts returns what the node knows of itself: an interface for each local
+// port and a tunnel to each chassis, or to those that traffic goes to.
 func (s Size) Facts() []topology.Entity {
-	out := []topology.Entity{topology.Node{Chassis: Self}}
+	out := []topology.Entity{topology.Node{Chassis: Self, IP: netip.MustParseAddr("172.16.0.1"), MTU: 1500, OnDemand: s.OnDemand, Redirect: true}}
+	wanted := map[string]bool{}
+	for i := range s.Demands {
+		out = append(out, s.Demand(i))
+		wanted[s.Port(s.Local+i).Chassis] = true
+	}
+	if s.OnDemand {
+		out = append(out, topology.Tunnel{Chassis: ovs.FlowBased, OFPort: 999})
+	}
 	for i := range s.Chassis {
-		out = append(out, topology.Tunnel{Chassis: chassisName(i), OFPort: uint32(1000 + i), Watched: i < s.Edges})
+		if !s.OnDemand || wanted[chassisName(i)] {
+			out = append(out, topology.Tunnel{Chassis: chassisName(i), OFPort: uint32(1000 + i), Watched: i < s.Edges})
+		}
 	}
 	if s.Edges > 0 {
 		out = append(out, topology.Interface{Port: edgeName("outside", 0) + "-patch", OFPort: 900})

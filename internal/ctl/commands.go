@@ -152,14 +152,17 @@ func All() []Command {
 		},
 		{
 			Object: "ch", Verb: "del", Alias: "d", Args: []string{"NAME|IP"},
-			Usage:   "delete the record of a chassis, by its system-id or its tunnel address",
-			Notes:   "The other hosts drop their tunnels to it. Its agent does not write the record again until it is restarted.",
+			Usage: "take a chassis out, by its system-id or its tunnel address",
+			Notes: "Deletes its record, and the other hosts drop their tunnels to it. If its agent does not run, the ports that were plugged in there are released, too; " +
+				"patch ports and routers that somebody bound to it are named and stay. An agent that runs does not write the record again until it is restarted.",
 			Example: "tpctl ch del 192.168.1.11",
 			run:     deleteChassis,
 		},
 		{
 			Object: "ch", Verb: "show", Alias: "s", Args: []string{"[NAME]"},
-			Usage:   "show one or all chassis",
+			Usage: "show one or all chassis",
+			Notes: "The state is up, stopped (for a few seconds after its agent was stopped), or down with the time since when; there is none of agents that do not tell. " +
+				"A contender is the address of another host that was refused, as it has the same system-id.",
 			Example: "tpctl ch show",
 			run:     showChassis,
 		},

@@ -124,7 +124,6 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 
 func showSwitches(s *session, args []string) error { return s.showKind(topology.KindSwitch, args) }
 func showRouters(s *session, args []string) error  { return s.showKind(topology.KindRouter, args) }
-func showChassis(s *session, args []string) error  { return s.showKind(topology.KindChassis, args) }
 
 // showKind shows the one that args names, or all that hang on nothing.
 func (s *session) showKind(kind topology.Kind, args []string) error {
@@ -136,42 +135,4 @@ func (s *session) showKind(kind topology.Kind, args []string) error {
 		return err
 	}
 	return s.showOne(topology.Key{Kind: kind, Name: n})
-}
-
-// deleteChassis deletes the record with a name, or those with an address.
-func deleteChassis(s *session, args []string) error {
-	n, err := name(args[0])
-	if err != nil {
-		return err
-	}
-	key := topology.Key{Kind: topology.KindChassis, Name: n}
-	err = s.store.Delete(s.ctx, key, false)
-	if err == nil {
-		return s.say("%s deleted", n)
-	}
-	ip, notAddress := topology.ParseAddr(n)
-	if notAddress != nil || !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	all, err := s.list(topology.KindChassis, "")
-	if err != nil {
-		return err
-	}
-	found := false
-	for _, e := range all {
-		if e.(topology.Chassis).IP != ip {
-			continue
-		}
-		found = true
-		if err := s.store.Delete(s.ctx, e.Key(), false); err != nil {
-			return err
-		}
-		if err := s.say("%s deleted", e.Key().Name); err != nil {
-			return err
-		}
-	}
-	if !found {
-		return fmt.Errorf("chassis with the address %s %w", ip, store.ErrNotFound)
-	}
-	return nil
 }

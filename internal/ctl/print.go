@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"tuplenet/internal/topology"
 )
@@ -17,11 +18,13 @@ type object struct {
 }
 
 // field is one property. One that is left out of JSON when it is empty has
-// omitEmpty; plain output shows it anyway.
+// omitEmpty; plain output shows it anyway. One that plain output does not show
+// has onlyJSON.
 type field struct {
 	name      string
 	value     any
 	omitEmpty bool
+	onlyJSON  bool
 }
 
 func objectOf(e topology.Stored) object {
@@ -79,11 +82,12 @@ func objectOf(e topology.Stored) object {
 // included, then an empty line.
 func (o object) writePlain(w io.Writer) {
 	width := 0
-	for _, f := range o.fields {
+	plain := slices.DeleteFunc(slices.Clone(o.fields), func(f field) bool { return f.onlyJSON })
+	for _, f := range plain {
 		width = max(width, len(f.name))
 	}
 	fmt.Fprintf(w, "%s:\n", o.name)
-	for _, f := range o.fields {
+	for _, f := range plain {
 		fmt.Fprintf(w, "  - %-*s: %v\n", width, f.name, f.value)
 	}
 	fmt.Fprintln(w)
@@ -122,17 +126,24 @@ func WriteJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// show prints objects in the order given.
+// show prints entities in the order given.
 func (s *session) show(list []topology.Stored) error {
+	objects := make([]object, len(list))
+	for i, e := range list {
+		objects[i] = objectOf(e)
+	}
+	return s.showObjects(objects)
+}
+
+func (s *session) showObjects(list []object) error {
 	if len(list) == 0 && !s.JSON {
 		fmt.Fprintln(s.Out, "empty data set")
 	}
-	for _, e := range list {
-		o := objectOf(e)
+	for _, o := range list {
 		if !s.JSON {
 			o.writePlain(s.Out)
 		} else if err := WriteJSON(s.Out, o); err != nil {
-			return fmt.Errorf("print %s: %w", e.Key(), err)
+			return fmt.Errorf("print %s: %w", o.name, err)
 		}
 	}
 	return nil

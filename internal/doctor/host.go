@@ -2,7 +2,10 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"tuplenet/internal/agent"
 	"tuplenet/internal/ovs"
@@ -36,8 +39,8 @@ func checkOVS(ctx context.Context, env *Env) []Finding {
 	return []Finding{good("", "answers; its system-id is %s, and %s is there", found.chassis, found.bridge)}
 }
 
-// checkFlows tells whether the integration bridge holds TupleNet's flows. How
-// many there should be only an agent knows.
+// checkFlows tells whether the integration bridge holds the flows, and has the
+// ports, that an agent would give it that starts now.
 func checkFlows(ctx context.Context, env *Env) []Finding {
 	found, err := env.inOVS(ctx)
 	switch {
@@ -48,7 +51,27 @@ func checkFlows(ctx context.Context, env *Env) []Finding {
 	case found.flows == 0:
 		return []Finding{bad("", found.bridge+" holds none of TupleNet's, so that no workload here is reached", "start the agent, or see its log if it runs")}
 	}
-	return []Finding{good("", "%s holds %d of TupleNet's", found.bridge, found.flows)}
+	difference, err := env.verify(ctx)
+	switch {
+	case errors.Is(err, agent.ErrNotNoted):
+		return []Finding{good("", "%s holds %d of TupleNet's", found.bridge, found.flows)}
+	case err != nil:
+		return []Finding{bad("", fmt.Sprintf("%s holds %d of TupleNet's; what they should be cannot be told: %v", found.bridge, found.flows, err),
+			"see what else is bad")}
+	case !difference.None():
+		return []Finding{bad("", found.bridge+" holds "+difference.String(), "see the agent's log; starting it anew makes them right")}
+	}
+	return []Finding{good("", "%s holds %s", found.bridge, difference)}
+}
+
+// verifyPatience bounds how long etcd and Open vSwitch may take to be read.
+const verifyPatience = 10 * time.Second
+
+// verify compares Open vSwitch with what an agent that starts would make of it.
+func (e *Env) verify(ctx context.Context) (agent.Difference, error) {
+	ctx, cancel := context.WithTimeout(ctx, verifyPatience)
+	defer cancel()
+	return agent.Verify(ctx, e.Open, agent.Config{OVS: e.OVS, TunnelIP: e.TunnelIP, RunDir: e.RunDir, Log: slog.New(slog.DiscardHandler)})
 }
 
 // ovsState is what the checks look at in this host's Open vSwitch.

@@ -50,6 +50,9 @@ func (s *Spec) complete() error {
 	}
 	network = network.Masked()
 	s.Network = network.String()
+	if s.Etcd = cmp.Or(s.Etcd, 1); s.Etcd != 1 && s.Etcd != 3 && s.Etcd != 5 {
+		return fmt.Errorf("invalid number of etcd members %d, want 1, 3 or 5", s.Etcd)
+	}
 	if len(s.Hosts) == 0 {
 		return fmt.Errorf("a lab needs at least one host, under the key hosts")
 	}
@@ -57,7 +60,7 @@ func (s *Spec) complete() error {
 	s.Hosts, s.Outside, s.Routes, s.Switches = slices.Clone(s.Hosts), slices.Clone(s.Outside), slices.Clone(s.Routes), slices.Clone(s.Switches)
 	c := &checker{
 		networks: []netip.Prefix{network},
-		names:    map[string]string{physical: "the physical switch"},
+		names:    map[string]string{physical: "the physical switch", string(Etcd): "etcd"},
 		addrs:    map[netip.Addr]string{network.Addr(): "the network itself", switchAddr(network): "etcd"},
 	}
 	for i := range s.Hosts {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // patience bounds every wait for a daemon; only a broken one takes that long.
@@ -20,7 +22,8 @@ const patience = 20 * time.Second
 // Component names a daemon of the lab.
 type Component string
 
-// The daemons of a host, and etcd, which runs next to the physical switch.
+// The daemons of a host, and etcd, which runs next to the physical switch; of a
+// cluster this is all members.
 const (
 	Agent    Component = "agent"
 	Vswitchd Component = "vswitchd"
@@ -38,8 +41,8 @@ type daemon struct {
 }
 
 func (d daemon) String() string {
-	if d.component == Etcd {
-		return "etcd"
+	if d.place.name == physical {
+		return string(d.component)
 	}
 	return string(d.component) + " of " + d.place.name
 }
@@ -49,6 +52,12 @@ func (d daemon) log() string    { return filepath.Join(d.dir, string(d.component
 
 // running returns the daemon's process, if there is one.
 func (d daemon) running() (process, bool) { return loadProcess(d.record()) }
+
+// works reports whether the daemon runs and does not hang.
+func (d daemon) works() bool {
+	p, ok := d.running()
+	return ok && !p.hangs()
+}
 
 // stopped reports whether the daemon was stopped, or never started, in contrast
 // to one that ended by itself.
@@ -104,15 +113,20 @@ func (d daemon) await(ctx context.Context, ready func() bool) error {
 }
 
 // stop sends a signal and waits for the daemon's end. It is no error when the
-// daemon does not run.
+// daemon does not run. One that hangs goes on, so that it can heed the signal.
 func (d daemon) stop(ctx context.Context, sig syscall.Signal) error {
 	p, ok := d.running()
 	if !ok {
 		return nil
 	}
-	d.place.show([]string{"kill", "-" + signalName(sig), fmt.Sprint(p.pid)})
-	if err := p.signal(sig); err != nil {
-		return fmt.Errorf("stop %s: %w", d, err)
+	signals := []syscall.Signal{sig}
+	if p.hangs() {
+		signals = append(signals, syscall.SIGCONT)
+	}
+	for _, s := range signals {
+		if err := d.send(p, s); err != nil {
+			return fmt.Errorf("stop %s: %w", d, err)
+		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it runs on %s after %s", patience, sig))
 	defer cancel()
@@ -125,6 +139,37 @@ func (d daemon) stop(ctx context.Context, sig syscall.Signal) error {
 		return fmt.Errorf("stop %s: %w", d, err)
 	}
 	return nil
+}
+
+// hang makes the daemon stand still until resume.
+func (d daemon) hang(ctx context.Context) error { return d.freeze(ctx, syscall.SIGSTOP, true) }
+
+// resume lets the daemon go on.
+func (d daemon) resume(ctx context.Context) error { return d.freeze(ctx, syscall.SIGCONT, false) }
+
+// freeze sends a signal and waits until the daemon hangs, or no longer does.
+func (d daemon) freeze(ctx context.Context, sig syscall.Signal, hangs bool) error {
+	p, ok := d.running()
+	if !ok {
+		return fmt.Errorf("%s does not run", d)
+	}
+	if err := d.send(p, sig); err != nil {
+		return fmt.Errorf("%s: %w", d, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%s has no effect after %s", sig, patience))
+	defer cancel()
+	for p.alive() && p.hangs() != hangs {
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("%s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// send shows a signal as it is typed, and sends it.
+func (d daemon) send(p process, sig syscall.Signal) error {
+	d.place.show([]string{"kill", "-" + strings.TrimPrefix(unix.SignalName(sig), "SIG"), fmt.Sprint(p.pid)})
+	return p.signal(sig)
 }
 
 // ended is the error of a daemon that should run.
@@ -141,13 +186,6 @@ func (d daemon) lastWords() string {
 		return last
 	}
 	return "it printed nothing"
-}
-
-func signalName(sig syscall.Signal) string {
-	if sig == syscall.SIGKILL {
-		return "KILL"
-	}
-	return "TERM"
 }
 
 // pause lets a short time pass between two looks at something, or says why

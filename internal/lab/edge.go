@@ -62,7 +62,7 @@ func (l *Lab) reachable(ctx context.Context, echo *transcript, hosts ...string) 
 	}
 	for _, h := range hosts {
 		host := l.on(h, echo)
-		if !joined[h] || pid(l.daemon(host, Vswitchd)) == 0 || pid(l.daemon(host, Agent)) == 0 {
+		if !joined[h] || !l.daemon(host, Vswitchd).works() || !l.daemon(host, Agent).works() {
 			return false, nil
 		}
 	}

@@ -2,61 +2,199 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
+
+	"golang.org/x/sync/errgroup"
 
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
 
-// etcdAddress is where etcd is found by the hosts.
+// member is one etcd of the lab, next to the physical switch. The only one is
+// called etcd, those of a cluster etcd1, etcd2 and so on.
+type member struct {
+	daemon
+	client, peer string // HOST:PORT
+}
+
+// The ports of the first member; those of each further one are portStep higher.
+const clientPort, peerPort, portStep = 2379, 2380, 10
+
+// members returns all members in their order.
+func (l *Lab) members() []member {
+	host := switchAddr(l.Spec.network()).String()
+	all := make([]member, l.Spec.Etcd)
+	for i := range all {
+		name, dir := Etcd, l.path("etcd")
+		if len(all) > 1 {
+			name = Component(fmt.Sprint(Etcd, i+1))
+			dir = l.path("etcd", string(name))
+		}
+		all[i] = member{
+			daemon: daemon{component: name, place: place{name: physical, echo: l.echo}, dir: dir},
+			client: net.JoinHostPort(host, strconv.Itoa(clientPort+i*portStep)),
+			peer:   net.JoinHostPort(host, strconv.Itoa(peerPort+i*portStep)),
+		}
+	}
+	return all
+}
+
+// named returns the members that a name means: one of them, or all if it is
+// etcd.
+func (l *Lab) named(name string) ([]member, error) {
+	all := l.members()
+	if name == string(Etcd) {
+		return all, nil
+	}
+	names := []string{string(Etcd)}
+	for _, m := range all {
+		if string(m.component) == name {
+			return []member{m}, nil
+		}
+		names = append(names, string(m.component))
+	}
+	return nil, fmt.Errorf("no etcd is named %q%s", name, nearest(name, slices.Compact(names)))
+}
+
+// socket is where what runs outside the physical network finds the member.
+func (m member) socket() string { return filepath.Join(m.dir, "etcd.sock") }
+
+// etcdAddress is where etcd is found by the hosts: all members, separated by
+// commas.
 func (l *Lab) etcdAddress() string {
-	return net.JoinHostPort(switchAddr(l.Spec.network()).String(), "2379")
+	var all []string
+	for _, m := range l.members() {
+		all = append(all, m.client)
+	}
+	return strings.Join(all, ",")
 }
 
 // etcdSocketURL is where etcd is found by what runs outside the physical
 // network: this program, and tpctl on the machine itself.
-func (l *Lab) etcdSocketURL() string { return "unix://" + l.path("etcd", "etcd.sock") }
-
-// StartEtcd starts etcd, again or for the first time, and waits until it
-// answers.
-func (l *Lab) StartEtcd(ctx context.Context) error {
-	if err := os.Mkdir(l.path("etcd"), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("start etcd: %w", err)
+func (l *Lab) etcdSocketURL() string {
+	var all []string
+	for _, m := range l.members() {
+		all = append(all, "unix://"+m.socket())
 	}
-	d := l.daemon(l.phy(l.echo), Etcd)
-	err := d.start("tuplenet", "etcd", "--data-dir", l.path("etcd", "data"),
-		"--listen-client", "http://"+l.etcdAddress()+","+l.etcdSocketURL())
+	return strings.Join(all, ",")
+}
+
+// StartEtcd starts a member of etcd, or all that do not run if the name is
+// etcd, again or for the first time. It waits until they answer, unless too few
+// run for that.
+func (l *Lab) StartEtcd(ctx context.Context, name string) error {
+	started, err := l.named(name)
 	if err != nil {
 		return err
 	}
-	st, err := l.newStore()
+	if len(started) > 1 {
+		if down := slices.DeleteFunc(started, func(m member) bool { return pid(m.daemon) != 0 }); len(down) > 0 {
+			started = down
+		}
+	}
+	for _, m := range started {
+		if err := l.startMember(m); err != nil {
+			return err
+		}
+	}
+	working := 0
+	for _, m := range l.members() {
+		if m.works() {
+			working++
+		}
+	}
+	for _, m := range started {
+		st, err := newStore(m)
+		if err != nil {
+			return err
+		}
+		defer st.Close()
+		err = m.await(ctx, func() bool {
+			return listening(m.socket()) && (2*working <= l.Spec.Etcd || st.Init(ctx) == nil)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lab) startMember(m member) error {
+	if err := os.MkdirAll(m.dir, 0o755); err != nil {
+		return fmt.Errorf("start %s: %w", m, err)
+	}
+	argv := []string{"tuplenet", "etcd", "--data-dir", filepath.Join(m.dir, "data"), "--listen-client", "http://" + m.client + ",unix://" + m.socket()}
+	if all := l.members(); len(all) > 1 {
+		var cluster []string
+		for _, m := range all {
+			cluster = append(cluster, string(m.component)+"=http://"+m.peer)
+		}
+		argv = append(argv, "--name", string(m.component), "--listen-peer", "http://"+m.peer, "--initial-cluster", strings.Join(cluster, ","))
+	}
+	m.place = l.phy(l.echo) // whose environment has members itself
+	return m.start(argv...)
+}
+
+// StopEtcd stops a member of etcd, or all of them if the name is etcd, and
+// waits for its end.
+func (l *Lab) StopEtcd(ctx context.Context, name string) error {
+	return l.eachEtcd(name, func(m member) error { return m.stop(ctx, syscall.SIGTERM) })
+}
+
+// KillEtcd is StopEtcd with SIGKILL.
+func (l *Lab) KillEtcd(ctx context.Context, name string) error {
+	return l.eachEtcd(name, func(m member) error { return m.stop(ctx, syscall.SIGKILL) })
+}
+
+// RestartEtcd kills a member of etcd, or all of them if the name is etcd, and
+// starts it again.
+func (l *Lab) RestartEtcd(ctx context.Context, name string) error {
+	if err := l.KillEtcd(ctx, name); err != nil {
+		return err
+	}
+	return l.StartEtcd(ctx, name)
+}
+
+// HangEtcd makes a member, or all of them if the name is etcd, stand still.
+func (l *Lab) HangEtcd(ctx context.Context, name string) error {
+	return l.eachEtcd(name, func(m member) error { return m.hang(ctx) })
+}
+
+// ResumeEtcd lets go on what HangEtcd has stopped.
+func (l *Lab) ResumeEtcd(ctx context.Context, name string) error {
+	return l.eachEtcd(name, func(m member) error { return m.resume(ctx) })
+}
+
+// eachEtcd does the same to all members that a name means, at the same time: the
+// last of a cluster would wait for the others before it stops.
+func (l *Lab) eachEtcd(name string, do func(member) error) error {
+	members, err := l.named(name)
 	if err != nil {
 		return err
 	}
-	defer st.Close()
-	return d.await(ctx, func() bool {
-		return listening(l.path("etcd", "etcd.sock")) && st.Init(ctx) == nil
-	})
+	var group errgroup.Group
+	for _, m := range members {
+		group.Go(func() error { return do(m) })
+	}
+	return group.Wait()
 }
 
-// StopEtcd stops etcd and waits for its end.
-func (l *Lab) StopEtcd(ctx context.Context) error {
-	return l.daemon(l.phy(l.echo), Etcd).stop(ctx, syscall.SIGTERM)
-}
-
-// KillEtcd kills etcd and waits for its end.
-func (l *Lab) KillEtcd(ctx context.Context) error {
-	return l.daemon(l.phy(l.echo), Etcd).stop(ctx, syscall.SIGKILL)
-}
-
-func (l *Lab) newStore() (*store.Store, error) {
-	return store.New(store.Config{Endpoints: []string{l.etcdSocketURL()}, Log: slog.New(slog.DiscardHandler)})
+// newStore connects to those members that work: the lab's own looks do not wait
+// for a hung one.
+func newStore(members ...member) (*store.Store, error) {
+	var sockets []string
+	for _, m := range members {
+		sockets = append(sockets, "unix://"+m.socket())
+	}
+	return store.New(store.Config{Endpoints: sockets, Log: slog.New(slog.DiscardHandler)})
 }
 
 // view is the logical topology at one moment, as far as the lab needs it.
@@ -71,10 +209,11 @@ type view struct {
 
 // view reads the topology from etcd.
 func (l *Lab) view(ctx context.Context) (*view, error) {
-	if etcd := l.daemon(l.phy(l.echo), Etcd); pid(etcd) == 0 {
+	working := slices.DeleteFunc(l.members(), func(m member) bool { return !m.works() })
+	if 2*len(working) <= l.Spec.Etcd {
 		return nil, fmt.Errorf("etcd does not run: start it with `tuplenet lab start --name %s etcd`", l.Name)
 	}
-	st, err := l.newStore()
+	st, err := newStore(working...)
 	if err != nil {
 		return nil, err
 	}

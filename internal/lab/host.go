@@ -181,11 +181,7 @@ func (l *Lab) startVswitchd(ctx context.Context, host place) error {
 	return d.await(ctx, func() bool { return listening(ctl) })
 }
 
-// daemon is a component in its place.
+// daemon is a component of a host in its place.
 func (l *Lab) daemon(p place, c Component) daemon {
-	dir := l.path(p.name)
-	if c == Etcd {
-		dir = l.path("etcd")
-	}
-	return daemon{component: c, place: p, dir: dir}
+	return daemon{component: c, place: p, dir: l.path(p.name)}
 }

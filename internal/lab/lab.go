@@ -118,7 +118,7 @@ func (l *Lab) build(ctx context.Context) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.NumCPU())
 	group.Go(func() error {
-		if err := l.StartEtcd(gctx); err != nil {
+		if err := l.StartEtcd(gctx, string(Etcd)); err != nil {
 			return err
 		}
 		return l.makeTopology(gctx)

@@ -186,11 +186,11 @@ func TestComponents(t *testing.T) {
 		do("kill", l.Kill(ctx, "host-bob", c))
 		do("start", l.Start(ctx, "host-bob", c))
 	}
-	do("kill etcd", l.KillEtcd(ctx))
+	do("kill etcd", l.KillEtcd(ctx, "etcd"))
 	if err := l.WaitReady(ctx); err == nil || !strings.Contains(err.Error(), "etcd does not run") {
 		t.Errorf("ready without etcd: %v", err)
 	}
-	do("start etcd", l.StartEtcd(ctx))
+	do("start etcd", l.StartEtcd(ctx, "etcd"))
 	do("wait", l.WaitReady(ctx))
 	checkPing(t, l, "lsp-alice", "lsp-bob", true)
 

@@ -50,6 +50,16 @@ func (p process) alive() bool {
 	return ok && now == p
 }
 
+// hangs reports whether the process was stopped with SIGSTOP.
+func (p process) hangs() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+	if err != nil {
+		return false
+	}
+	state, start, err := parseStat(string(stat))
+	return err == nil && start == p.start && state == 'T'
+}
+
 // signal sends a signal to this very process. That it has ended is no error.
 func (p process) signal(sig syscall.Signal) error {
 	// The handle is bound to whatever has the number now; the check comes

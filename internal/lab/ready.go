@@ -10,18 +10,15 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"tuplenet/flows"
-	"tuplenet/internal/topology"
 )
 
 // readyPatience bounds WaitReady.
 const readyPatience = 60 * time.Second
 
-// WaitReady waits until every agent that runs has the flows of every workload:
-// its bridge then knows the workload's MAC, and the way to its chassis; and until
-// the edges that routes lead to are known to live. Of the packets sent from then
-// on none is lost for want of a flow or a neighbour.
+// WaitReady waits until every workload's port is bound to its host, and every
+// host whose agent runs has the flows that it is to have; and until the edges
+// that routes lead to are known to live. Of the packets sent from then on none is
+// lost for want of a flow or a neighbour.
 func (l *Lab) WaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyPatience, fmt.Errorf("no more progress after %s", readyPatience))
 	defer cancel()
@@ -53,9 +50,16 @@ func (l *Lab) missing(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ids := map[string]uint32{}
-	for _, s := range view.switches {
-		ids[s.Name] = s.ID
+	for _, w := range workloads {
+		if to := view.ports[w.Port].Chassis; view.ports[w.Port].Name != "" && to != w.Host {
+			works, err := l.works(l.on(w.Host, l.echo))
+			if err != nil {
+				return "", err
+			}
+			if works {
+				return fmt.Sprintf("%s is not bound to %s yet", w.Port, w.Host), nil
+			}
+		}
 	}
 	quiet := &transcript{w: io.Discard}
 	for _, h := range l.Spec.Hosts {
@@ -65,19 +69,8 @@ func (l *Lab) missing(ctx context.Context) (string, error) {
 		} else if !works {
 			continue
 		}
-		known, err := lookup(ctx, h, host)
-		if err != nil {
-			return "", err
-		}
-		for _, w := range workloads {
-			to, err := l.Host(w.Host)
-			if err != nil {
-				return "", err
-			}
-			port, ok := view.ports[w.Port]
-			if ok && !known.lead(ids[port.Switch], port.MAC, to) {
-				return fmt.Sprintf("%s does not know the way to %s yet", h.Name, w.Port), nil
-			}
+		if v, err := l.checkHost(ctx, host); err != nil || !v.OK {
+			return v.String(), err
 		}
 		if missing, err := l.edgeMissing(ctx, view, h, host); missing != "" || err != nil {
 			return missing, err
@@ -86,18 +79,18 @@ func (l *Lab) missing(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// works reports whether nobody stopped the agent or ovs-vswitchd of a host. One
-// that ended by itself is an error.
+// works reports whether nobody stopped the agent or ovs-vswitchd of a host, or
+// makes it hang. One that ended by itself is an error.
 func (l *Lab) works(host place) (bool, error) {
 	for _, c := range []Component{Agent, Vswitchd} {
 		d := l.daemon(host, c)
-		if _, ok := d.running(); ok {
-			continue
-		}
-		if d.stopped() {
+		p, ok := d.running()
+		switch {
+		case !ok && !d.stopped():
+			return false, d.ended()
+		case !ok, p.hangs():
 			return false, nil
 		}
-		return false, d.ended()
 	}
 	return true, nil
 }
@@ -124,7 +117,7 @@ func (l *Lab) greet(ctx context.Context, h Host) error {
 	echo, end := l.echo.block()
 	defer end()
 	host := l.on(h.Name, echo)
-	if _, ok := l.daemon(host, Vswitchd).running(); !ok {
+	if !l.daemon(host, Vswitchd).works() {
 		return nil
 	}
 	tunnels, err := tunnelsOf(ctx, host)
@@ -175,37 +168,4 @@ func tunnelsOf(ctx context.Context, host place) (map[string]string, error) {
 		tunnels[name] = fmt.Sprintf("0x%x", number(ofport))
 	}
 	return tunnels, nil
-}
-
-// ways is what a host knows of the ways to ports.
-type ways struct {
-	host    Host
-	flows   []string          // by which its switches find ports, as ovs-ofctl prints them
-	tunnels map[string]string // see tunnelsOf
-}
-
-// lookup asks a host's Open vSwitch.
-func lookup(ctx context.Context, h Host, host place) (*ways, error) {
-	out, err := host.output(ctx, "ovs-ofctl", "--timeout=5", "-OOpenFlow14", "--no-stats", "dump-flows", "br-int",
-		fmt.Sprintf("table=%d", flows.TableSwitchLookup))
-	if err != nil {
-		return nil, err
-	}
-	tunnels, err := tunnelsOf(ctx, host)
-	return &ways{h, strings.Split(out, "\n"), tunnels}, err
-}
-
-// lead reports whether packets for a MAC in a switch are sent to a host.
-func (k *ways) lead(sw uint32, mac topology.MAC, to Host) bool {
-	match := fmt.Sprintf("metadata=0x%x,dl_dst=%s ", sw, mac)
-	i := slices.IndexFunc(k.flows, func(f string) bool { return strings.Contains(f, match) })
-	if i < 0 {
-		return false
-	}
-	const intoTunnel = "->NXM_NX_REG6[]"
-	if to.Name == k.host.Name {
-		return !strings.Contains(k.flows[i], intoTunnel)
-	}
-	ofport, ok := k.tunnels[tunnelPort(to.Address)]
-	return ok && strings.Contains(k.flows[i], "load:"+ofport+intoTunnel)
 }

@@ -14,6 +14,7 @@ type Spec struct {
 	// Network is the physical network between the hosts. Its first address
 	// is the physical switch's own, where etcd listens.
 	Network   string     `yaml:"network,omitempty"`
+	Etcd      int        `yaml:"etcd,omitempty"` // members of etcd: 1 (the default), 3 or 5
 	Hosts     []Host     `yaml:"hosts"`
 	Outside   []Outside  `yaml:"outside,omitempty"`
 	Routes    []Route    `yaml:"routes,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -12,11 +13,19 @@ type Status struct {
 	Name      string           `json:"name"`
 	Dir       string           `json:"dir"`
 	Datapath  Datapath         `json:"datapath"`
-	Etcd      int              `json:"etcd"`      // pid; 0: it does not run
+	Etcd      []EtcdStatus     `json:"etcd"`
 	Endpoints string           `json:"endpoints"` // of etcd, as tpctl on this machine takes them
 	Hosts     []HostStatus     `json:"hosts"`
 	Outside   []OutsideStatus  `json:"outside"`
 	Workloads []WorkloadStatus `json:"workloads"`
+}
+
+// EtcdStatus is a member of etcd; a pid of 0 says that it does not run.
+type EtcdStatus struct {
+	Name    string `json:"name"`
+	Address string `json:"address"` // for the hosts
+	Pid     int    `json:"pid"`
+	Hangs   bool   `json:"hangs,omitempty"` // see HangEtcd
 }
 
 // HostStatus is what runs on a host; a pid of 0 says that it does not run.
@@ -28,6 +37,8 @@ type HostStatus struct {
 	OVSDB     int    `json:"ovsdb"`
 	Vswitchd  int    `json:"vswitchd"`
 	Agent     int    `json:"agent"`
+
+	Hanging []Component `json:"hanging,omitempty"` // see Hang
 }
 
 // OutsideStatus is where a machine that runs no TupleNet is found.
@@ -54,20 +65,33 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 	s := Status{
 		Name: l.Name, Dir: l.Dir, Datapath: l.Datapath, Endpoints: l.etcdSocketURL(),
 		Hosts: []HostStatus{}, Outside: []OutsideStatus{}, Workloads: []WorkloadStatus{},
-		Etcd: pid(l.daemon(l.phy(l.echo), Etcd)),
+	}
+	working := 0
+	for _, m := range l.members() {
+		p, ok := m.running()
+		s.Etcd = append(s.Etcd, EtcdStatus{string(m.component), m.client, p.pid, ok && p.hangs()})
+		if m.works() {
+			working++
+		}
 	}
 	for _, h := range l.Spec.Hosts {
 		p := l.on(h.Name, l.echo)
-		s.Hosts = append(s.Hosts, HostStatus{
+		status := HostStatus{
 			Name: h.Name, Kind: h.Kind, Address: h.Address, Namespace: p.ns,
 			OVSDB: pid(l.daemon(p, OVSDB)), Vswitchd: pid(l.daemon(p, Vswitchd)), Agent: pid(l.daemon(p, Agent)),
-		})
+		}
+		for _, c := range hostComponents {
+			if p, ok := l.daemon(p, c).running(); ok && p.hangs() {
+				status.Hanging = append(status.Hanging, c)
+			}
+		}
+		s.Hosts = append(s.Hosts, status)
 	}
 	for _, o := range l.Spec.Outside {
 		s.Outside = append(s.Outside, OutsideStatus{o.Name, o.Address, o.MTU, l.namespace(o.Name)})
 	}
 	v := &view{}
-	if s.Etcd != 0 {
+	if 2*working > l.Spec.Etcd {
 		if v, err = l.view(ctx); err != nil {
 			return Status{}, err
 		}
@@ -92,10 +116,15 @@ func pid(d daemon) int {
 func (s Status) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "lab %s in %s, datapath %s\n", s.Name, s.Dir, s.Datapath)
-	fmt.Fprintf(t, "etcd %s, from here: tpctl -e %s\n", running(s.Etcd), s.Endpoints)
+	for _, m := range s.Etcd {
+		fmt.Fprintf(t, "%s %s at %s\n", m.Name, running(m.Pid, m.Hangs), m.Address)
+	}
+	fmt.Fprintf(t, "from here: tpctl -e %s\n", s.Endpoints)
 	fmt.Fprintf(t, "\nHOST\tKIND\tADDRESS\tOVSDB\tVSWITCHD\tAGENT\tNAMESPACE\n")
 	for _, h := range s.Hosts {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.Kind, h.Address, running(h.OVSDB), running(h.Vswitchd), running(h.Agent), h.Namespace)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.Kind, h.Address,
+			running(h.OVSDB, slices.Contains(h.Hanging, OVSDB)), running(h.Vswitchd, slices.Contains(h.Hanging, Vswitchd)),
+			running(h.Agent, slices.Contains(h.Hanging, Agent)), h.Namespace)
 	}
 	if len(s.Outside) > 0 {
 		fmt.Fprintf(t, "\nOUTSIDE\tADDRESS\tMTU\tNAMESPACE\n")
@@ -110,9 +139,12 @@ func (s Status) Print(w io.Writer) error {
 	return t.Flush()
 }
 
-func running(pid int) string {
-	if pid == 0 {
+func running(pid int, hangs bool) string {
+	switch {
+	case pid == 0:
 		return "stopped"
+	case hangs:
+		return fmt.Sprintf("pid %d hangs", pid)
 	}
 	return fmt.Sprint("pid ", pid)
 }

@@ -53,9 +53,9 @@ func (d *Driver) ensureBridgeOps(s *session) ([]ovsdb.Operation, error) {
 // port.
 func (d *Driver) createBridgeOps(s *session) ([]ovsdb.Operation, error) {
 	const brID, portID, ifaceID = "bridge", "port", "interface"
-	root := findRow(s.cache, tableOpenVSwitch, func(*openVSwitch) bool { return true })
+	root := findRoot(s.cache)
 	if root == nil {
-		return nil, fmt.Errorf("the OVS database is empty")
+		return nil, errEmptyDatabase
 	}
 	var ops []ovsdb.Operation
 	for _, row := range []model.Model{

@@ -90,9 +90,9 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 }
 
 func systemID(s *session) (string, error) {
-	root := findRow(s.cache, tableOpenVSwitch, func(*openVSwitch) bool { return true })
+	root := findRoot(s.cache)
 	if root == nil {
-		return "", errors.New("the OVS database is empty; start Open vSwitch with ovs-ctl, or run: ovs-vsctl --no-wait init")
+		return "", errEmptyDatabase
 	}
 	if id := root.ExternalIDs["system-id"]; id != "" {
 		return id, nil
@@ -113,8 +113,8 @@ func (d *Driver) Close() {
 func (d *Driver) SystemID() string { return d.systemID }
 
 // Events returns a channel that becomes readable when the bridge, an interface
-// or a tunnel of it, a connection, or a bridge or patch port of this Open
-// vSwitch has changed. Changes that come together make one event.
+// or a tunnel of it, a connection, a bridge or patch port of this Open vSwitch,
+// or whether its traffic is held has changed. Changes that come together make one event.
 func (d *Driver) Events() <-chan struct{} { return d.events }
 
 // Interfaces returns the interfaces of the bridge that have an iface-id and an
@@ -138,7 +138,7 @@ func (d *Driver) Tunnels() []Tunnel {
 // connect tries until there is a session or ctx ends. An outage is logged when
 // it begins, which told says has been done, and when it ends.
 func (d *Driver) connect(ctx context.Context, told bool) (*session, error) {
-	for retry := backoff(0); ; {
+	for {
 		s, err := newSession(ctx, d.cfg.Database, d.log)
 		switch {
 		case err == nil && told:
@@ -152,7 +152,7 @@ func (d *Driver) connect(ctx context.Context, told bool) (*session, error) {
 		default:
 			d.log.Debug("OVSDB is still away", "error", err)
 		}
-		if !retry.wait(ctx) {
+		if !pause(ctx, redialPause) {
 			return nil, err
 		}
 	}
@@ -189,7 +189,7 @@ func (d *Driver) follow(ctx context.Context, s *session) {
 		case <-s.lost.Done():
 			return
 		case <-probe.C:
-			s.probe()
+			s.probe(ctx)
 		case <-s.dirty:
 			err := d.refresh(ctx, s)
 			if err == nil {
@@ -247,6 +247,11 @@ func (d *Driver) currentSession() (*session, error) {
 }
 
 const (
+	// redialPause lies between two tries to reach a daemon that is away. A try
+	// costs next to nothing, and until it succeeds packets may be lost.
+	redialPause = 50 * time.Millisecond
+	// What fails though the daemon can be reached is tried again after longer
+	// and longer times.
 	minBackoff = 50 * time.Millisecond
 	maxBackoff = time.Second
 )
@@ -254,14 +259,19 @@ const (
 // backoff is the time waited last; zero before the first wait.
 type backoff time.Duration
 
-// wait waits twice as long as the last time, within the bounds. It reports
-// false when ctx ended.
-func (b *backoff) wait(ctx context.Context) bool {
+// wait waits twice as long as the last time, within the bounds, or until ctx
+// ends.
+func (b *backoff) wait(ctx context.Context) {
 	*b = min(max(2**b, backoff(minBackoff)), backoff(maxBackoff))
+	pause(ctx, time.Duration(*b))
+}
+
+// pause waits. It reports false when ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(time.Duration(*b)):
+	case <-time.After(d):
 		return true
 	}
 }

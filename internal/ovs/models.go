@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ovn-kubernetes/libovsdb/cache"
@@ -16,6 +17,7 @@ type (
 	openVSwitch struct {
 		UUID        string            `ovsdb:"_uuid"`
 		Bridges     []string          `ovsdb:"bridges"`
+		OtherConfig map[string]string `ovsdb:"other_config"`
 		ExternalIDs map[string]string `ovsdb:"external_ids"`
 	}
 	bridge struct {
@@ -68,7 +70,7 @@ func databaseModel() (model.ClientDBModel, error) {
 func monitorOptions() []client.MonitorOption {
 	o, b, p, i := &openVSwitch{}, &bridge{}, &port{}, &iface{}
 	return []client.MonitorOption{
-		client.WithTable(o, &o.Bridges, &o.ExternalIDs),
+		client.WithTable(o, &o.Bridges, &o.OtherConfig, &o.ExternalIDs),
 		client.WithTable(b, &b.Name, &b.DatapathType, &b.FailMode, &b.Protocols, &b.Ports),
 		client.WithTable(p, &p.Name, &p.Interfaces),
 		client.WithTable(i, &i.Name, &i.Type, &i.Options, &i.ExternalIDs, &i.OFPort, &i.Error,
@@ -85,6 +87,13 @@ func findRow[T any](c *cache.TableCache, table string, test func(*T) bool) *T {
 		}
 	}
 	return nil
+}
+
+var errEmptyDatabase = errors.New("the OVS database is empty; start Open vSwitch with ovs-ctl, or run: ovs-vsctl --no-wait init")
+
+// findRoot returns the one row of Open_vSwitch, or nil.
+func findRoot(c *cache.TableCache) *openVSwitch {
+	return findRow(c, tableOpenVSwitch, func(*openVSwitch) bool { return true })
 }
 
 // rows are the bridges of the replica and what is in them, at one moment. They

@@ -8,28 +8,39 @@ import (
 	"tuplenet/internal/ovs/openflow"
 )
 
-const dialTimeout = 20 * time.Second
+const (
+	dialTimeout = 20 * time.Second
+	// mentionAfter is how long a bridge that was just made may take to have
+	// its socket.
+	mentionAfter = time.Second
+)
 
 // keepConn holds an OpenFlow connection until ctx ends; use says for logs what
 // it carries. dial makes it, under a deadline. set hands it over to who works
 // with it, takes it back with nil, and returns whether it had been of use up to
 // then.
+//
+// It asks no echoes of an idle connection: the socket is one of this host, whose
+// end is seen at once, and an ovs-vswitchd that hangs can do no better with
+// another connection. What is asked of it has deadlines.
 func (d *Driver) keepConn(ctx context.Context, use string,
 	dial func(ctx context.Context, socket string) (*openflow.Conn, error), set func(*openflow.Conn) bool,
 ) {
 	socket := filepath.Join(d.cfg.RunDir, d.cfg.Bridge+".mgmt")
 	log := d.log.With("for", use, "socket", socket)
-	told := false
-	for retry := backoff(0); ctx.Err() == nil; retry.wait(ctx) {
+	told, since := false, time.Now()
+	retry := backoff(0)
+	for ctx.Err() == nil {
 		dialCtx, cancel := context.WithTimeout(ctx, dialTimeout)
 		conn, err := dial(dialCtx, socket)
 		cancel()
 		if err != nil {
 			// A bridge that was just made takes a moment to have its socket.
-			if !told && retry == backoff(maxBackoff) {
+			if !told && time.Since(since) > mentionAfter {
 				log.Warn("waiting for the bridge; is ovs-vswitchd running?", "error", err)
 				told = true
 			}
+			pause(ctx, redialPause)
 			continue
 		}
 		if told {
@@ -46,10 +57,12 @@ func (d *Driver) keepConn(ctx context.Context, use string,
 				log.Warn("connection to the bridge lost", "error", conn.Err())
 				retry, told = 0, true
 			}
+			since = time.Now()
 		case <-ctx.Done():
 			set(nil)
 			conn.Close()
 		}
 		signal(d.events)
+		retry.wait(ctx)
 	}
 }

@@ -170,6 +170,49 @@ func TestInject(t *testing.T) {
 	}
 }
 
+// TestInjectBack: a frame is answered by the port that the actions say it came
+// in by, as one is that the agent has held.
+func TestInjectBack(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	d, _ := open(t, o)
+	for n, name := range []string{"eth-a", "eth-b"} {
+		o.Vsctl("add-port", "br-int", name, "--", "set", "Interface", name, fmt.Sprintf("ofport_request=%d", 7+n),
+			"options:tx_pcap="+filepath.Join(o.RunDir(), name+".pcap"))
+	}
+	back := &flows.Flow{Table: 30, Priority: 1, Match: []flows.Match{flows.Exact(flows.InPort, 8)}, Actions: []flows.Action{
+		flows.Output{Port: 8}, // where it came in by: nothing goes out
+		flows.Output{Port: 7},
+		flows.Load{Dst: flows.All(flows.EthSrc), Value: 0x020000000003},
+		flows.OutputInPort{},
+	}}
+	syncFlows(t, d, mods(back))
+	awaitPackets(t, d)
+	if err := d.Inject(frame(1), flows.Load{Dst: flows.All(flows.InPort), Value: 8}, flows.Resubmit{Table: 30}); err != nil {
+		t.Fatal(err)
+	}
+	answer := bytes.Clone(frame(1))
+	answer[11] = 3
+	for _, expect := range []struct {
+		name  string
+		frame []byte
+		n     int
+	}{{"eth-b", answer, 1}, {"eth-a", frame(1), 1}, {"eth-a", answer, 0}, {"eth-b", frame(1), 0}} {
+		count := func() int {
+			pcap, err := os.ReadFile(filepath.Join(o.RunDir(), expect.name+".pcap"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bytes.Count(pcap, expect.frame)
+		}
+		for deadline := time.Now().Add(patience); count() < expect.n && time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		}
+		if n := count(); n != expect.n {
+			t.Errorf("%x left %s %d times, want %d", expect.frame[:14], expect.name, n, expect.n)
+		}
+	}
+}
+
 // TestPacketFlood: nobody takes 100,000 packets that come at once, and all
 // works as before when somebody does.
 func TestPacketFlood(t *testing.T) {

@@ -22,14 +22,11 @@ type Remains struct {
 	Others  []string        // its ports that are not TupleNet's, by name, without the bridge's own
 	Ports   []RemainingPort // TupleNet's, ordered by bridge and name
 	Flows   int             // of the bridge, TupleNet's alone
+	Held    bool            // an ovs-vswitchd that starts would wait for flows, see Driver.HoldTraffic
 }
 
 // RemainingPort is a port that TupleNet has made.
 type RemainingPort struct{ Name, Type, Bridge string }
-
-// flowBasedTunnel is a port that earlier versions make beside the tunnels to
-// each chassis.
-const flowBasedTunnel = tunnelPrefix + "flowbased"
 
 // FindRemains looks for what TupleNet has in an Open vSwitch and changes
 // nothing, unlike a Driver, which makes the bridge. It does not wait for an
@@ -71,7 +68,7 @@ func RemoveRemains(ctx context.Context, cfg Config, bridgeToo bool) (Remains, er
 		err = c.session.transact(ctx, ops)
 	}
 	if err != nil {
-		found.Ports, found.Others = nil, nil
+		found.Ports, found.Others, found.Held = nil, nil, false
 		if bridgeToo {
 			found.Bridge = ""
 		}
@@ -102,12 +99,13 @@ func newCleaner(ctx context.Context, cfg Config) (*cleaner, error) {
 func (c *cleaner) find() (r Remains, at []place) {
 	name := c.driver.cfg.Bridge
 	r.Chassis, _ = systemID(c.session)
+	r.Held = isHeld(c.session.cache)
 	places := readRows(c.session.cache).places()
 	for _, patch := range c.driver.unwantedPatches(places, nil) {
 		at = append(at, c.driver.ownEnds(places, patch)...)
 	}
 	for _, p := range places {
-		if p.bridge.Name == name && (isTunnelName(p.iface.Name) || p.iface.Name == flowBasedTunnel || isHostStack(p.iface)) {
+		if p.bridge.Name == name && (isTunnelName(p.iface.Name) || isHostStack(p.iface)) {
 			at = append(at, p)
 		}
 	}
@@ -132,19 +130,20 @@ func (c *cleaner) find() (r Remains, at []place) {
 	return r, at
 }
 
-// removeOps returns the operations that remove the ports, and the bridge if one
-// is named.
+// removeOps returns the operations that remove the ports, the bridge if one is
+// named, and what holds traffic.
 func (c *cleaner) removeOps(bridgeName string, ports []place) (ops []ovsdb.Operation, err error) {
 	add := func(op []ovsdb.Operation, opErr error) {
 		ops, err = append(ops, op...), errors.Join(err, opErr)
 	}
+	add(c.session.releaseOps())
 	for _, p := range ports {
 		if p.bridge.Name != bridgeName {
 			add(c.session.deletePortOps(p.bridge, p.port.UUID))
 		}
 	}
 	if bridgeName != "" {
-		root := findRow(c.session.cache, tableOpenVSwitch, func(*openVSwitch) bool { return true })
+		root := findRoot(c.session.cache)
 		add(c.session.client.Where(root).Mutate(root, model.Mutation{Field: &root.Bridges,
 			Mutator: ovsdb.MutateOperationDelete, Value: []string{findBridge(c.session.cache, bridgeName).UUID}}))
 	}

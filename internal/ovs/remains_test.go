@@ -2,7 +2,6 @@ package ovs
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -39,7 +38,7 @@ func leaveRemains(t *testing.T, o *ovstest.OVS) Remains {
 		o.Vsctl("add-br", name, "--", "set", "Bridge", name, "datapath_type=dummy")
 	}
 	d, _ := open(t, o)
-	if err := d.SetTunnels(t.Context(), []TunnelSpec{{Chassis: "hv2", IP: netip.MustParseAddr("192.0.2.2")}}); err != nil {
+	if err := d.SetTunnels(t.Context(), []TunnelSpec{flowBased, spec("hv2", "192.0.2.2")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.SetPatches(t.Context(), []PatchSpec{{Port: "out1", Bridge: "br-out"}}); err != nil {
@@ -48,8 +47,8 @@ func leaveRemains(t *testing.T, o *ovstest.OVS) Remains {
 	if err := d.SetHostStack(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
+	hold(t, d)
 	d.Close()
-	o.Vsctl("add-port", "br-int", "tupleNet-flowbased", "--", "set", "Interface", "tupleNet-flowbased", "type=geneve", "options:remote_ip=flow")
 	o.Vsctl("add-port", "br-int", "vm1", "--", "set", "Interface", "vm1", "type=dummy", "external_ids:iface-id=lsp1")
 	o.Vsctl("add-port", "br-int", "hand1", "--", "set", "Interface", "hand1", "type=patch", "options:peer=hand1-peer", "external_ids:iface-id=hand1",
 		"--", "add-port", "br-out", "hand1-peer", "--", "set", "Interface", "hand1-peer", "type=patch", "options:peer=hand1")
@@ -58,7 +57,7 @@ func leaveRemains(t *testing.T, o *ovstest.OVS) Remains {
 		o.Ofctl("add-flow", "br-int", fmt.Sprintf("cookie=%#x,table=7,priority=%d,actions=drop", flows.CookieTag|uint64(n), 10+n))
 	}
 	return Remains{
-		Chassis: "hv-test", Bridge: "br-int", Others: []string{"hand1", "vm1"}, Flows: 3,
+		Chassis: "hv-test", Bridge: "br-int", Others: []string{"hand1", "vm1"}, Flows: 3, Held: true,
 		Ports: []RemainingPort{
 			{"br-int-dsrgw", "internal", "br-int"}, {"out1", "patch", "br-int"}, {"tupleNet-3221225986", "geneve", "br-int"},
 			{"tupleNet-flowbased", "geneve", "br-int"}, {"out1-peer", "patch", "br-out"},
@@ -72,13 +71,16 @@ func TestRemoveRemains(t *testing.T) {
 	o := ovstest.Start(t)
 	all := leaveRemains(t, o)
 	wantRemains(t, o, all)
-	if diff := cmp.Diff(Remains{Chassis: "hv-test", Bridge: "br-int", Ports: all.Ports, Flows: 3}, removeRemains(t, o, false)); diff != "" {
+	if diff := cmp.Diff(Remains{Chassis: "hv-test", Bridge: "br-int", Ports: all.Ports, Flows: 3, Held: true}, removeRemains(t, o, false)); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)
 	}
 	left := Remains{Chassis: "hv-test", Bridge: "br-int", Others: all.Others}
 	wantRemains(t, o, left)
 	if got := o.Ofctl("dump-flows", "br-int"); !strings.Contains(got, "cookie=0x1,") {
 		t.Errorf("the flow of somebody else is gone:\n%s", got)
+	}
+	if got := root(o); strings.Contains(got, "restore") {
+		t.Errorf("traffic is held still: %s", got)
 	}
 	if got := o.Vsctl("list-ports", "br-out"); got != "hand1-peer" {
 		t.Errorf("br-out has %q, want hand1-peer", got)

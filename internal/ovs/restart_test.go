@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -57,23 +58,25 @@ func TestCloseLeavesNothing(t *testing.T) {
 			await(t, d, "the flow connection", d.NeedsSync)
 		}
 		d.Close()
-		left := func() string {
-			for g := range strings.SplitSeq(goroutines(), "\n\n") {
-				if strings.Contains(g, "libovsdb") || strings.Contains(g, "internal/ovs/openflow") {
-					return g
-				}
-			}
-			return ""
-		}
-		for deadline := time.Now().Add(patience); left() != ""; time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("after Close, OVSDB away %v, there is\n%s", away, left())
-			}
-		}
+		checkNothingLeft(t, fmt.Sprintf("OVSDB away %t", away))
 	}
 }
 
-func goroutines() string {
-	buf := make([]byte, 1<<20)
-	return string(buf[:runtime.Stack(buf, true)])
+// checkNothingLeft fails if goroutines of closed drivers go on.
+func checkNothingLeft(t *testing.T, when string) {
+	t.Helper()
+	left := func() string {
+		buf := make([]byte, 1<<20)
+		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if strings.Contains(g, "libovsdb") || strings.Contains(g, "internal/ovs/openflow") {
+				return g
+			}
+		}
+		return ""
+	}
+	for deadline := time.Now().Add(patience); left() != ""; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after Close, %s, there is\n%s", when, left())
+		}
+	}
 }

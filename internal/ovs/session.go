@@ -16,10 +16,10 @@ import (
 const (
 	connectTimeout  = 10 * time.Second
 	transactTimeout = 20 * time.Second
-	// probeInterval is how often a silent OVSDB connection is tried; it also
-	// is how long an end of the connection may stay unseen that libovsdb
-	// announces before anybody listens.
-	probeInterval = 10 * time.Second
+	// probeInterval is how often an OVSDB connection is tried; it also is how
+	// long an end of the connection may stay unseen that libovsdb announces
+	// before anybody listens.
+	probeInterval = time.Second
 )
 
 // session is one connection to OVSDB with the replica that it feeds. It is
@@ -88,8 +88,8 @@ func (s *session) close() {
 }
 
 // probe ends the session when the server does not answer.
-func (s *session) probe() {
-	ctx, cancel := context.WithTimeout(s.lost, connectTimeout)
+func (s *session) probe(ctx context.Context) {
+	ctx, cancel := s.bound(ctx, connectTimeout)
 	defer cancel()
 	if s.client.Echo(ctx) != nil {
 		s.end()
@@ -97,18 +97,33 @@ func (s *session) probe() {
 }
 
 // transact runs the operations as one transaction. When it returns, the
-// replica has seen them: the server sends updates ahead of the answer.
+// replica has seen them: the server sends updates ahead of the answer. Without
+// an answer nobody can tell whether the server runs them, so the session ends.
+// The replica of the next one tells: a server that goes on works off the old
+// connection before it fills that.
+//
+// Transactions must fit into the buffer of the socket, some 200 KB: libovsdb
+// writes without a deadline, and a server that hangs reads nothing.
 func (s *session) transact(ctx context.Context, ops []ovsdb.Operation) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, transactTimeout)
+	ctx, cancel := s.bound(ctx, transactTimeout)
 	defer cancel()
 	results, err := s.client.Transact(ctx, ops...)
 	if err != nil {
-		return err
+		s.end()
+		return fmt.Errorf("%w: %w", ErrNotConnected, err)
 	}
 	return checkResults(results, ops)
+}
+
+// bound returns a context for one request, which ends with the session, too:
+// libovsdb cannot close the connection before the request has ended.
+func (s *session) bound(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	stop := context.AfterFunc(s.lost, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // signal makes a channel of capacity 1 readable.

@@ -18,10 +18,15 @@ import (
 
 // TunnelSpec asks for a tunnel to a chassis.
 type TunnelSpec struct {
-	Chassis string     // system-id of the other end
-	IP      netip.Addr // its tunnel address, IPv4
-	BFD     BFD        // whether and how the tunnel is watched
+	Chassis string     // system-id of the other end, or FlowBased
+	IP      netip.Addr // its tunnel address, IPv4; the zero Addr for FlowBased
+	BFD     BFD        // whether and how the tunnel is watched; FlowBased never is
 }
+
+// FlowBased stands for the chassis of a tunnel port that receives from all
+// addresses to which no port of their own leads. Nothing can be sent by it, as
+// no flow sets its destination.
+const FlowBased = "flow_base_tunnel"
 
 // tunnelWishes is what the driver was asked for last.
 type tunnelWishes struct {
@@ -29,23 +34,48 @@ type tunnelWishes struct {
 	bfd  map[string]BFD // by the tunnel's name
 }
 
-// tunnelsPerTransaction bounds what ovs-vswitchd has to set up in one go.
-const tunnelsPerTransaction = 500
+// tunnelsPerTransaction bounds what ovs-vswitchd has to set up in one go, and
+// the size of a transaction to 60 KB, see session.transact.
+const tunnelsPerTransaction = 100
 
 const tunnelPrefix = "tupleNet-"
 
-// tunnelName returns the name of the port to an IPv4 address.
-func tunnelName(ip netip.Addr) string {
-	b := ip.As4()
+// flowBasedName is what is behind the prefix in the name of FlowBased's port.
+const flowBasedName = "flowbased"
+
+func (t TunnelSpec) flowBased() bool { return t.Chassis == FlowBased }
+
+func (t TunnelSpec) check() error {
+	if t.flowBased() != !t.IP.IsValid() || t.IP.IsValid() && !t.IP.Is4() {
+		return fmt.Errorf("%s is not an IPv4 address", t.IP)
+	}
+	return nil
+}
+
+// name returns the name of the tunnel's port.
+func (t TunnelSpec) name() string {
+	if t.flowBased() {
+		return tunnelPrefix + flowBasedName
+	}
+	b := t.IP.As4()
 	return tunnelPrefix + strconv.FormatUint(uint64(binary.BigEndian.Uint32(b[:])), 10)
 }
 
-// isTunnelName reports whether a port of that name is the driver's. The port
-// tupleNet-flowbased, which earlier versions make, is not.
+// options returns the options that make a Geneve tunnel whose VNI the flows
+// set.
+func (t TunnelSpec) options() map[string]string {
+	remote := "flow"
+	if !t.flowBased() {
+		remote = t.IP.String()
+	}
+	return map[string]string{"remote_ip": remote, "key": "flow", "csum": "true"}
+}
+
+// isTunnelName reports whether a port of that name is the driver's.
 func isTunnelName(name string) bool {
-	number, ok := strings.CutPrefix(name, tunnelPrefix)
-	_, err := strconv.ParseUint(number, 10, 32)
-	return ok && err == nil
+	rest, ok := strings.CutPrefix(name, tunnelPrefix)
+	_, err := strconv.ParseUint(rest, 10, 32)
+	return ok && (err == nil || rest == flowBasedName)
 }
 
 // SetTunnels makes the tunnel ports of the bridge those that are wanted, and
@@ -55,8 +85,8 @@ func isTunnelName(name string) bool {
 // the one to its old, changes in one transaction.
 //
 // The column bfd of a tunnel is written when the wish differs from that of the
-// last call, and at the first call when the column does not say it; between,
-// an operator may switch it by hand. A tunnel that need not be watched has the
+// last call, and at the first call, or after one that failed, when the column
+// does not say it; between, an operator may switch it by hand. A tunnel that need not be watched has the
 // column empty, or {enable="false"} if it was watched before.
 //
 // A chassis is to be in the list once. A tunnel that cannot be had does not
@@ -76,6 +106,9 @@ func (d *Driver) SetTunnels(ctx context.Context, want []TunnelSpec) error {
 			opsErr = s.transact(ctx, ops)
 		}
 		if opsErr != nil {
+			// Some may be done, or will be yet: the next call goes by what
+			// the columns say.
+			d.tunnels.bfd = nil
 			return errors.Join(err, fmt.Errorf("change tunnel ports of bridge %s: %w", d.cfg.Bridge, opsErr))
 		}
 	}
@@ -86,7 +119,7 @@ func (d *Driver) SetTunnels(ctx context.Context, want []TunnelSpec) error {
 // tunnelChange is what has to be done about the tunnels of one chassis.
 type tunnelChange struct {
 	chassis string
-	remote  netip.Addr        // of the wanted tunnel, if it is to be made or changed
+	want    *TunnelSpec       // the tunnel, if it is to be made or changed
 	bfd     map[string]string // its column bfd; nil leaves it as it is
 	have    *iface            // its row, if it is to be changed
 	stale   []string          // UUIDs of ports that are to go
@@ -115,11 +148,14 @@ func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, m
 	users := map[string]string{} // port name to chassis
 	wishes := map[string]BFD{}
 	for _, spec := range want {
-		if !spec.IP.Is4() {
-			problems = append(problems, fmt.Errorf("tunnel to chassis %s: %s is not an IPv4 address", spec.Chassis, spec.IP))
+		if err := spec.check(); err != nil {
+			problems = append(problems, fmt.Errorf("tunnel to chassis %s: %w", spec.Chassis, err))
 			continue
 		}
-		name := tunnelName(spec.IP)
+		if spec.flowBased() {
+			spec.BFD = BFD{}
+		}
+		name := spec.name()
 		if user, used := users[name]; used {
 			problems = append(problems, fmt.Errorf("tunnel to chassis %s: chassis %s has its address %s", spec.Chassis, user, spec.IP))
 			continue
@@ -139,7 +175,7 @@ func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, m
 		}
 		if !exists {
 			c := change(spec.Chassis)
-			c.remote = spec.IP
+			c.want = &spec
 			if spec.BFD.Enable {
 				c.bfd = spec.BFD.columnOver(nil)
 			}
@@ -149,10 +185,10 @@ func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, m
 		if !spec.BFD.Keep {
 			bfd = d.tunnels.bfdColumn(name, wishes[name], at.iface.BFD)
 		}
-		if bfd != nil || at.iface.Type != tunnelType || !contains(at.iface.Options, tunnelOptions(spec.IP)) ||
+		if bfd != nil || at.iface.Type != tunnelType || !contains(at.iface.Options, spec.options()) ||
 			at.iface.ExternalIDs["chassis-id"] != spec.Chassis {
 			c := change(spec.Chassis)
-			c.remote, c.bfd, c.have = spec.IP, bfd, at.iface
+			c.want, c.bfd, c.have = &spec, bfd, at.iface
 		}
 	}
 	for name, at := range have {
@@ -195,7 +231,7 @@ func (d *Driver) setTunnelsOps(s *session, changes []tunnelChange) (ops []ovsdb.
 		case c.have != nil:
 			row := &iface{
 				Type:        tunnelType,
-				Options:     merged(c.have.Options, tunnelOptions(c.remote)),
+				Options:     merged(c.have.Options, c.want.options()),
 				ExternalIDs: merged(c.have.ExternalIDs, map[string]string{"chassis-id": c.chassis}),
 				BFD:         c.bfd,
 			}
@@ -204,11 +240,11 @@ func (d *Driver) setTunnelsOps(s *session, changes []tunnelChange) (ops []ovsdb.
 				columns = append(columns, &row.BFD)
 			}
 			add(s.client.Where(c.have).Update(row, columns...))
-		case c.remote.IsValid():
-			name, ifaceID, portID := tunnelName(c.remote), fmt.Sprintf("interface%d", n), fmt.Sprintf("port%d", n)
+		case c.want != nil:
+			name, ifaceID, portID := c.want.name(), fmt.Sprintf("interface%d", n), fmt.Sprintf("port%d", n)
 			add(s.client.Create(&iface{
 				UUID: ifaceID, Name: name, Type: tunnelType,
-				Options:     tunnelOptions(c.remote),
+				Options:     c.want.options(),
 				ExternalIDs: map[string]string{"chassis-id": c.chassis},
 				BFD:         c.bfd,
 			}))
@@ -226,12 +262,6 @@ func (d *Driver) setTunnelsOps(s *session, changes []tunnelChange) (ops []ovsdb.
 }
 
 const tunnelType = "geneve"
-
-// tunnelOptions returns the options that make a Geneve tunnel whose VNI the
-// flows set.
-func tunnelOptions(remote netip.Addr) map[string]string {
-	return map[string]string{"remote_ip": remote.String(), "key": "flow", "csum": "true"}
-}
 
 // contains reports whether all of part is in m.
 func contains(m, part map[string]string) bool {

@@ -1,19 +1,24 @@
 package ovs
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"tuplenet/flows"
 	"tuplenet/internal/ovs/ovstest"
 )
 
 func spec(chassis, ip string) TunnelSpec {
 	return TunnelSpec{Chassis: chassis, IP: netip.MustParseAddr(ip)}
 }
+
+var flowBased = TunnelSpec{Chassis: FlowBased}
 
 func setTunnels(t *testing.T, d *Driver, want ...TunnelSpec) {
 	t.Helper()
@@ -116,7 +121,7 @@ func TestTunnelsFound(t *testing.T) {
 	t.Parallel()
 	o := ovstest.Start(t)
 	o.Vsctl("add-br", "br-other", "--", "add-br", "br-int",
-		"--", "add-port", "br-int", "tupleNet-flowbased", "--", "set", "Interface", "tupleNet-flowbased",
+		"--", "add-port", "br-int", "tupleNet-flowbased", "--", "set", "Interface", "tupleNet-flowbased", "ofport_request=78",
 		"type=geneve", "options:remote_ip=flow", "options:key=flow", "external_ids:chassis-id=flow_base_tunnel",
 		"--", "add-port", "br-int", "tupleNet-167772161", "--", "set", "Interface", "tupleNet-167772161", "ofport_request=77",
 		"type=geneve", "options:remote_ip=10.0.0.1", "options:key=flow", "options:tos=inherit",
@@ -124,13 +129,17 @@ func TestTunnelsFound(t *testing.T) {
 		"--", "add-port", "br-other", "tupleNet-167772162", "--", "add-port", "br-int", "vxlan0")
 	d, _ := open(t, o)
 	hv1, hv3 := spec("hv1", "10.0.0.1"), spec("hv3", "10.0.0.3")
-	err := d.SetTunnels(t.Context(), []TunnelSpec{hv1, spec("hv2", "10.0.0.2"), hv3, spec("hv6", "fd00::1"), spec("hv7", "10.0.0.3")})
-	for _, want := range []string{"ovs-vsctl del-port tupleNet-167772162", "hv6: fd00::1 is not an IPv4 address", "hv7: chassis hv3 has its address"} {
+	err := d.SetTunnels(t.Context(), []TunnelSpec{hv1, spec("hv2", "10.0.0.2"), hv3, flowBased,
+		spec("hv6", "fd00::1"), spec("hv7", "10.0.0.3"), {Chassis: "hv8"}, spec(FlowBased, "10.0.0.8")})
+	for _, want := range []string{"hv8: invalid IP is not an IPv4", "flow_base_tunnel: 10.0.0.8", "ovs-vsctl del-port tupleNet-167772162", "hv6: fd00::1 is not an IPv4 address", "hv7: chassis hv3 has its address"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want one with %q", err, want)
 		}
 	}
-	ofports := awaitTunnels(t, d, hv1, hv3)
+	ofports := awaitTunnels(t, d, flowBased, hv1, hv3)
+	if ofports[FlowBased] != 78 {
+		t.Errorf("ofport of the flow-based port found is %d, want 78 as before", ofports[FlowBased])
+	}
 	if ofports["hv1"] != 77 {
 		t.Errorf("ofport of the port found is %d, want 77 as before", ofports["hv1"])
 	}
@@ -140,7 +149,7 @@ func TestTunnelsFound(t *testing.T) {
 	}
 	setTunnels(t, d)
 	awaitTunnels(t, d)
-	if got, want := ports(o), "tupleNet-flowbased vxlan0"; got != want {
+	if got, want := ports(o), "vxlan0"; got != want {
 		t.Errorf("ports left are %q, want %q", got, want)
 	}
 }
@@ -164,4 +173,67 @@ func TestTunnelsMany(t *testing.T) {
 		setTunnels(t, d, want...)
 		awaitTunnels(t, d, want...)
 	}
+}
+
+// TestFlowBasedTunnel: what comes from a chassis comes in by the port that leads
+// there, and all else by the flow-based one.
+func TestFlowBasedTunnel(t *testing.T) {
+	t.Parallel()
+	o1, o2 := ovstest.Start(t), ovstest.Start(t)
+	cable(t, o1, o2)
+	d1, _ := open(t, o1)
+	d2, _ := open(t, o2)
+	watched := flowBased
+	watched.BFD = BFD{Enable: true} // nobody is at its other end
+	hv2, hv4 := spec("hv2", "10.0.0.2"), spec("hv4", "10.0.0.4")
+	setTunnels(t, d1, hv2, hv4, watched)
+	at := awaitTunnels(t, d1, flowBased, hv2, hv4)
+	got := o1.Vsctl("get", "Interface", "tupleNet-flowbased", "type", "options", "external_ids", "bfd")
+	if want := "geneve\n{csum=\"true\", key=flow, remote_ip=flow}\n{chassis-id=flow_base_tunnel}\n{}"; got != want {
+		t.Errorf("the interface is %s, want %s", got, want)
+	}
+	syncFlows(t, d1, mods(&flows.Flow{Table: flows.TableClassify, Priority: 1, Actions: []flows.Action{flows.Punt{Why: flows.NoRoute}}}))
+	awaitPackets(t, d1)
+
+	// One sender goes by three addresses in turn.
+	to1 := spec("hv1", "10.0.0.1")
+	setTunnels(t, d2, to1)
+	out := flows.Output{Port: awaitTunnels(t, d2, to1)["hv1"]}
+	awaitPackets(t, d2)
+	number := byte(0)
+	send := func(want ...uint32) {
+		t.Helper()
+		for n, ofport := range want {
+			o2.Appctl("ovs/route/del", "10.0.0.0/24")
+			o2.Appctl("netdev-dummy/ip4addr", "br-phy", fmt.Sprintf("10.0.0.%d/24", 2+n))
+			o2.Appctl("ovs/route/add", "10.0.0.0/24", "br-phy")
+			number++
+			var p Packet
+			// The cable may need a moment.
+			for deadline := time.Now().Add(patience); !bytes.Equal(p.Data, frame(number)); {
+				if time.Now().After(deadline) {
+					t.Fatalf("packet %d did not come", number)
+				}
+				if err := d2.Inject(frame(number), out); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case p = <-d1.Packets():
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+			if p.InPort != ofport {
+				t.Errorf("packet %d, from 10.0.0.%d, came in by port %d, want %d", number, 2+n, p.InPort, ofport)
+			}
+		}
+	}
+	send(at["hv2"], at[FlowBased], at["hv4"])
+
+	// A chassis that gets a port of its own, and one that loses it.
+	hv3 := spec("hv3", "10.0.0.3")
+	setTunnels(t, d1, hv2, hv3, flowBased)
+	now := awaitTunnels(t, d1, flowBased, hv2, hv3)
+	send(at["hv2"], now["hv3"], at[FlowBased])
+	setTunnels(t, d1, hv2)
+	awaitTunnels(t, d1, hv2)
 }

@@ -23,8 +23,8 @@ type Interface struct {
 
 // Tunnel is a tunnel port of the bridge.
 type Tunnel struct {
-	Chassis  string     // external_ids:chassis-id, the system-id of the other end
-	RemoteIP netip.Addr // its tunnel address
+	Chassis  string     // external_ids:chassis-id, the system-id of the other end, or FlowBased
+	RemoteIP netip.Addr // its tunnel address; the zero Addr for FlowBased
 	Name     string
 	OFPort   uint32 // OpenFlow port, 1 to 65279
 	Watched  bool   // BFD is asked for, and ovs-vswitchd runs it
@@ -50,6 +50,7 @@ type view struct {
 	tunnels    []Tunnel
 	hostStack  HostStack // zero unless there is one
 	wiring     []wire
+	held       bool              // see HoldTraffic
 	faults     map[string]string // interfaces that OVS cannot use: name to reason
 }
 
@@ -60,7 +61,7 @@ type wire struct{ bridge, name, peer, ifaceID string }
 // equal reports whether there is nothing new for the caller.
 func (v *view) equal(o *view) bool {
 	return slices.Equal(v.interfaces, o.interfaces) && slices.Equal(v.tunnels, o.tunnels) &&
-		v.hostStack == o.hostStack && slices.Equal(v.wiring, o.wiring)
+		v.hostStack == o.hostStack && v.held == o.held && slices.Equal(v.wiring, o.wiring)
 }
 
 // readView reads the bridge's interfaces, and how other bridges are joined to
@@ -68,6 +69,7 @@ func (v *view) equal(o *view) bool {
 func readView(c *cache.TableCache, bridgeName string) (v view, whole bool) {
 	r := readRows(c)
 	v.faults, whole = map[string]string{}, true
+	v.held = isHeld(c)
 	peers := map[string]string{} // name of a patch interface to that of its peer
 	dark := map[string]bool{}    // patch interfaces whose own bridge is dark
 	for _, row := range r.bridges {
@@ -131,7 +133,8 @@ func (v *view) add(i *iface) {
 	if id != "" {
 		v.interfaces = append(v.interfaces, Interface{Name: i.Name, IfaceID: id, OFPort: ofport})
 	}
-	if remote, err := netip.ParseAddr(i.Options["remote_ip"]); tunnel && err == nil {
+	remote, err := netip.ParseAddr(i.Options["remote_ip"])
+	if tunnel && (err == nil || i.Options["remote_ip"] == "flow") {
 		v.tunnels = append(v.tunnels, Tunnel{
 			Chassis: i.ExternalIDs["chassis-id"], RemoteIP: remote, Name: i.Name, OFPort: ofport,
 			Watched: bfdEnabled(i.BFD) && i.BFDStatus["state"] != "",

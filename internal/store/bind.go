@@ -32,14 +32,3 @@ func (s *Store) Bind(ctx context.Context, key topology.Key, chassis string) erro
 		return nil
 	})
 }
-
-// PutChassis writes a chassis record, whether or not there is one.
-func (s *Store) PutChassis(ctx context.Context, c topology.Chassis) error {
-	if err := checkNames(c.Key()); err != nil {
-		return err
-	}
-	if _, err := s.client.Put(ctx, s.layout.path(c.Key()), c.Value()); err != nil {
-		return s.failed("registering "+describe(c.Key()), err)
-	}
-	return nil
-}

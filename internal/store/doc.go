@@ -1,7 +1,7 @@
 // Package store keeps the topology in etcd, in the layout that TupleNet has
 // always had, so that an existing deployment's data serves as it is.
 //
-// Four things live here:
+// Five things live here:
 //
 //   - where an entity is kept (layout.go) and how it is read (read.go);
 //   - the changes, each one transaction: an object, its id and its address are
@@ -10,6 +10,8 @@
 //     contention a change is tried again until its context ends;
 //   - the books of what is taken, Roaring bitmaps shared with other tools
 //     (bitmap.go, books.go);
+//   - who is alive: what a running agent announces under a lease, and what is
+//     said of one that is not heard of (presence.go, chassis.go);
 //   - the watch: a snapshot, then what changes, whatever happens to etcd
 //     meanwhile (watch.go).
 //

@@ -3,6 +3,8 @@ package store
 import (
 	"strings"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"tuplenet/internal/topology"
 )
 
@@ -24,11 +26,32 @@ func (l layout) version() string   { return string(l) + "globals/version" }
 func (l layout) deviceIDs() string { return string(l) + "globals/device_ids" }
 func (l layout) entities() string  { return string(l) + "entity_view/" }
 
-// alive returns the key that says that a chassis is alive; see Presence.
-func (l layout) alive(chassis string) string { return string(l) + "alive/" + chassis }
+// commands is the directory of what the agent of a chassis is asked to do.
+func (l layout) commands(chassis string) string {
+	return string(l) + "communicate/push/" + chassis + "/"
+}
 
-// groups are the directories that switches, routers and chassis are kept in.
+// watched returns the range of keys that Watch looks at, from and including
+// from, up to end: all entities, and between their directories communicate/,
+// which holds little and not for long. One range has one history and one
+// order, which several would not have.
+func (l layout) watched() (from, end string) {
+	return string(l) + "alive/", clientv3.GetPrefixRangeEnd(l.entities())
+}
+
+// liveness are the directories that say of chassis whether they are alive.
+var liveness = map[topology.Kind]string{
+	topology.KindPresence:  "alive/",
+	topology.KindContender: "contender/",
+	topology.KindAbsence:   "down/",
+}
+
+// group returns the directory that the entities of a kind are kept in, or the
+// switches or routers that they hang on.
 func (l layout) group(kind topology.Kind) string {
+	if directory, ok := liveness[kind]; ok {
+		return string(l) + directory
+	}
 	switch kind {
 	case topology.KindSwitch, topology.KindSwitchPort:
 		return l.entities() + "LS/"
@@ -77,7 +100,7 @@ func (l layout) book(device topology.Key) string {
 func (l layout) key(path string) (topology.Key, bool) {
 	rest, ok := strings.CutPrefix(path, l.entities())
 	if !ok {
-		return topology.Key{}, false
+		return l.livenessKey(path)
 	}
 	group, rest, _ := strings.Cut(rest, "/")
 	name, rest, deep := strings.Cut(rest, "/")
@@ -113,6 +136,19 @@ func (l layout) key(path string) (topology.Key, bool) {
 		return topology.Key{}, false
 	}
 	return key, true
+}
+
+// livenessKey is key for what says whether a chassis is alive.
+func (l layout) livenessKey(path string) (topology.Key, bool) {
+	for kind := range liveness {
+		if name, ok := strings.CutPrefix(path, l.group(kind)); ok {
+			if name == "" || strings.Contains(name, "/") {
+				return topology.Key{}, false
+			}
+			return topology.Key{Kind: kind, Name: name}, true
+		}
+	}
+	return topology.Key{}, false
 }
 
 // parentOf returns the key of the switch or router that key hangs on.

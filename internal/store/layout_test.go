@@ -18,6 +18,12 @@ func TestLayoutKey(t *testing.T) {
 		"/tuplenet/entity_view/LR/R/lsr/r":    {Kind: topology.KindStaticRoute, Parent: "R", Name: "r"},
 		"/tuplenet/entity_view/LR/R/lnat/n":   {Kind: topology.KindNAT, Parent: "R", Name: "n"},
 		"/tuplenet/entity_view/chassis/hv1":   {Kind: topology.KindChassis, Name: "hv1"},
+		"/tuplenet/alive/hv1":                 {Kind: topology.KindPresence, Name: "hv1"},
+		"/tuplenet/contender/hv1":             {Kind: topology.KindContender, Name: "hv1"},
+		"/tuplenet/down/hv1":                  {Kind: topology.KindAbsence, Name: "hv1"},
+		"/tuplenet/alive/":                    {},
+		"/tuplenet/alive/a/b":                 {},
+		"/tuplenet/down":                      {},
 		"/tuplenet/entity_view/LS":            {},
 		"/tuplenet/entity_view/LS/":           {},
 		"/tuplenet/entity_view/LS/S/":         {},
@@ -41,6 +47,9 @@ func TestLayoutKey(t *testing.T) {
 		if ok && l.path(got) != path {
 			t.Errorf("%v is kept in %s, want %s", got, l.path(got), path)
 		}
+		if from, end := l.watched(); ok && (path < from || path >= end) {
+			t.Errorf("%s is an entity's and outside of the range that is watched", path)
+		}
 	}
 }
 
@@ -50,6 +59,7 @@ func FuzzLayoutKey(f *testing.F) {
 	f.Add("/tuplenet/entity_view/LR/R/lnat/n")
 	f.Add("/tuplenet/entity_view/chassis/hv1")
 	f.Add("/tuplenet/entity_view/LS//lsp/")
+	f.Add("/tuplenet/alive/hv1")
 	l := newLayout("")
 	f.Fuzz(func(t *testing.T, path string) {
 		if key, ok := l.key(path); ok && (l.path(key) != path || key.Name == "") {

@@ -54,7 +54,7 @@ func (s *Store) list(ctx context.Context, kind topology.Kind, parent string) (en
 	if parent != "" {
 		from = s.layout.collection(kind, parent)
 	}
-	revision, err = s.scan(ctx, from, func(kv *mvccpb.KeyValue) {
+	revision, err = s.scan(ctx, from, clientv3.GetPrefixRangeEnd(from), func(kv *mvccpb.KeyValue) {
 		key, ok := s.layout.key(string(kv.Key))
 		if !ok || key.Kind != kind {
 			return
@@ -76,10 +76,9 @@ func (s *Store) list(ctx context.Context, kind topology.Kind, parent string) (en
 // pageSize bounds how much etcd has to put into one answer.
 const pageSize = 10_000
 
-// scan calls visit with every key under directory from, all of one revision,
+// scan calls visit with every key from from up to end, all of one revision,
 // which it returns.
-func (s *Store) scan(ctx context.Context, from string, visit func(*mvccpb.KeyValue)) (revision int64, err error) {
-	end := clientv3.GetPrefixRangeEnd(from)
+func (s *Store) scan(ctx context.Context, from, end string, visit func(*mvccpb.KeyValue)) (revision int64, err error) {
 	for {
 		page, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision))
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,9 @@ type Store struct {
 	layout   layout
 	readOnly bool
 	log      *slog.Logger
+
+	connections *connections
+	failover    *failover
 }
 
 // New prepares a store without any I/O; connections are made and made again
@@ -52,8 +56,12 @@ func New(cfg Config) (*Store, error) {
 	if len(cfg.Endpoints) == 0 {
 		cfg.Endpoints = []string{"localhost:2379"}
 	}
+	open, other := &connections{}, &failover{}
+	// Where there are several members, each has its share of the nodes.
+	endpoints := slices.Clone(cfg.Endpoints)
+	rand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
 	config := clientv3.Config{
-		Endpoints: cfg.Endpoints,
+		Endpoints: endpoints,
 		Logger:    zap.NewNop(), // every attempt of a retry is a warning there
 		// A connection that is open at one end only is noticed after their sum.
 		// etcd closes connections that ping more often than every 5 s.
@@ -64,7 +72,10 @@ func New(cfg Config) (*Store, error) {
 				Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 				MinConnectTimeout: 3 * time.Second,
 			}),
-			grpc.WithChainStreamInterceptor(endBrokenStreams),
+			grpc.WithChainStreamInterceptor(endBrokenStreams, other.mind),
+			grpc.WithDisableServiceConfig(), // the client's own would ask all members in turn
+			grpc.WithDefaultServiceConfig(oneMember),
+			grpc.WithContextDialer(open.dial),
 		},
 	}
 	if cfg.CAFile != "" || cfg.CertFile != "" || cfg.KeyFile != "" {
@@ -85,7 +96,9 @@ func New(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("etcd at %s: %s", strings.Join(cfg.Endpoints, ", "), plain(err))
 	}
 	client.Token, client.Username, client.Password = "", cfg.Username, cfg.Password
-	return &Store{client: client, layout: newLayout(cfg.Prefix), readOnly: cfg.ReadOnly, log: cmp.Or(cfg.Log, slog.Default())}, nil
+	s := &Store{client: client, layout: newLayout(cfg.Prefix), readOnly: cfg.ReadOnly, log: cmp.Or(cfg.Log, slog.Default()), connections: open, failover: other}
+	other.leave = s.leaveMember
+	return s, nil
 }
 
 // Open connects and calls Init; it fails when no endpoint answers within

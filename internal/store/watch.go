@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -19,6 +20,7 @@ import (
 // Update is what one or several revisions of the store changed.
 type Update struct {
 	Snapshot bool              // Changes is everything; what is not in it is gone
+	Resumed  bool              // etcd was out of sight before: what comes now may be news from long ago
 	Restored bool              // the store is not the one that was read before: a backup, or another history
 	Revision int64             // of the store, after Changes
 	Changes  []topology.Change // in the order in which they were made; a snapshot's in the order of etcd's keys
@@ -45,6 +47,7 @@ type watch struct {
 	store *Store
 	out   chan<- Update
 	seen  *past // nil: a snapshot is needed
+	lost  bool  // etcd has been out of sight
 	away  bool  // and reported
 
 	restored bool // the store has another past than was seen
@@ -57,7 +60,7 @@ type past struct {
 	revision int64
 	path     string           // of the change that came last
 	kv       *mvccpb.KeyValue // what it left there; nil: it deleted the key
-	count    int64            // keys under entity_view
+	count    int64            // keys in the range that is watched; of a revision, so that a lease that ends later changes nothing
 }
 
 func (w *watch) run(ctx context.Context) {
@@ -67,6 +70,7 @@ func (w *watch) run(ctx context.Context) {
 		if progress {
 			wait = minWait
 		}
+		w.lost = true
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -92,17 +96,23 @@ func (w *watch) run(ctx context.Context) {
 // follow delivers what there is until the stream from etcd ends, which it
 // gives the reason for, and tells whether it got so far as to see etcd well.
 func (w *watch) follow(ctx context.Context) (progress bool, err error) {
-	if w.seen == nil {
+	resumed := w.seen != nil
+	if !resumed {
 		if err := w.snapshot(ctx); err != nil {
 			return false, err
 		}
 	}
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	stream := w.store.client.Watch(ctx, w.store.layout.entities(), clientv3.WithPrefix(), clientv3.WithRev(w.seen.revision+1),
+	from, end := w.store.layout.watched()
+	stream := w.store.client.Watch(ctx, from, clientv3.WithRange(end), clientv3.WithRev(w.seen.revision+1),
 		clientv3.WithCreatedNotify(), clientv3.WithProgressNotify(), clientv3.WithFragment())
+	go w.ask(ctx)
 	for resp := range stream {
 		if err := resp.Err(); err != nil {
+			if errors.Is(err, rpctypes.ErrNoLeader) {
+				w.store.failover.now() // another member may see more of the cluster
+			}
 			if errors.Is(err, rpctypes.ErrCompacted) {
 				err = fmt.Errorf("%w: revision %d is compacted", errForgotten, w.seen.revision)
 			}
@@ -119,6 +129,9 @@ func (w *watch) follow(ctx context.Context) (progress bool, err error) {
 				w.away = false
 				w.store.log.Info("the store is back", "revision", resp.Header.Revision)
 			}
+			if resumed {
+				w.send(ctx, Update{Resumed: true, Revision: w.seen.revision})
+			}
 		case resp.Header.Revision < w.seen.revision:
 			return progress, otherPast("it is at revision %d, %d was seen", resp.Header.Revision, w.seen.revision)
 		case resp.IsProgressNotify():
@@ -128,6 +141,23 @@ func (w *watch) follow(ctx context.Context) (progress bool, err error) {
 		}
 	}
 	return progress, errors.New("the watch was closed")
+}
+
+// ask has etcd tell how far the watch has come, so that it is known whether it is
+// still there, until ctx ends. Of an answer that does not come failover takes
+// care.
+func (w *watch) ask(ctx context.Context) {
+	ticker := time.NewTicker(askInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			// It fails only when the stream has ended, which is known then.
+			_ = w.store.client.RequestProgress(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // snapshot reads and delivers everything.
@@ -144,10 +174,11 @@ func (w *watch) snapshot(ctx context.Context) error {
 			return err
 		}
 	}
-	seen := &past{path: s.layout.entities()} // no key: what an empty store has
+	from, end := s.layout.watched()
+	seen := &past{path: from} // no key: what an empty store has
 	var changes []topology.Change
 	var last *mvccpb.KeyValue
-	revision, err := s.scan(ctx, s.layout.entities(), func(kv *mvccpb.KeyValue) {
+	revision, err := s.scan(ctx, from, end, func(kv *mvccpb.KeyValue) {
 		seen.count++
 		if last == nil || kv.ModRevision > last.ModRevision {
 			last = kv
@@ -162,7 +193,7 @@ func (w *watch) snapshot(ctx context.Context) error {
 		seen.path, seen.kv = string(last.Key), last
 	}
 	w.seen = seen
-	w.send(ctx, Update{Snapshot: true, Restored: w.restored, Revision: revision, Changes: changes})
+	w.send(ctx, Update{Snapshot: true, Resumed: w.lost, Restored: w.restored, Revision: revision, Changes: changes})
 	w.restored = false
 	return nil
 }
@@ -235,9 +266,10 @@ func otherPast(format string, args ...any) error {
 // verify asks the store for its past.
 func (w *watch) verify(ctx context.Context) error {
 	seen, at := w.seen, clientv3.WithRev(w.seen.revision)
+	from, end := w.store.layout.watched()
 	resp, err := w.store.client.Txn(ctx).Then(
 		clientv3.OpGet(seen.path, at),
-		clientv3.OpGet(w.store.layout.entities(), clientv3.WithPrefix(), clientv3.WithCountOnly(), at),
+		clientv3.OpGet(from, clientv3.WithRange(end), clientv3.WithCountOnly(), at),
 	).Commit()
 	switch {
 	case errors.Is(err, rpctypes.ErrFutureRev):

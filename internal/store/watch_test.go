@@ -301,7 +301,8 @@ func TestWatchAfterRestoreWithAnotherHistory(t *testing.T) {
 			if tt.late {
 				w.updates = s.Watch(t.Context())
 			}
-			w.next()
+			for w.next().Resumed { // the word that etcd is back comes first
+			}
 			w.server.Stop()
 			w.restore(backup)
 			w.inSecret(func(s *Store) { tt.truth(t, s) })

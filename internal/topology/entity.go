@@ -10,9 +10,9 @@ import (
 const MaxID = 1<<24 - 1
 
 // Entity is one thing of the topology: Switch, SwitchPort, Router, RouterPort,
-// StaticRoute, NAT, Chassis or Absence from the store, or Node, Interface,
-// Tunnel, Neighbour, HostStack or Demand of this node. All are comparable
-// values.
+// StaticRoute, NAT, Chassis, Presence, Contender or Absence from the store, or
+// Node, Interface, Tunnel, Neighbour, HostStack or Demand of this node. All are
+// comparable values.
 type Entity interface {
 	// Key returns the entity's name, unique in the topology.
 	Key() Key
@@ -109,6 +109,21 @@ type Chassis struct {
 	Extra Extra
 }
 
+// Presence says that a chassis' agent runs. It lasts a little longer than that:
+// until its lease is over.
+type Presence struct {
+	Chassis string     // system-id
+	IP      netip.Addr // tunnel address of the host
+	Stopped bool       // the agent has been stopped, and may start again before the lease is over
+}
+
+// Contender says that a second host was refused to take part under the
+// system-id of one that is alive.
+type Contender struct {
+	Chassis string     // system-id
+	IP      netip.Addr // tunnel address of the host that was refused
+}
+
 // Absence says that a chassis is down: the living have noticed that its agent
 // is not heard of any more. Its ports and its record stay.
 type Absence struct {
@@ -120,8 +135,9 @@ type Absence struct {
 // system-id.
 type Node struct {
 	Chassis string
-	MTU     int    // as Chassis.MTU, of this host
-	Hash    string // what chooses among equal routes: a name of flows.Hashes; empty for the default
+	IP      netip.Addr // tunnel address, as Chassis.IP
+	MTU     int        // as Chassis.MTU, of this host
+	Hash    string     // what chooses among equal routes: a name of flows.Hashes; empty for the default
 
 	OnDemand bool // flows to remote ports come when they are wanted, see Demand
 	Redirect bool // edges forward what this node cannot deliver itself
@@ -170,6 +186,8 @@ func (p RouterPort) Key() Key  { return Key{KindRouterPort, p.Router, p.Name} }
 func (r StaticRoute) Key() Key { return Key{KindStaticRoute, r.Router, r.Name} }
 func (n NAT) Key() Key         { return Key{KindNAT, n.Router, n.Name} }
 func (c Chassis) Key() Key     { return Key{KindChassis, "", c.Name} }
+func (p Presence) Key() Key    { return Key{KindPresence, "", p.Chassis} }
+func (c Contender) Key() Key   { return Key{KindContender, "", c.Chassis} }
 func (a Absence) Key() Key     { return Key{KindAbsence, "", a.Chassis} }
 func (n Node) Key() Key        { return Key{KindNode, "", ""} }
 func (i Interface) Key() Key   { return Key{KindInterface, "", i.Port} }

@@ -18,6 +18,8 @@ const (
 	KindStaticRoute
 	KindNAT
 	KindChassis
+	KindPresence
+	KindContender
 	KindAbsence
 
 	KindNode
@@ -89,6 +91,8 @@ var kindNames = [...]string{
 	KindStaticRoute:    "static route",
 	KindNAT:            "NAT",
 	KindChassis:        "chassis",
+	KindPresence:       "presence of chassis",
+	KindContender:      "contender for chassis",
 	KindAbsence:        "absence of chassis",
 	KindNode:           "node",
 	KindInterface:      "interface",

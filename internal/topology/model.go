@@ -84,6 +84,15 @@ func (m *Model) Get(key Key) Entity {
 	return r.entity
 }
 
+// Told returns the entity that the model was told of last under key, whether
+// or not it counts, or nil.
+func (m *Model) Told(key Key) Entity {
+	if r := m.records[key]; r != nil {
+		return r.entity
+	}
+	return nil
+}
+
 // List returns the entities that an index finds under key, the one that ranks
 // first in front.
 func (m *Model) List(key Key) []Entity {

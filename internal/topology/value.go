@@ -14,6 +14,9 @@ func Parse(key Key, value string) (Stored, error) {
 	if err := CheckName(key.Name); err != nil {
 		return nil, err
 	}
+	if key.Kind == KindPresence || key.Kind == KindContender {
+		return parseAddress(key, value)
+	}
 	p := parsePairs(value)
 	var e Stored
 	switch key.Kind {
@@ -89,6 +92,36 @@ func (c Chassis) Value() string {
 	b.WriteString(",tick=" + strconv.FormatInt(c.Tick, 10))
 	return b.String()
 }
+
+// stoppedMark follows the address of a chassis whose agent has been stopped.
+const stoppedMark = ",stopped"
+
+// parseAddress reads a value that is an address and no pairs.
+func parseAddress(key Key, value string) (Stored, error) {
+	address, stopped := value, false
+	if key.Kind == KindPresence {
+		address, stopped = strings.CutSuffix(value, stoppedMark)
+	}
+	ip, err := ParseAddr(address)
+	if err != nil {
+		return nil, err
+	}
+	if key.Kind == KindPresence {
+		return Presence{Chassis: key.Name, IP: ip, Stopped: stopped}, nil
+	}
+	return Contender{Chassis: key.Name, IP: ip}, nil
+}
+
+// Value implements Stored.
+func (p Presence) Value() string {
+	if p.Stopped {
+		return p.IP.String() + stoppedMark
+	}
+	return p.IP.String()
+}
+
+// Value implements Stored.
+func (c Contender) Value() string { return c.IP.String() }
 
 // Value implements Stored.
 func (a Absence) Value() string { return "since=" + strconv.FormatInt(a.Since, 10) }

@@ -24,6 +24,10 @@ func TestParseRoundTrip(t *testing.T) {
 		{Key{KindNAT, "R", "n"}, "ip=10.20.0.0,prefix=16,xlate_ip=192.168.1.30,xlate_type=snat", ""},
 		{Key{KindChassis, "", "hv1"}, "ip=192.168.1.10,tick=1500000000", ""},
 		{Key{KindChassis, "", "hv1"}, "tick=5,ip=192.168.1.10,v=2", "ip=192.168.1.10,v=2,tick=5"},
+		{Key{KindPresence, "", "hv1"}, "192.168.1.10", ""},
+		{Key{KindPresence, "", "hv1"}, "192.168.1.10,stopped", ""},
+		{Key{KindContender, "", "hv1"}, "192.168.1.10", ""},
+		{Key{KindAbsence, "", "hv1"}, "since=1795269785", ""},
 	}
 	for _, tt := range tests {
 		e, err := Parse(tt.key, tt.value)
@@ -71,6 +75,10 @@ func TestParseRefuses(t *testing.T) {
 		{Key{KindChassis, "", "x"}, "ip=192.168.0.1,tick=9223372036854775807", "want Unix seconds"},
 		{Key{KindChassis, "", "x"}, "ip=192.168.0.1,tick=-1", "want Unix seconds"},
 		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=00:00:00:00:00:00", "stands for no port"},
+		{Key{KindPresence, "", "x"}, "", "invalid IP"},
+		{Key{KindPresence, "", "x"}, "192.168.0.1,ended", "invalid IP"},
+		{Key{KindContender, "", "x"}, "192.168.0.1,stopped", "invalid IP"},
+		{Key{KindAbsence, "", "x"}, "since=yesterday", "want Unix seconds"},
 		{Key{KindTunnel, "", "x"}, "", "holds no tunnel"},
 	}
 	for _, tt := range tests {

@@ -35,15 +35,20 @@ const dumpBacklog = 16
 // The loop must not make other requests on the connection: while it does not
 // take what comes in, nothing else comes in either.
 func (c *Conn) Dump(ctx context.Context, cookie, mask uint64) iter.Seq2[FlowStat, error] {
+	return c.DumpTable(ctx, allTables, cookie, mask)
+}
+
+// DumpTable is Dump for one table.
+func (c *Conn) DumpTable(ctx context.Context, table uint8, cookie, mask uint64) iter.Seq2[FlowStat, error] {
 	return func(yield func(FlowStat, error) bool) {
-		if err := c.dump(ctx, cookie, mask, func(s FlowStat) bool { return yield(s, nil) }); err != nil {
+		if err := c.dump(ctx, table, cookie, mask, func(s FlowStat) bool { return yield(s, nil) }); err != nil {
 			yield(FlowStat{}, fmt.Errorf("dump the flows of %s: %w", c.path, err))
 		}
 	}
 }
 
 // dump calls yield for every flow. It returns nil when yield returned false.
-func (c *Conn) dump(ctx context.Context, cookie, mask uint64, yield func(FlowStat) bool) error {
+func (c *Conn) dump(ctx context.Context, table uint8, cookie, mask uint64, yield func(FlowStat) bool) error {
 	xid, err := c.reserve(1)
 	if err != nil {
 		return err
@@ -61,7 +66,7 @@ func (c *Conn) dump(ctx context.Context, cookie, mask uint64, yield func(FlowSta
 	}}
 	c.expect(r)
 	defer c.forget(r)
-	if err := c.write(ctx, appendDumpRequest(nil, xid, cookie, mask)); err != nil {
+	if err := c.write(ctx, appendDumpRequest(nil, xid, table, cookie, mask)); err != nil {
 		return err
 	}
 	for more := true; more; {
@@ -79,12 +84,12 @@ func (c *Conn) dump(ctx context.Context, cookie, mask uint64, yield func(FlowSta
 	return nil
 }
 
-func appendDumpRequest(b []byte, xid uint32, cookie, mask uint64) []byte {
+func appendDumpRequest(b []byte, xid uint32, table uint8, cookie, mask uint64) []byte {
 	const size = headerLen + 8 + 32 + 8
 	b = append(b, version, typeMultipartRequest, 0, size)
 	b = binary.BigEndian.AppendUint32(b, xid)
 	b = append(b, 0, multipartFlow, 0, 0, 0, 0, 0, 0)
-	b = append(b, allTables, 0, 0, 0)
+	b = append(b, table, 0, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, anyPort)
 	b = binary.BigEndian.AppendUint32(b, anyGroup)
 	b = append(b, 0, 0, 0, 0)

@@ -271,7 +271,7 @@ func TestMessages(t *testing.T) {
 	request(typeExperimenter, appendFlush(nil, 5, Reply, netip.MustParseAddr("192.0.2.1")))
 	request(typeExperimenter, appendFlush(nil, 5, Original, netip.MustParseAddr("192.0.2.1")))
 	request(typeExperimenter, appendFlushZone(nil, 5))
-	msgs = appendDumpRequest(msgs, 8, 0x7e70, 0xfff0)
+	msgs = appendDumpRequest(msgs, 8, 204, 0x7e70, 0xfff0)
 	file := filepath.Join(o.RunDir(), "messages")
 	if err := os.WriteFile(file, msgs, 0o600); err != nil {
 		t.Fatal(err)
@@ -292,7 +292,7 @@ type=drop rate=200 burst_size=300
 NXT_CT_FLUSH (OF1.4) (xid=0x9): zone=5 'ct_nw_src=::,ct_nw_dst=::,ct_tp_src=0,ct_tp_dst=0,ct_nw_proto=0' 'ct_nw_src=::,ct_nw_dst=192.0.2.1,ct_tp_src=0,ct_tp_dst=0'
 NXT_CT_FLUSH (OF1.4) (xid=0x9): zone=5 'ct_nw_src=::,ct_nw_dst=192.0.2.1,ct_tp_src=0,ct_tp_dst=0,ct_nw_proto=0' 'ct_nw_src=::,ct_nw_dst=::,ct_tp_src=0,ct_tp_dst=0'
 NXT_CT_FLUSH_ZONE (OF1.4) (xid=0x9): zone_id=5
-OFPST_FLOW request (OF1.4) (xid=0x8):`
+OFPST_FLOW request (OF1.4) (xid=0x8): table=204`
 	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(o.Ofctl("ofp-parse", file), "\n")); diff != "" {
 		t.Errorf("want (-), printed (+):\n%s", diff)
 	}

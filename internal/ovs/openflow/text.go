@@ -56,7 +56,7 @@ func (m matchText) MarshalText() ([]byte, error) {
 
 func isIPv4(f flows.Field) bool {
 	switch f {
-	case flows.IPSrc, flows.IPDst, flows.ARPSpa, flows.ARPTpa:
+	case flows.TunDst, flows.IPSrc, flows.IPDst, flows.ARPSpa, flows.ARPTpa:
 		return true
 	}
 	return false

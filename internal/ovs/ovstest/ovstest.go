@@ -37,8 +37,9 @@ type OVS struct {
 
 // daemon is a child process. Its done is closed when it has been reaped.
 type daemon struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+	cmd    *exec.Cmd
+	done   chan struct{}
+	paused bool
 }
 
 // Start starts an Open vSwitch without bridges, whose system-id is "hv-test".
@@ -77,11 +78,11 @@ func (o *OVS) Env() []string {
 }
 
 // Vsctl runs ovs-vsctl and returns what it prints. It waits until ovs-vswitchd
-// has done what was asked for, unless that is stopped.
+// has done what was asked for, unless that is stopped or paused.
 func (o *OVS) Vsctl(args ...string) string {
 	o.t.Helper()
 	flags := []string{"--db=unix:" + o.DBSock(), "--timeout=20"}
-	if o.vswitchd == nil {
+	if o.vswitchd == nil || o.vswitchd.paused {
 		flags = append(flags, "--no-wait")
 	}
 	return o.run("ovs-vsctl", append(flags, args...)...)
@@ -110,6 +111,31 @@ func (o *OVS) StartDB() {
 // ovs-vswitchd forwards packets, but answers no OpenFlow request: it has lost
 // the lock on the database.
 func (o *OVS) StopDB() { o.stop(&o.db) }
+
+// PauseDB makes ovsdb-server hang: its connections stay, and it does nothing.
+func (o *OVS) PauseDB() { o.pause(o.db, true) }
+
+// ResumeDB lets ovsdb-server go on.
+func (o *OVS) ResumeDB() { o.pause(o.db, false) }
+
+// PauseVswitchd makes ovs-vswitchd hang: its connections stay, and it does
+// nothing, nor does a datapath that it contains.
+func (o *OVS) PauseVswitchd() { o.pause(o.vswitchd, true) }
+
+// ResumeVswitchd lets ovs-vswitchd go on.
+func (o *OVS) ResumeVswitchd() { o.pause(o.vswitchd, false) }
+
+func (o *OVS) pause(d *daemon, paused bool) {
+	o.t.Helper()
+	sig := syscall.SIGCONT
+	if paused {
+		sig = syscall.SIGSTOP
+	}
+	if err := d.cmd.Process.Signal(sig); err != nil {
+		o.t.Fatalf("send %s to %s: %v", sig, d.cmd.Path, err)
+	}
+	d.paused = paused
+}
 
 // StartVswitchd starts ovs-vswitchd again after StopVswitchd and waits until
 // the bridges in the database accept OpenFlow connections. They have no flows
@@ -162,6 +188,7 @@ func (o *OVS) stop(d **daemon) {
 		return
 	}
 	(*d).cmd.Process.Signal(syscall.SIGTERM)
+	(*d).cmd.Process.Signal(syscall.SIGCONT)
 	select {
 	case <-(*d).done:
 	case <-time.After(patience):

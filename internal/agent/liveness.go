@@ -1,0 +1,148 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
+)
+
+// liveness declares chassis down that are not heard of any more. Every agent
+// sees when a presence vanishes from the store, as its lease was over; after a
+// time of its own choice each declares the chassis down unless one of the
+// others has. Who was declared down by mistake takes it back as it appears.
+//
+// Mistakes have to be rare all the same. Presences also vanish from under
+// agents that live: all of them at once if etcd was out of their reach, or
+// stood still, for longer than the leases. So an agent does not judge others
+// before it has been in touch with etcd for settleTime, counted from when its
+// watch of etcd was resumed, and from when its own presence was seen to vanish.
+// In that time everybody is back who is coming back: connections are tried anew
+// after at most 1.2 s and for at most 3 s each, requests and the watch after at
+// most 3 s; and a node that sees its own presence vanish does not wait for its
+// lease to tell. Leases that end together are found out within a second or so:
+// no chassis is declared down sooner than minDelay after its presence vanished,
+// which leaves our own the time to vanish, too. An agent that has just started
+// judges nobody whom it has not seen alive.
+//
+// Its methods belong to the agent's loop.
+type liveness struct {
+	ctx      context.Context
+	store    *store.Store
+	self     string
+	model    *topology.Model
+	presence *presence
+	metrics  *metrics
+	log      *slog.Logger
+
+	due     chan string          // chassis to judge, for the loop
+	missing map[string]time.Time // chassis that are not heard of, by when that was noticed; each will be due
+	settled time.Time            // before, nobody is judged
+}
+
+const (
+	minDelay, maxDelay = 500 * time.Millisecond, 3 * time.Second
+	settleTime         = 10 * time.Second
+	// judgeAgain is when a chassis is looked at again after it was declared
+	// down, which may have failed.
+	judgeAgain = time.Second
+)
+
+// newLiveness returns a liveness that works until ctx ends.
+func newLiveness(ctx context.Context, a *agent) *liveness {
+	return &liveness{ctx: ctx, store: a.Store, self: a.self, model: a.model, presence: a.presence, metrics: a.metrics, log: a.log,
+		due: make(chan string), missing: map[string]time.Time{}}
+}
+
+// unsettle notes that what is seen may be an outage of our own.
+func (l *liveness) unsettle() { l.settled = time.Now().Add(settleTime) }
+
+// changed follows up on what the store says now of whether a chassis is alive.
+func (l *liveness) changed(key topology.Key) {
+	e, own := l.model.Get(key), key.Name == l.self
+	switch key.Kind {
+	case topology.KindPresence:
+		switch {
+		case e == nil && own:
+			l.unsettle()
+			l.presence.confirm()
+		case e == nil:
+			l.miss(key.Name)
+		}
+	case topology.KindAbsence:
+		absence, down := e.(topology.Absence)
+		switch {
+		case down && own:
+			l.presence.confirm() // takes it back
+		case down:
+			l.log.Warn("a chassis is not heard of any more", "chassis", key.Name, "since", time.Unix(absence.Since, 0).UTC())
+		case l.alive(key.Name):
+			l.log.Info("a chassis is back", "chassis", key.Name)
+		}
+	case topology.KindContender:
+		if own {
+			l.contended(e)
+		}
+	}
+}
+
+// contended tells that a second host has our system-id, or has it no more.
+func (l *liveness) contended(e topology.Entity) {
+	other, there := e.(topology.Contender)
+	if !there {
+		l.metrics.contended.Set(0)
+		l.log.Info("no other host wants to take part under this host's system-id any more", "chassis", l.self)
+		return
+	}
+	l.metrics.contended.Set(1)
+	l.log.Error("another host has this host's system-id, and was refused; give it its own there: "+
+		"ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", "chassis", l.self, "its_ip", other.IP)
+}
+
+func (l *liveness) alive(chassis string) bool {
+	return l.model.Get(topology.Presence{Chassis: chassis}.Key()) != nil
+}
+
+// miss notes that the presence of a chassis has vanished.
+func (l *liveness) miss(chassis string) {
+	_, isDue := l.missing[chassis]
+	l.missing[chassis] = time.Now()
+	if !isDue {
+		l.later(chassis, delay())
+	}
+}
+
+// delay returns how long to wait, as all the others do, for one of them.
+func delay() time.Duration { return minDelay + rand.N(maxDelay-minDelay) }
+
+func (l *liveness) later(chassis string, d time.Duration) {
+	time.AfterFunc(d, func() {
+		select {
+		case l.due <- chassis:
+		case <-l.ctx.Done():
+		}
+	})
+}
+
+// judge declares a chassis from due down if it still is not heard of.
+func (l *liveness) judge(chassis string) {
+	absence := topology.Absence{Chassis: chassis, Since: l.missing[chassis].Unix()}
+	record := topology.Chassis{Name: chassis}
+	if l.alive(chassis) || l.model.Get(absence.Key()) != nil || l.model.Told(record.Key()) == nil {
+		delete(l.missing, chassis)
+		return
+	}
+	if wait := time.Until(l.settled); wait > 0 {
+		l.later(chassis, wait+delay())
+		return
+	}
+	go func() {
+		if err := l.store.DeclareDown(l.ctx, absence); err != nil {
+			l.log.Debug("cannot declare a chassis down, will look at it again", "chassis", chassis, "error", err)
+		}
+		l.later(chassis, judgeAgain) // by then the store may have said what came of it
+	}()
+}

@@ -1,0 +1,190 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fakeHolder is an Open vSwitch whose state a test sets.
+type fakeHolder struct {
+	mu           sync.Mutex
+	connection   string // "in sync", "connected" or "lost"
+	held         bool
+	away         bool // OVSDB
+	transactions int
+}
+
+func (f *fakeHolder) InSync() bool    { return f.is("in sync") }
+func (f *fakeHolder) NeedsSync() bool { return f.is("connected") }
+
+func (f *fakeHolder) is(connection string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.connection == connection
+}
+
+func (f *fakeHolder) TrafficHeld() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held
+}
+
+// change is what happens to it.
+func (f *fakeHolder) change(to func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	to()
+}
+
+func (f *fakeHolder) HoldTraffic(ctx context.Context) error    { return f.set(ctx, true) }
+func (f *fakeHolder) ReleaseTraffic(ctx context.Context) error { return f.set(ctx, false) }
+
+func (f *fakeHolder) set(ctx context.Context, held bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case f.away:
+		return errors.New("away")
+	}
+	if f.held != held {
+		f.held = held
+		f.transactions++
+	}
+	return nil
+}
+
+// restoring runs a restorer on a fake, with a clock that only waiting moves.
+func restoring(t *testing.T, f *fakeHolder, test func(t *testing.T, f *fakeHolder, r *restorer)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRestorer(f, logTo(t))
+		synctest.Wait()
+		test(t, f, r)
+		r.close()
+		if f.TrafficHeld() && !f.away {
+			t.Error("traffic is held after the end")
+		}
+	})
+}
+
+func TestRestorer(t *testing.T) {
+	// become is what happens to the bridge's connection, and what follows.
+	become := func(t *testing.T, f *fakeHolder, r *restorer, connection string, wantHeld bool) {
+		t.Helper()
+		f.change(func() { f.connection = connection })
+		r.follow()
+		synctest.Wait()
+		if f.TrafficHeld() != wantHeld {
+			t.Errorf("%s: held is %t, want %t", connection, !wantHeld, wantHeld)
+		}
+	}
+	pass := func(d time.Duration) {
+		time.Sleep(d)
+		synctest.Wait()
+	}
+	t.Run("restart", func(t *testing.T) {
+		restoring(t, &fakeHolder{}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			become(t, f, r, "lost", false) // no agent has had flows there
+			become(t, f, r, "connected", false)
+			become(t, f, r, "in sync", false)
+			become(t, f, r, "in sync", false)
+			for range 2 {
+				become(t, f, r, "lost", true)
+				become(t, f, r, "connected", true)
+				become(t, f, r, "in sync", false)
+			}
+			if f.transactions != 4 {
+				t.Errorf("%d transactions, want 4", f.transactions)
+			}
+		})
+	})
+	t.Run("found at the start", func(t *testing.T) {
+		restoring(t, &fakeHolder{held: true, connection: "connected"}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			if f.TrafficHeld() {
+				t.Error("traffic is held still")
+			}
+		})
+	})
+	t.Run("start without OVSDB", func(t *testing.T) {
+		restoring(t, &fakeHolder{held: true, away: true}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			f.change(func() { f.away = false })
+			r.follow()
+			synctest.Wait()
+			if f.TrafficHeld() {
+				t.Error("traffic is held still")
+			}
+		})
+	})
+	t.Run("never back", func(t *testing.T) {
+		restoring(t, &fakeHolder{}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			become(t, f, r, "in sync", false)
+			become(t, f, r, "lost", true)
+			pass(holdPatience - time.Second)
+			become(t, f, r, "lost", true)
+			pass(time.Second)
+			become(t, f, r, "lost", false)
+			become(t, f, r, "connected", false)
+			become(t, f, r, "in sync", false)
+			become(t, f, r, "lost", true)
+		})
+	})
+	t.Run("no sync", func(t *testing.T) {
+		restoring(t, &fakeHolder{}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			become(t, f, r, "in sync", false)
+			become(t, f, r, "lost", true)
+			pass(holdPatience / 2)
+			become(t, f, r, "connected", true)
+			pass(restorePatience - time.Second)
+			become(t, f, r, "lost", true) // and once more
+			become(t, f, r, "connected", true)
+			pass(time.Second)
+			become(t, f, r, "connected", false)
+			become(t, f, r, "in sync", false)
+		})
+	})
+	t.Run("OVSDB restarts too", func(t *testing.T) {
+		restoring(t, &fakeHolder{}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			become(t, f, r, "in sync", false)
+			f.change(func() { f.away = true })
+			become(t, f, r, "lost", false)
+			f.change(func() { f.away = false })
+			become(t, f, r, "lost", true)
+			f.change(func() { f.away = true })
+			become(t, f, r, "in sync", true)
+			f.change(func() { f.away = false })
+			pass(2 * time.Second)
+			become(t, f, r, "in sync", false)
+		})
+	})
+	t.Run("a hold that came late", func(t *testing.T) {
+		restoring(t, &fakeHolder{}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			become(t, f, r, "in sync", false)
+			f.change(func() { f.held = true })
+			become(t, f, r, "in sync", false)
+		})
+	})
+	t.Run("the agent ends", func(t *testing.T) {
+		restoring(t, &fakeHolder{}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			become(t, f, r, "in sync", false)
+			become(t, f, r, "lost", true)
+		})
+	})
+	t.Run("the agent ends without OVSDB", func(t *testing.T) {
+		restoring(t, &fakeHolder{}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			become(t, f, r, "in sync", false)
+			become(t, f, r, "lost", true)
+			f.change(func() { f.away = true })
+			start := time.Now()
+			r.close()
+			if took := time.Since(start); took != releasePatience {
+				t.Errorf("the end took %s, want %s", took, releasePatience)
+			}
+		})
+	})
+}
