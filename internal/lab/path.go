@@ -75,7 +75,7 @@ func (l *Lab) Path(ctx context.Context, from, to string) (hops []Hop, arrives bo
 				return append(hops, Hop{Chassis: host.Name, Note: "leaves the lab through a tunnel to " + t.tunnel.dst}), false, nil
 			}
 			hops = append(hops, Hop{Chassis: host.Name, Note: fmt.Sprintf("Geneve to %s (%s), VNI %d", next.Name, next.Address, t.tunnel.vni)})
-			packet = t.received(tunnelPort(host.Address), packet)
+			packet = t.received(packet)
 			host = next
 		case t.asked:
 			return append(hops, Hop{Chassis: host.Name, Note: "goes to the agent"}), false, nil

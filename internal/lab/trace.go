@@ -108,12 +108,12 @@ const icmpEcho = "icmp_type=8,icmp_code=0"
 
 // received describes the packet, a ping that was sent as given, as it comes out of
 // the tunnel at the other end.
-func (t *trace) received(port, sent string) string {
+func (t *trace) received(sent string) string {
 	packet := t.final
 	if packet == "unchanged" {
 		packet = sent
 	}
-	fields := []string{"in_port=" + port, "tun_id=" + strconv.FormatUint(t.tunnel.vni, 10), "tun_metadata0=" + t.tunnel.option, "icmp"}
+	fields := []string{"in_port=LOCAL", "tun_dst=" + t.tunnel.dst, "tun_id=" + strconv.FormatUint(t.tunnel.vni, 10), "tun_metadata0=" + t.tunnel.option, "icmp"}
 	for _, m := range headers.FindAllStringSubmatch(packet, -1) {
 		fields = append(fields, m[1])
 	}

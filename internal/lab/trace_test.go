@@ -47,8 +47,8 @@ hv: switch LS-B: neighbour > neighbour-done > switch-hook > switch-lookup > swit
 	if diff := cmp.Diff(&tunnel{"192.168.1.11", 2, "0x20a0201"}, tr.tunnel, cmp.AllowUnexported(tunnel{})); diff != "" {
 		t.Errorf("tunnel (-want +got)\n%s", diff)
 	}
-	got := tr.received("tupleNet-3232235786", "unused")
-	const packet = "in_port=tupleNet-3232235786,tun_id=2,tun_metadata0=0x20a0201,icmp,dl_src=f2:01:0a:14:02:01,dl_dst=f2:01:00:00:00:02," +
+	got := tr.received("unused")
+	const packet = "in_port=LOCAL,tun_dst=192.168.1.11,tun_id=2,tun_metadata0=0x20a0201,icmp,dl_src=f2:01:0a:14:02:01,dl_dst=f2:01:00:00:00:02," +
 		"nw_src=10.20.1.10,nw_dst=10.20.2.10,nw_ttl=63,icmp_type=8,icmp_code=0"
 	if got != packet {
 		t.Errorf("the packet that is received is\n%s\nwant\n%s", got, packet)
@@ -127,9 +127,9 @@ func TestTraceHairpin(t *testing.T) {
 	if !strings.Contains(tr.final, "icmp_type=1024") || tr.tunnel == nil {
 		t.Fatalf("the trace shows nothing: tunnel %v, final flow %s", tr.tunnel, tr.final)
 	}
-	const want = "in_port=tupleNet-3232235788,tun_id=2,tun_metadata0=0x20a0201,icmp,dl_src=f2:01:0a:14:02:01,dl_dst=f2:01:0a:14:02:0a," +
+	const want = "in_port=LOCAL,tun_dst=192.168.1.11,tun_id=2,tun_metadata0=0x20a0201,icmp,dl_src=f2:01:0a:14:02:01,dl_dst=f2:01:0a:14:02:0a," +
 		"nw_src=192.168.1.30,nw_dst=10.20.2.10,nw_ttl=61,icmp_type=8,icmp_code=0"
-	if got := tr.received("tupleNet-3232235788", "unused"); got != want {
+	if got := tr.received("unused"); got != want {
 		t.Errorf("the packet that is received is\n%s\nwant\n%s", got, want)
 	}
 }
