@@ -49,7 +49,7 @@ func agentCommand() *cli.Command {
 func agentFlags() []cli.Flag {
 	return slices.Concat(etcdFlags("host", "a"), []cli.Flag{
 		&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
-			Usage: "`ADDRESS` of the tunnels, or the interface that has it; of several, separated by commas, the first with an address"},
+			Usage: "`ADDRESS` of the tunnels, or the interface that has it, also when it changes; of several, separated by commas, the first with an address"},
 		&cli.StringFlag{Name: "log", Aliases: []string{"l"}, EnvVars: []string{"TUPLENET_LOGDIR"},
 			Usage: "`DIRECTORY` of tuplenet.log, which is rotated at 50 MB; without it the log goes to standard error"},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"TUPLENET_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error"},

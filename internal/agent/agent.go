@@ -54,6 +54,7 @@ type agent struct {
 	self       string // system-id
 	binder     *binder
 	wiring     *wiring
+	restorer   *restorer
 	resolver   *resolver
 	translator *translator
 	physical   *physical
@@ -123,6 +124,7 @@ func Run(ctx context.Context, cfg Config) error {
 		a.presence.stop()
 		a.physical.close()
 		a.demands.close()
+		a.restorer.close()
 		a.ovs.Close()
 	}
 	if stopped {
@@ -166,6 +168,7 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 		a.ovs, a.self = driver, driver.SystemID()
 		a.binder = newBinder(ctx, a.Store, a.self, a.log)
 		a.wiring = newWiring(ctx, driver, a.log)
+		a.restorer = newRestorer(driver, a.log)
 		a.resolver = newResolver(ctx, driver, a.log)
 		a.translator = newTranslator(ctx, driver, a.RunDir, a.log)
 		a.physical = newPhysical(a)
@@ -228,6 +231,7 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 				updates = nil
 			}
 		case <-a.ovs.Events():
+			a.restorer.follow()
 			a.readOVS()
 		case port := <-a.resolver.done:
 			a.resolver.ready[port] = true
@@ -262,6 +266,7 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 		// should be.
 		if a.member && a.snapshot {
 			a.flush(ctx)
+			a.restorer.follow()
 		}
 	}
 }

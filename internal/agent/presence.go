@@ -121,6 +121,8 @@ func (p *presence) enter(ctx context.Context, before *store.Presence) (*store.Pr
 			if err := p.store.Contend(ctx, p.chassis, ip, 4*p.ttl); err != nil {
 				p.log.Debug("cannot tell the other host", "its_ip", taken.IP, "error", err)
 			}
+			p.log.Error("another host is alive with this system-id, this one does not take part",
+				"chassis", p.chassis, "its_ip", taken.IP, "ip", ip)
 			return nil, fmt.Errorf("chassis %s is alive at %s, and this host is %s: two hosts must not have one system-id; "+
 				"give this one its own: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", p.chassis, taken.IP, ip)
 		}

@@ -3,10 +3,16 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tuplenet/internal/topology"
 )
 
 // fakeHolder is an Open vSwitch whose state a test sets.
@@ -71,6 +77,43 @@ func restoring(t *testing.T, f *fakeHolder, test func(t *testing.T, f *fakeHolde
 			t.Error("traffic is held after the end")
 		}
 	})
+}
+
+// TestTrafficHeld: who starts while its agent is away from ovs-vswitchd finds
+// the hold, and nobody finds it later.
+func TestTrafficHeld(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.create(topology.Switch{Name: "LS-A", ID: 1})
+	s.port("LS-A", "lsp-a", "10.0.0.10")
+	h := s.newHost("hv1", "192.0.2.1")
+	config := func() string {
+		return h.Vsctl("--no-wait", "get", "Open_vSwitch", ".", "other_config", "external_ids")
+	}
+	const held, nothing = "{flow-restore-wait=\"true\"}\n{system-id=hv1, tuplenet-restore=\"true\"}", "{}\n{system-id=hv1}"
+	// What an agent has left that was killed.
+	h.Vsctl("set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true", "external_ids:tuplenet-restore=true")
+	h.start()
+	h.plug("lsp-a")
+	eventually(t, "the port has flows", func() bool { return h.flows(deliver) != "" })
+	eventually(t, "what was left is released", func() bool { return config() == nothing })
+	sorted := func() []string { return slices.Sorted(strings.Lines(h.bridge() + "\n")) }
+	before := sorted()
+	h.StopVswitchd()
+	eventually(t, "traffic is held", func() bool { return config() == held })
+	h.StartVswitchd()
+	eventually(t, "traffic is released", func() bool { return config() == nothing })
+	if diff := cmp.Diff(before, sorted()); diff != "" {
+		t.Errorf("flows when traffic is released (-before +after):\n%s", diff)
+	}
+	h.StopVswitchd()
+	eventually(t, "traffic is held again", func() bool { return config() == held })
+	if err := h.stop(); err != nil {
+		t.Error(err)
+	}
+	if got := config(); got != nothing {
+		t.Errorf("an agent that stops leaves %s", got)
+	}
 }
 
 func TestRestorer(t *testing.T) {

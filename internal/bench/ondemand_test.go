@@ -46,14 +46,14 @@ func BenchmarkOnDemand(b *testing.B) {
 	cmd, _ = s.agent()
 	defer func() { s.stop(cmd) }()
 	s.settled()
-	reportMemory(b, s, cmd, "on demand")
+	reportMemory(b, cmd, "on demand")
 }
 
 // reportMemory tells how much memory an agent has that has run for a while.
-func reportMemory(b *testing.B, s *site, cmd *exec.Cmd, how string) {
+func reportMemory(b *testing.B, cmd *exec.Cmd, how string) {
 	b.Helper()
 	time.Sleep(2 * time.Second)
-	mb := s.resident(cmd.Process.Pid)
+	mb := resident(b, cmd.Process.Pid)
 	report(b, "agent memory at 20,000 ports, "+how, fmt.Sprintf("%d MB resident", mb), "120 MB", mb <= 120)
 }
 

@@ -51,6 +51,11 @@ func (l *Lab) RemoveWorkload(ctx context.Context, port string) error {
 		if err := l.on(w.Host, l.echo).run(ctx, "ovs-vsctl", "--timeout=20", "--if-exists", "del-port", "br-int", device(port)); err != nil {
 			return err
 		}
+		// With the namespace alone its end on the host would go a little later, and
+		// until then be in the way of another one.
+		if err := l.on(w.Host, l.echo).run(ctx, "sh", "-c", "ip link del "+device(port)+" 2>/dev/null || true"); err != nil {
+			return err
+		}
 		if err := removeNamespace(ctx, l.echo, l.namespace(port)); err != nil {
 			return err
 		}

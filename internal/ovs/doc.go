@@ -12,6 +12,11 @@
 // getters, and NeedsSync says when the bridge needs the whole set of flows.
 // There are no other messages; nobody has to follow a sequence of them.
 //
+// A daemon that hangs is one that does not answer: requests end with their
+// context, and one that may have changed something ends its connection, as its
+// fate is unknown. What comes over the next one is the truth: both daemons work
+// off an old connection before they answer a new one.
+//
 // What the driver did not make it leaves alone: flows whose cookie has not
 // flows.CookieTag, ports whose name is not a tunnel's or the host stack's,
 // pairs of patch ports whose other end has no iface-id, and columns that it
@@ -20,5 +25,6 @@
 //
 // It does not know the topology: which tunnels and flows there are to be, and
 // which interface is which port, is the business of internal/agent, which runs
-// it; internal/cleanup takes away what it has left behind. How a flow becomes bytes is that of internal/ovs/openflow.
+// it; internal/cleanup takes away what it has left behind. How a flow becomes
+// bytes is that of internal/ovs/openflow.
 package ovs

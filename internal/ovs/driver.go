@@ -114,7 +114,8 @@ func (d *Driver) SystemID() string { return d.systemID }
 
 // Events returns a channel that becomes readable when the bridge, an interface
 // or a tunnel of it, a connection, a bridge or patch port of this Open vSwitch,
-// or whether its traffic is held has changed. Changes that come together make one event.
+// or whether its traffic is held has changed. Changes that come together make
+// one event.
 func (d *Driver) Events() <-chan struct{} { return d.events }
 
 // Interfaces returns the interfaces of the bridge that have an iface-id and an

@@ -75,7 +75,7 @@ func TestCommitIntoHang(t *testing.T) {
 	o := ovstest.Start(t)
 	d, _ := open(t, o)
 	syncFlows(t, d, nil)
-	for n := range uint64(20) {
+	for n := range uint64(10) {
 		many := make([]*flows.Flow, 2000)
 		for i := range many {
 			many[i] = testFlow(n*10000+uint64(i), uint32(n+1))
@@ -84,7 +84,7 @@ func TestCommitIntoHang(t *testing.T) {
 		applied := make(chan error)
 		go func() { applied <- d.Apply(briefly(t), ms, nil) }()
 		// At some time in the 20 ms that it takes.
-		time.Sleep(time.Duration(n) * time.Millisecond)
+		time.Sleep(time.Duration(2*n) * time.Millisecond)
 		o.PauseVswitchd()
 		err := <-applied
 		o.ResumeVswitchd()

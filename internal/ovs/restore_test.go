@@ -147,4 +147,10 @@ func TestRestartHeld(t *testing.T) {
 	if p := nextPacket(t, d); !bytes.Equal(p.Data, frame(1)) && !bytes.Equal(p.Data, frame(2)) || p.InPort != 7 {
 		t.Errorf("received %+v", p)
 	}
+
+	hold(t, d) // which one that runs pays no heed to
+	o.Vsctl("add-port", "br-int", "tick")
+	receive(3)
+	for p := nextPacket(t, d); !bytes.Equal(p.Data, frame(3)); p = nextPacket(t, d) {
+	}
 }

@@ -86,8 +86,9 @@ func isTunnelName(name string) bool {
 //
 // The column bfd of a tunnel is written when the wish differs from that of the
 // last call, and at the first call, or after one that failed, when the column
-// does not say it; between, an operator may switch it by hand. A tunnel that need not be watched has the
-// column empty, or {enable="false"} if it was watched before.
+// does not say it; between, an operator may switch it by hand. A tunnel that
+// need not be watched has the column empty, or {enable="false"} if it was
+// watched before.
 //
 // A chassis is to be in the list once. A tunnel that cannot be had does not
 // keep others out; the error names all of those. OpenFlow ports come later,

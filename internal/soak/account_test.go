@@ -25,8 +25,7 @@ const failover = 1500 * time.Millisecond
 // etcd.
 //
 // In userspace ovs-vswitchd waits for its database in the thread that forwards
-// packets and runs BFD: while ovsdb-server is away packets come late, and the
-// edges seem to be gone.
+// packets and runs BFD: while ovsdb-server is away it forwards nothing.
 func (s *soak) explain(t thing) {
 	if t.component != lab.Vswitchd && t.component != lab.OVSDB {
 		return
@@ -34,8 +33,7 @@ func (s *soak) explain(t thing) {
 	// The host forwards again once it is whole: an ovs-vswitchd that has started
 	// gets its flows from the agent, and an agent that has started from etcd.
 	back := func() bool { return s.quorum() && s.hostWell(t.host) }
-	here := func(p pair) bool { return s.home(p.from) == t.host || s.home(p.to) == t.host }
-	s.open(t.String(), func(p pair) bool { return here(p) && (t.component == lab.Vswitchd || s.leaves(p)) }, back)
+	s.open(t.String(), func(p pair) bool { return s.home(p.from) == t.host || s.home(p.to) == t.host }, back)
 	if !slices.Contains(s.edges, t.host) {
 		return
 	}
@@ -46,6 +44,16 @@ func (s *soak) explain(t thing) {
 	}
 	if !slices.ContainsFunc(s.edges, forwards) {
 		s.open("no edge is left", s.leaves, func() bool { return slices.ContainsFunc(s.edges, s.hostWell) && s.quorum() })
+	}
+}
+
+// explainMended notes what it may cost that a thing comes back alone: an edge
+// whose ovs-vswitchd runs again lives for BFD, and has no flows before its agent
+// brings them.
+func (s *soak) explainMended(t thing) {
+	agent := thing{t.host, lab.Agent}
+	if slices.Contains(s.edges, t.host) && t.component == lab.Vswitchd && s.states[agent] != well {
+		s.open(t.String()+" without its agent", s.leaves, func() bool { return s.quorum() && s.hostWell(t.host) })
 	}
 }
 

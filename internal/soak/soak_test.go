@@ -104,6 +104,11 @@ func newSoak(t *testing.T) *soak {
 			s.edges = append(s.edges, h.Name)
 		}
 	}
+	for _, edge := range s.edges {
+		if err := s.keepConnections(t.Context(), edge); err != nil {
+			t.Fatal(err)
+		}
+	}
 	addresses := map[string]string{"web": "172.16.1.10", "client": "192.168.1.100"}
 	workloads, err := l.Workloads()
 	if err != nil {
@@ -160,6 +165,22 @@ func binary(t *testing.T) string {
 	return filepath.Join(dir, "tuplenet")
 }
 
+// keepConnections makes an edge remember pings for an hour. Otherwise one that
+// comes back to it after half a minute would find its former translation expired,
+// not swept yet, and in its way: Open vSwitch 3.1 has no other id for it.
+func (s *soak) keepConnections(ctx context.Context, edge string) error {
+	_, err := s.Exec(ctx, edge, "ovs-vsctl", "--timeout=20", "--", "--id=@d", "create", "Datapath", "datapath_version=0",
+		"--", "set", "Open_vSwitch", ".", "datapaths:netdev=@d")
+	argv := []string{"ovs-vsctl", "--timeout=20"}
+	for zone := range 64 {
+		argv = append(argv, "--", "add-zone-tp", "netdev", fmt.Sprint("zone=", zone), "icmp_first=3600", "icmp_reply=3600")
+	}
+	if err == nil {
+		_, err = s.Exec(ctx, edge, argv...)
+	}
+	return err
+}
+
 // sequence breaks and mends things until so many faults have been made, or the
 // time is over; then it mends what is left, in any order, and counts the pings.
 // It returns the number of faults.
@@ -204,7 +225,10 @@ func (s *soak) breakOne(ctx context.Context) {
 func (s *soak) mendOne(ctx context.Context, broken []thing) {
 	t := broken[s.rng.IntN(len(broken))]
 	verb := map[state]string{dead: "start", hung: "resume"}[s.states[t]]
-	s.step(verb+" "+t.String(), func() error { return s.mend(ctx, t) })
+	s.step(verb+" "+t.String(), func() error {
+		s.explainMended(t)
+		return s.mend(ctx, t)
+	})
 	s.check(ctx)
 }
 

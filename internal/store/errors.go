@@ -55,7 +55,7 @@ func (e *etcdError) Unwrap() error { return e.cause }
 
 // failed says what was being done when etcd failed with err.
 func (s *Store) failed(doing string, err error) error {
-	return &etcdError{doing, s.client.Endpoints(), err}
+	return &etcdError{doing, s.endpoints, err}
 }
 
 // plain returns err's text without gRPC's wrapping.

@@ -247,10 +247,13 @@ func TestReconnect(t *testing.T) {
 			updates := s.Watch(t.Context())
 			<-updates
 			p := appear(t, t.Context(), s, first, nil)
+			if u := <-updates; len(u.Changes) != 1 {
+				t.Errorf("got %+v, want the presence", u)
+			}
 			for range 3 {
 				s.Reconnect()
-				if u := <-updates; !u.Resumed && len(u.Changes) == 0 {
-					t.Errorf("got %+v", u)
+				if u := <-updates; !u.Resumed || u.Snapshot || len(u.Changes) > 0 {
+					t.Errorf("got %+v, want the word that the watch was away", u)
 				}
 				if _, err := s.Get(t.Context(), topology.Presence{Chassis: "hv1"}.Key()); err != nil {
 					t.Error(err)
@@ -259,6 +262,8 @@ func TestReconnect(t *testing.T) {
 			select {
 			case <-p.Lost():
 				t.Error("the presence is lost")
+			case u := <-updates:
+				t.Errorf("nothing happens, and there is %+v", u)
 			case <-time.After(2 * presenceTTL):
 			}
 			s.connections.mu.Lock()
@@ -269,4 +274,3 @@ func TestReconnect(t *testing.T) {
 		})
 	}
 }
-

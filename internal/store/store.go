@@ -45,6 +45,7 @@ type Store struct {
 	readOnly bool
 	log      *slog.Logger
 
+	endpoints   []string // as they were given, for messages
 	connections *connections
 	failover    *failover
 }
@@ -96,7 +97,8 @@ func New(cfg Config) (*Store, error) {
 		return nil, fmt.Errorf("etcd at %s: %s", strings.Join(cfg.Endpoints, ", "), plain(err))
 	}
 	client.Token, client.Username, client.Password = "", cfg.Username, cfg.Password
-	s := &Store{client: client, layout: newLayout(cfg.Prefix), readOnly: cfg.ReadOnly, log: cmp.Or(cfg.Log, slog.Default()), connections: open, failover: other}
+	s := &Store{client: client, layout: newLayout(cfg.Prefix), readOnly: cfg.ReadOnly, log: cmp.Or(cfg.Log, slog.Default()),
+		endpoints: cfg.Endpoints, connections: open, failover: other}
 	other.leave = s.leaveMember
 	return s, nil
 }
@@ -115,7 +117,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		reason := s.unreachable(err)
 		s.Close()
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, fmt.Errorf("etcd at %s does not answer within %s: %s", strings.Join(s.client.Endpoints(), ", "), timeout, reason)
+			return nil, fmt.Errorf("etcd at %s does not answer within %s: %s", strings.Join(s.endpoints, ", "), timeout, reason)
 		}
 		return nil, err
 	}

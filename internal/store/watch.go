@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -84,7 +85,7 @@ func (w *watch) run(ctx context.Context) {
 			if w.seen == nil {
 				what = "waiting for the store; is etcd running there?"
 			}
-			w.store.log.Warn(what, "endpoints", w.store.client.Endpoints(), "reason", plain(err))
+			w.store.log.Warn(what, "endpoints", w.store.endpoints, "reason", plain(err))
 		}
 		if !sleep(ctx, wait) {
 			return
@@ -105,7 +106,10 @@ func (w *watch) follow(ctx context.Context) (progress bool, err error) {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
 	from, end := w.store.layout.watched()
-	stream := w.store.client.Watch(ctx, from, clientv3.WithRange(end), clientv3.WithRev(w.seen.revision+1),
+	// From the revision that was seen, not from the one after it: etcd does not
+	// say how far a watch has come that begins in the future.
+	start := w.seen.revision
+	stream := w.store.client.Watch(ctx, from, clientv3.WithRange(end), clientv3.WithRev(start),
 		clientv3.WithCreatedNotify(), clientv3.WithProgressNotify(), clientv3.WithFragment())
 	go w.ask(ctx)
 	for resp := range stream {
@@ -137,7 +141,7 @@ func (w *watch) follow(ctx context.Context) (progress bool, err error) {
 		case resp.IsProgressNotify():
 			w.seen.revision = resp.Header.Revision
 		default:
-			w.deliver(ctx, resp.Events)
+			w.deliver(ctx, slices.DeleteFunc(resp.Events, func(e *clientv3.Event) bool { return e.Kv.ModRevision <= start }))
 		}
 	}
 	return progress, errors.New("the watch was closed")
