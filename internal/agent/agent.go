@@ -456,6 +456,10 @@ func (a *agent) renew(ctx context.Context) {
 	if !a.synced {
 		a.synced = true
 		a.register(ctx)
+	} else {
+		// etcd may be behind a bridge of the ovs-vswitchd that was away. TCP
+		// would try again later and later.
+		a.Store.Reconnect()
 	}
 	a.wire() // the other chassis may send here
 }
