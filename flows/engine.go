@@ -151,6 +151,9 @@ func Everything(model *topology.Model) []topology.Key {
 // Update brings the flows up to date after the keys in touched, the Touched of
 // a topology.Result, have changed.
 func (e *Engine) Update(touched []topology.Key) Delta {
+	if len(e.nodes) == 0 { // growing them step by step takes long
+		e.nodes = make(map[topology.Key]*node, len(touched))
+	}
 	u := update{e: e, noted: map[Note]int{}}
 	for _, key := range touched {
 		u.touch(key)

@@ -156,6 +156,12 @@ func (r *Reader) OuterPorts(sw string) []topology.SwitchPort {
 	return list[topology.SwitchPort](r, topology.Key{Kind: topology.KindOuterPorts, Name: sw})
 }
 
+// LeadsOut reports whether a switch has a port to the physical network.
+func (r *Reader) LeadsOut(sw string) bool {
+	_, yes := find[topology.SwitchPort](r, topology.Key{Kind: topology.KindOuterPorts, Name: sw})
+	return yes
+}
+
 // WayOut returns the local interface of a switch's outer port.
 func (r *Reader) WayOut(sw string) (topology.Interface, bool) {
 	for _, p := range r.OuterPorts(sw) {
@@ -207,7 +213,11 @@ func (r *Reader) Reaches(device topology.Key) bool {
 // that knows all ports.
 func (r *Reader) OnDemand() bool {
 	node := r.Node()
-	return node.OnDemand && len(list[topology.Router](r, topology.Pinned(node.Chassis))) == 0
+	if !node.OnDemand {
+		return false
+	}
+	_, edge := find[topology.Router](r, topology.Pinned(node.Chassis))
+	return !edge
 }
 
 // Edges returns the chassis, ordered by name, that routers are pinned to.

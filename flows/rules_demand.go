@@ -11,14 +11,15 @@ import (
 // to where its traffic goes. What goes to another port takes an edge, which
 // knows all of them, and tells the agent that the port is wanted:
 //
-//	switch-arp, router-connected, switch-lookup ──▶ redirect ──▶ an edge
-//	                       │
-//	                       └──▶ wanted ──▶ the agent ──▶ topology.Demand ──▶ flows
+//	switch-target, router-connected, switch-lookup ──▶ redirect ──▶ an edge
+//	                          │
+//	                          └──▶ wanted ──▶ the agent ──▶ topology.Demand ──▶ flows
 //
 // These three tables look at addresses as they stand in the packet, not in a
 // register, so that Open vSwitch sees one megaflow for many addresses that
 // nobody has. Blocks of addresses with no port at all end at once: who scans an
-// empty network costs nobody anything.
+// empty network costs nobody anything. (With ARP they end in a table of their
+// own, switch-arp: Open vSwitch keeps prefixes apart for IP only.)
 
 // Priorities of what is not a single address.
 const (
@@ -30,7 +31,7 @@ const (
 // them. Switches with a way out do not take part: what is not known there goes
 // out.
 func onlyWanted(r *Reader, port topology.SwitchPort) bool {
-	return r.OnDemand() && port.Peer == "" && len(r.OuterPorts(port.Switch)) == 0
+	return r.OnDemand() && port.Peer == "" && !r.LeadsOut(port.Switch)
 }
 
 // demanded leads to a port that traffic goes to.
@@ -43,16 +44,17 @@ func demanded(r *Reader, d topology.Demand) ([]Flow, []Note) {
 }
 
 // resident makes the flows for an address that somebody has in a switch: its
-// MAC, for routed packets and ARP requests alike.
+// MAC, for routed packets and ARP requests alike. On a node on demand there is
+// also to be seen that they are there.
 func resident(r *Reader, sw topology.Switch, ip netip.Addr, mac topology.MAC) []Flow {
 	out := []Flow{{TableNeighbour, prioNormal, []Match{inDatapath(sw.ID), Exact(RegNextHop, ipv4(ip))}, []Action{
 		Load{All(EthDst), mac.Uint64()},
 		Goto{TableNeighbourDone},
 	}}}
-	if !r.OnDemand() || len(r.OuterPorts(sw.Name)) > 0 {
+	if !r.OnDemand() || r.LeadsOut(sw.Name) {
 		return out
 	}
-	out = append(out, Flow{TableSwitchARP, prioNormal, where(asksIn(sw), Exact(ARPTpa, ipv4(ip))), askNeighbour})
+	out = append(out, Flow{TableSwitchTarget, prioNormal, where(asksIn(sw), Exact(ARPTpa, ipv4(ip))), askNeighbour})
 	return append(out, connected(r, sw, prioNormal, netip.PrefixFrom(ip, ip.BitLen()), passConnected)...)
 }
 
@@ -60,14 +62,14 @@ func resident(r *Reader, sw topology.Switch, ip netip.Addr, mac topology.MAC) []
 // them.
 func block(r *Reader, port topology.SwitchPort) []Flow {
 	sw, ok := r.Switch(port.Switch)
-	if !ok || !r.Reaches(sw.Key()) || len(r.OuterPorts(sw.Name)) > 0 {
+	if !ok || !r.Reaches(sw.Key()) || r.LeadsOut(sw.Name) {
 		return nil
 	}
 	net := topology.Block(port.IP)
 	if !r.OnDemand() {
 		return connected(r, sw, prioBlock, net, passConnected)
 	}
-	out := []Flow{{TableSwitchARP, prioBlock, where(asksIn(sw), prefixMatch(ARPTpa, net)...), askEdge}}
+	out := []Flow{{TableSwitchARP, prioBlock, where(asksIn(sw), prefixMatch(ARPTpa, net)...), []Action{Goto{TableSwitchTarget}}}}
 	return append(out, connected(r, sw, prioBlock, net, append([]Action{Load{All(EthDst), 0}}, askEdge...))...)
 }
 
@@ -88,10 +90,13 @@ func connected(r *Reader, sw topology.Switch, priority uint16, net netip.Prefix,
 // outerARP lets a switch with a way out ask all its ports, and the physical
 // network, on a node on demand.
 func outerARP(r *Reader, sw topology.Switch) []Flow {
-	if !r.OnDemand() || len(r.OuterPorts(sw.Name)) == 0 {
+	if !r.OnDemand() || !r.LeadsOut(sw.Name) {
 		return nil
 	}
-	return []Flow{{TableSwitchARP, prioNormal, asksIn(sw), askNeighbour}}
+	return []Flow{
+		{TableSwitchARP, prioNormal, asksIn(sw), []Action{Goto{TableSwitchTarget}}},
+		{TableSwitchTarget, prioBlock, asksIn(sw), askNeighbour},
+	}
 }
 
 // asksIn matches the ARP requests in a switch.
@@ -179,9 +184,13 @@ func beyond(r *Reader, node topology.Node) []Flow {
 		{TableSwitchOutput, prioGuard, []Match{Exact(RegTunnel, NoPort)}, []Action{Goto{TableRedirect}}},
 	}
 	if r.OnDemand() {
-		return append(out, Flow{TableSwitchARP, prioNobody, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{drop}})
+		return append(out,
+			Flow{TableSwitchARP, prioNobody, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{drop}},
+			Flow{TableSwitchTarget, prioMiss, nil, askEdge})
 	}
-	out = append(out, Flow{TableSwitchARP, prioNormal, []Match{isARP, Exact(ARPOp, arpRequest)}, askNeighbour})
+	out = append(out,
+		Flow{TableSwitchARP, prioNormal, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{Goto{TableSwitchTarget}}},
+		Flow{TableSwitchTarget, prioMiss, nil, askNeighbour})
 	if node.Redirect {
 		out = append(out,
 			// Back into the router that it comes from.

@@ -114,7 +114,7 @@ func readNAT(r *Reader, rule topology.NAT) (n nat, problem string, ok bool) {
 	}
 	for _, port := range r.RouterPorts(rule.Router) {
 		sp, sw, ok := r.SwitchOf(port)
-		if ok && (port.Net.Contains(rule.XlateIP) || len(r.OuterPorts(sw.Name)) > 0) {
+		if ok && (port.Net.Contains(rule.XlateIP) || r.LeadsOut(sw.Name)) {
 			n.exits = append(n.exits, exit{port, sp, sw})
 		}
 	}
@@ -162,7 +162,7 @@ func external(r *Reader, n nat) ([]Flow, []Note) {
 		if known[e.sw.Name] || !e.port.Net.Contains(n.XlateIP) || n.XlateIP == e.port.Net.Addr() {
 			continue // it is routed to the exit, or is known as the exit's own
 		}
-		if !here && len(r.OuterPorts(e.sw.Name)) > 0 {
+		if !here && r.LeadsOut(e.sw.Name) {
 			continue
 		}
 		way, there, ok := deliver(r, e.sp)
@@ -173,8 +173,10 @@ func external(r *Reader, n nat) ([]Flow, []Note) {
 		known[e.sw.Name] = true
 		mac := n.mac(e)
 		out = append(out, resident(r, e.sw, n.XlateIP, mac)...)
-		if !r.OnDemand() && len(r.OuterPorts(e.sw.Name)) == 0 { // it may stand in no block
+		if !r.LeadsOut(e.sw.Name) {
+			// It may stand in no block.
 			out = append(out, connected(r, e.sw, prioNormal, netip.PrefixFrom(n.XlateIP, n.XlateIP.BitLen()), passConnected)...)
+			out = append(out, Flow{TableSwitchARP, prioNormal + 1, where(asksIn(e.sw), Exact(ARPTpa, ipv4(n.XlateIP))), []Action{Goto{TableSwitchTarget}}})
 		}
 		out = append(out, Flow{TableSwitchLookup, prioNormal, []Match{inDatapath(e.sw.ID), Exact(EthDst, mac.Uint64())},
 			append([]Action{setDstPort(e.sp.ID())}, way...)})

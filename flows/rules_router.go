@@ -68,7 +68,7 @@ func routerPort(r *Reader, port topology.RouterPort) ([]Flow, []Note) {
 	}
 	if first, ok := r.Connected(port); ok && first == port {
 		pass := []Action{Goto{TableRouterConnected}}
-		if len(r.OuterPorts(sw.Name)) > 0 { // nobody knows who is there
+		if r.LeadsOut(sw.Name) { // nobody knows who is there
 			pass = passConnected
 		}
 		out = append(out, Flow{TableRouterRoute, routePriority(port.Net.Bits(), rankConnected),

@@ -20,7 +20,7 @@ func localPort(r *Reader, i topology.Interface) ([]Flow, []Note) {
 		}},
 		// A host that asks for its own address looks for somebody else who
 		// has it (RFC 5227); an answer would make it give the address up.
-		{TableSwitchARP, prioGuard, []Match{inDatapath(sw.ID), fromPort(id), isARP,
+		{TableSwitchTarget, prioGuard, []Match{inDatapath(sw.ID), fromPort(id), isARP,
 			Exact(ARPOp, arpRequest), Exact(ARPTpa, ipv4(port.IP))}, []Action{drop}},
 		// Nothing returns to the port that it came from, unless a router sent
 		// it there.

@@ -13,6 +13,7 @@ const (
 
 	// Switch ingress, on the chassis where the packet enters a switch.
 	TableSwitchARP    Table = 100 // ARP requests
+	TableSwitchTarget Table = 102 // ARP requests in a block of addresses that somebody has
 	TableSwitchHook   Table = 201 // third parties' (the number is part of the contract)
 	TableSwitchDirect Table = 202 // to the host's own stack, if untunnel mode is on
 	TableSwitchLookup Table = 204 // destination port and its chassis
@@ -61,6 +62,7 @@ var Tables = []TableInfo{
 	{TableClassify, "classify", TableDrop},
 	{TableArrival, "arrival", TableSwitchLoopback},
 	{TableSwitchARP, "switch-arp", TableSwitchHook},
+	{TableSwitchTarget, "switch-target", 0},
 	{TableSwitchHook, "switch-hook", TableSwitchDirect},
 	{TableSwitchDirect, "switch-direct", TableSwitchLookup},
 	{TableSwitchLookup, "switch-lookup", 0},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -251,6 +252,8 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 				}
 				p = <-a.ovs.Packets()
 			}
+		case <-a.demands.saver.C:
+			a.demands.save()
 		case <-a.demands.ticker.C:
 			a.demands.count(ctx)
 		case packets := <-a.demands.counted:
@@ -456,6 +459,8 @@ func (a *agent) renew(ctx context.Context) {
 	if !a.synced {
 		a.synced = true
 		a.register(ctx)
+		// What the start took for a moment is half of the memory.
+		go debug.FreeOSMemory()
 	} else {
 		// etcd may be behind a bridge of the ovs-vswitchd that was away. TCP
 		// would try again later and later.

@@ -32,13 +32,17 @@ const (
 	holdFor     = time.Second
 )
 
+// saveAfter is how long the file may lag behind.
+const saveAfter = time.Second
+
 // demands are the ports that traffic from this node goes to, if it is on demand
 // (see flows/rules_demand.go). A port that a packet asks for is one from then on,
 // until no packet has gone there for a while. The agent's loop owns it.
 type demands struct {
 	a       *agent
 	keeper  *keeper
-	changed bool // since the file was written
+	changed bool        // since the file was written
+	saver   *time.Timer // fires when it is to be written
 	ports   map[topology.Demand]*use
 	held    map[topology.Demand][]heldPacket
 	holding int       // packets in held
@@ -67,6 +71,7 @@ func newDemands(a *agent) *demands {
 		counted: make(chan map[uint64]uint64, 1)}
 	d.keeper = newKeeper(filepath.Join(a.RunDir, demandFile), a.log)
 	d.ticker = time.NewTicker(max(a.IdleTimeout/4, 100*time.Millisecond))
+	d.saver = time.NewTimer(time.Hour)
 	return d
 }
 
@@ -103,6 +108,15 @@ func ReadDemands(runDir string) ([]topology.Demand, error) {
 	return all, nil
 }
 
+// note has the file written in a while: thousands of ports may come at once. What
+// is not in it when the agent is killed, traffic asks for again.
+func (d *demands) note() {
+	if !d.changed {
+		d.changed = true
+		d.saver.Reset(saveAfter)
+	}
+}
+
 // save has the file written, if it is not as it should be.
 func (d *demands) save() {
 	if !d.changed {
@@ -126,7 +140,7 @@ func (d *demands) close() {
 
 func (d *demands) add(port topology.Demand) {
 	d.ports[port] = &use{at: time.Now()}
-	d.changed = true
+	d.note()
 	d.a.change(topology.Change{Entity: port})
 }
 
@@ -168,7 +182,7 @@ func (d *demands) wanted(p ovs.Packet) (want topology.Demand, at flows.Table, ok
 		}
 	case topology.Switch:
 		if arp, ok := packet.ParseARP(p.Data); ok && arp.Op == packet.OpRequest {
-			at = flows.TableSwitchARP
+			at = flows.TableSwitchTarget
 			e = d.portAt(in.Name, arp.TargetIP)
 		} else if len(p.Data) >= ethernetLen {
 			at = flows.TableSwitchLookup
@@ -196,7 +210,6 @@ func (d *demands) portAt(sw string, ip netip.Addr) topology.Entity {
 // flushed sends packets on whose flows are in the bridge now, and forgets those
 // that have waited too long.
 func (d *demands) flushed() {
-	d.save()
 	if d.holding == 0 {
 		return
 	}
@@ -261,7 +274,7 @@ func (d *demands) age(packets map[uint64]uint64) {
 		case now.Sub(u.at) >= d.a.IdleTimeout:
 			d.a.log.Debug("flows are idle", "port", port)
 			delete(d.ports, port)
-			d.changed = true
+			d.note()
 			d.a.change(topology.Change{Key: port.Key()})
 		}
 	}

@@ -81,7 +81,7 @@ func TestWanted(t *testing.T) {
 		{"routed by no port", 3, 0, routed("10.0.1.2"), "", 0},
 		{"routed, cut short", 3, toLS2, routed("10.0.1.2")[:20], "", 0},
 		{"empty", 3, toLS2, nil, "", 0},
-		{"ARP", 1, 9, arpFor("10.0.0.1"), "LS/one", flows.TableSwitchARP},
+		{"ARP", 1, 9, arpFor("10.0.0.1"), "LS/one", flows.TableSwitchTarget},
 		{"ARP for nobody", 1, 9, arpFor("10.0.0.2"), "", 0},
 		{"ARP for a router", 1, 9, arpFor("10.0.0.254"), "", 0},
 		{"switched", 1, 9, to("10.0.0.1"), "LS/one", flows.TableSwitchLookup},

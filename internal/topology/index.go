@@ -10,7 +10,8 @@ import (
 // names. Indexes and indexed are each other's inverse; an index is kept as the
 // holders of a claim.
 
-// Indexes yields the keys of the indexes that lead to e.
+// Indexes yields the keys of the indexes that lead to e, but for KindPortMAC,
+// which nobody follows.
 func Indexes(e Entity) iter.Seq[Key] {
 	return func(yield func(Key) bool) {
 		switch e := e.(type) {
@@ -22,7 +23,6 @@ func Indexes(e Entity) iter.Seq[Key] {
 		case SwitchPort:
 			_ = yield(Key{Kind: KindPortName, Name: e.Name}) &&
 				yield(Key{KindPortAt, e.Switch, decimal(e.ID())}) &&
-				yield(Key{KindPortMAC, e.Switch, e.MAC.String()}) &&
 				(e.Outer() || yield(BlockOf(e))) &&
 				(!e.Outer() || yield(Key{Kind: KindOuterPorts, Name: e.Switch})) &&
 				(e.Outer() || e.Peer == "" || yield(Key{Kind: KindJoinedPorts, Name: e.Switch}))

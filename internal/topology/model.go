@@ -151,6 +151,10 @@ func (m *Model) Replace(changes []Change) Result {
 	for _, c := range changes {
 		named[c.Key] = struct{}{}
 	}
+	if len(m.records) == 0 { // growing step by step takes half of the time
+		m.records = make(map[Key]*record, len(changes))
+		m.holders = make(map[claim]*record, 5*len(changes))
+	}
 	all := slices.Clone(changes)
 	for key := range m.records {
 		if _, ok := named[key]; !ok && key.Kind.Stored() {
@@ -163,7 +167,7 @@ func (m *Model) Replace(changes []Change) Result {
 // Apply carries out changes in their order. A change with Err leaves the last
 // valid state of its key in force.
 func (m *Model) Apply(changes []Change) Result {
-	b := batch{m: m, touched: make(map[Key]struct{}, len(changes)), unsettled: map[*record]struct{}{}}
+	b := batch{m: m, touched: make(map[Key]struct{}, 6*len(changes)), unsettled: map[*record]struct{}{}}
 	for _, c := range changes {
 		switch {
 		case c.Err != nil:

@@ -33,7 +33,7 @@ func TestModelFirstStays(t *testing.T) {
 	if len(r.Conflicts) != 1 || r.Conflicts[0].Ignored != b.Key() || !strings.Contains(r.Conflicts[0].String(), "address 10.0.0.1") {
 		t.Errorf("conflicts: %v", r.Conflicts)
 	}
-	wantTouched := []Key{a.Key(), b.Key(), {KindPortName, "", "a"}, {KindPortName, "", "b"}, PortAt("S", 1), PortWithMAC("S", a.MAC), BlockOf(a)}
+	wantTouched := []Key{a.Key(), b.Key(), {KindPortName, "", "a"}, {KindPortName, "", "b"}, PortAt("S", 1), BlockOf(a)}
 	slices.SortFunc(r.Touched, Key.Compare)
 	if !slices.Equal(r.Touched, wantTouched) {
 		t.Errorf("touched %v, want %v", r.Touched, wantTouched)
