@@ -190,7 +190,8 @@ func beyond(r *Reader, node topology.Node) []Flow {
 	}
 	out = append(out,
 		Flow{TableSwitchARP, prioNormal, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{Goto{TableSwitchTarget}}},
-		Flow{TableSwitchTarget, prioMiss, nil, askNeighbour})
+		Flow{TableSwitchTarget, prioNobody, []Match{isARP}, askNeighbour},
+		Flow{TableSwitchTarget, prioMiss, nil, []Action{drop}})
 	if node.Redirect {
 		out = append(out,
 			// Back into the router that it comes from.

@@ -33,7 +33,7 @@ const (
 )
 
 // saveAfter is how long the file may lag behind.
-const saveAfter = time.Second
+const saveAfter = 200 * time.Millisecond
 
 // demands are the ports that traffic from this node goes to, if it is on demand
 // (see flows/rules_demand.go). A port that a packet asks for is one from then on,
