@@ -21,7 +21,7 @@ func (w *world) name(kind string, n int) string { return fmt.Sprint(kind, w.IntN
 
 func (w *world) entity() topology.Entity {
 	addr := netip.AddrFrom4([4]byte{10, byte(w.IntN(2)), 0, byte(1 + w.IntN(6))})
-	switch w.IntN(20) {
+	switch w.IntN(21) {
 	case 0:
 		return topology.Switch{Name: w.name("ls", 4), ID: uint32(1 + w.IntN(8))}
 	case 1:
@@ -61,15 +61,22 @@ func (w *world) entity() topology.Entity {
 		return topology.Demand{Switch: w.name("ls", 4), Port: w.name("p", 8)}
 	case 16:
 		return topology.Absence{Chassis: w.name("hv", 3)}
+	case 17: // one end of a link
+		n := w.IntN(5)
+		return topology.RouterPort{Router: fmt.Sprint("lr", n%3), Name: fmt.Sprint("linked", n),
+			Net: netip.PrefixFrom(addr, []int{16, 24, 29, 32}[w.IntN(4)]), MAC: topology.MACFromIP(addr), Peer: fmt.Sprint("link", n)}
 	}
 	p := topology.SwitchPort{Switch: w.name("ls", 4), Name: w.name("p", 8), IP: addr, MAC: topology.MACFromIP(addr)}
-	switch w.IntN(4) {
+	switch w.IntN(5) {
 	case 0:
 		p.Peer = w.name("rp", 5)
 	case 1:
 		p.Chassis = w.name("hv", 3)
 	case 2:
 		p.IP, p.MAC = topology.OuterIP, topology.OuterMAC
+	case 3: // the other end of a link
+		n := w.IntN(5)
+		p.Name, p.Peer, p.Switch = fmt.Sprint("link", n), fmt.Sprint("linked", n), fmt.Sprint("ls", n%4)
 	}
 	return p
 }

@@ -34,7 +34,8 @@ func kindOf[E topology.Entity]() topology.Kind {
 // its Reader alone, and returns the same flows for the same topology.
 var rules = []rule{
 	flowsOn("pipeline", pipeline),
-	flowsOn("beyond", beyond),
+	flowsOn("arrival", arrival),
+	flowsOn("nobody", nobody),
 	on("redirect", redirect),
 	on("interface", localPort),
 	flowsOn("way-out", wayOut),

@@ -23,7 +23,8 @@ import (
 
 // Priorities of what is not a single address.
 const (
-	prioNobody = 1  // neither port nor block
+	prioNobody = 1  // nobody here
+	prioPinned = 2  // nobody in a router that lives here alone
 	prioBlock  = 50 // somebody is there
 )
 
@@ -90,7 +91,7 @@ func connected(r *Reader, sw topology.Switch, priority uint16, net netip.Prefix,
 // outerARP lets a switch with a way out ask all its ports, and the physical
 // network, on a node on demand.
 func outerARP(r *Reader, sw topology.Switch) []Flow {
-	if !r.OnDemand() || !r.LeadsOut(sw.Name) {
+	if !r.Reaches(sw.Key()) || !r.OnDemand() || !r.LeadsOut(sw.Name) {
 		return nil
 	}
 	return []Flow{
@@ -128,49 +129,29 @@ func redirect(r *Reader, node topology.Node) ([]Flow, []Note) {
 			edges = append(edges, t.OFPort)
 		}
 	}
-	direct := []Action{Move{All(RegDirect), All(RegTunnel)}, Resubmit{TableTunnel}}
+	direct := []Action{Move{All(RegDirect), All(RegTunnel)}, Resubmit{TableSwitchOutput}}
 	out := []Flow{
 		{TableRedirect, prioGuard + 1, []Match{redirected, Exact(RegDirect, 0)}, []Action{drop}},
 		{TableRedirect, prioGuard, []Match{redirected}, direct},
-		{TableRedirect, prioNormal, []Match{Exact(RegDirect, 0), toMany}, []Action{drop}},
 	}
 	if len(edges) == 0 {
 		return append(out,
 			Flow{TableRedirect, prioNobody, []Match{Exact(RegDirect, 0)}, []Action{drop}},
 			Flow{TableRedirect, prioMiss, nil, direct}), notes
 	}
-	choose := []Action{
+	return append(out, Flow{TableRedirect, prioMiss, nil, []Action{
 		Load{bitRedirected, 1},
 		Choose{Fields: HashEthSrc, Ports: edges, Dst: All(RegTunnel)},
 		Resubmit{TableSwitchOutput},
-	}
-	return append(out,
-		Flow{TableRedirect, prioNormal + 1, []Match{Exact(RegDirect, 0), isARP}, choose},
-		Flow{TableRedirect, prioMiss, nil, choose}), notes
+	}}), notes
 }
 
-// toMany matches multicast and broadcast.
-var toMany = Masked(EthDst, 1<<40, 1<<40)
+var redirected = Masked(RegFlags, FlagRedirected, FlagRedirected)
 
-// beyond makes the flows for what no other flow of this node knows.
-func beyond(r *Reader, node topology.Node) []Flow {
-	lost, routed := []Action{drop}, []Action{drop}
-	switch {
-	case r.OnDemand():
-		lost = askEdge
-	case node.Redirect:
-		lost, routed = []Action{Goto{TableRedirect}}, []Action{Load{All(EthDst), 0}, Goto{TableRedirect}}
-	}
-	out := []Flow{
-		{TableSwitchLookup, prioMiss, nil, lost},
-		{TableRouterConnected, prioMiss, nil, routed},
-
-		{TableWanted, prioNormal + 1, []Match{isARP}, wanted},
-		{TableWanted, prioNormal, []Match{toMany}, []Action{foreign}},
-		{TableWanted, prioMiss, nil, wanted},
-
-		// What an edge is asked to forward begins where the asker left off: in
-		// its router, without a MAC, or in its switch.
+// arrival takes in what an edge is asked to forward, which begins where the
+// asker left off: in its router, without a MAC, or in its switch.
+func arrival(*Reader, topology.Node) []Flow {
+	return []Flow{
 		{TableArrival, prioNormal + 1, []Match{redirected, isIP, Exact(EthDst, 0)}, []Action{
 			Move{BitsDatapath, BitsRouter}, Move{BitsSrcPort, BitsEntry}, Load{All(InPort), 0}, Goto{TableRouterRoute},
 		}},
@@ -180,30 +161,49 @@ func beyond(r *Reader, node topology.Node) []Flow {
 		{TableArrival, prioNobody, []Match{redirected}, []Action{Load{All(InPort), 0}, Goto{TableSwitchLookup}}},
 		{TableNeighbourDone, prioNormal + 1, []Match{isARP, redirected}, append(slices.Clone(arpReplyActions),
 			Load{bitLoopback, 1}, Resubmit{TableSwitchLookup})},
+		// The asker's router is not here, or has no more to say here than there.
+		{TableRouterRoute, prioNobody, []Match{redirected}, []Action{drop}},
+		{TableRouterPath, prioNobody, []Match{redirected}, []Action{drop}},
+		// Only routers send to no MAC.
+		{TableSwitchLookup, prioGuard, []Match{Exact(EthDst, 0)}, []Action{drop}},
+	}
+}
 
+// nobody says what becomes of packets whose destination no other flow of this
+// node knows.
+func nobody(r *Reader, node topology.Node) []Flow {
+	out := []Flow{
+		{TableSwitchLookup, prioNobody, []Match{toMany}, []Action{drop}},
+		{TableWanted, prioMiss, nil, []Action{LimitTo{MeterWanted}, Punt{Wanted}}},
 		{TableSwitchOutput, prioGuard, []Match{Exact(RegTunnel, NoPort)}, []Action{Goto{TableRedirect}}},
 	}
 	if r.OnDemand() {
 		return append(out,
 			Flow{TableSwitchARP, prioNobody, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{drop}},
-			Flow{TableSwitchTarget, prioMiss, nil, askEdge})
+			Flow{TableSwitchTarget, prioMiss, nil, askEdge},
+			Flow{TableSwitchLookup, prioMiss, nil, askEdge},
+			Flow{TableRouterConnected, prioMiss, nil, []Action{drop}})
 	}
 	out = append(out,
 		Flow{TableSwitchARP, prioNormal, []Match{isARP, Exact(ARPOp, arpRequest)}, []Action{Goto{TableSwitchTarget}}},
 		Flow{TableSwitchTarget, prioNobody, []Match{isARP}, askNeighbour},
 		Flow{TableSwitchTarget, prioMiss, nil, []Action{drop}})
-	if node.Redirect {
-		out = append(out,
-			// Back into the router that it comes from.
-			Flow{TableNeighbour, prioNobody, []Match{isIP}, []Action{
-				Move{BitsRouter, BitsDatapath}, Move{BitsEntry, BitsSrcPort}, Load{All(EthDst), 0}, Goto{TableRedirect},
-			}},
-			Flow{TableNeighbour, prioNobody, []Match{isARP}, []Action{Goto{TableRedirect}}})
+	if !node.Redirect {
+		return append(out,
+			Flow{TableSwitchLookup, prioMiss, nil, []Action{drop}},
+			Flow{TableRouterConnected, prioMiss, nil, []Action{drop}})
 	}
-	return out
+	// The agent may be dead, and an edge know more.
+	return append(out,
+		Flow{TableSwitchLookup, prioMiss, nil, []Action{Goto{TableRedirect}}},
+		Flow{TableRouterConnected, prioMiss, nil, []Action{Load{All(EthDst), 0}, Goto{TableRedirect}}},
+		Flow{TableNeighbour, prioNobody, []Match{isIP}, append(slices.Clone(backIntoRouter), Goto{TableRedirect})},
+		Flow{TableNeighbour, prioNobody, []Match{isARP}, []Action{Goto{TableRedirect}}})
 }
 
-var (
-	redirected = Masked(RegFlags, FlagRedirected, FlagRedirected)
-	wanted     = []Action{LimitTo{MeterWanted}, Punt{Wanted}}
-)
+// backIntoRouter takes a packet that a router has led into a switch back to
+// where it was, so that another chassis can route it.
+var backIntoRouter = []Action{Move{BitsRouter, BitsDatapath}, Move{BitsEntry, BitsSrcPort}, Load{All(EthDst), 0}}
+
+// toMany matches multicast and broadcast.
+var toMany = Masked(EthDst, 1<<40, 1<<40)

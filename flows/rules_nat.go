@@ -165,9 +165,12 @@ func external(r *Reader, n nat) ([]Flow, []Note) {
 		if !here && r.LeadsOut(e.sw.Name) {
 			continue
 		}
+		if !r.Reaches(e.sw.Key()) {
+			continue
+		}
 		way, there, ok := deliver(r, e.sp)
 		notes = append(notes, there...)
-		if !ok || !r.Reaches(e.sw.Key()) {
+		if !ok {
 			continue
 		}
 		known[e.sw.Name] = true

@@ -1,14 +1,18 @@
 package flows
 
-import "tuplenet/internal/topology"
+import (
+	"slices"
+
+	"tuplenet/internal/topology"
+)
 
 // The physical network hangs on a switch by an outer port, to which everything
 // goes that the switch does not know.
 
 // Priorities of what the switch does not know.
 const (
-	prioUnknown  = prioNobody + 1
-	prioOuterARP = prioNobody + 2 // asked for from outside
+	prioUnknown  = prioPinned + 1
+	prioOuterARP = prioPinned + 2 // asked for from outside
 )
 
 // wayOut joins the interface of an outer port to its switch.
@@ -39,13 +43,20 @@ func wayOut(r *Reader, i topology.Interface) []Flow {
 }
 
 // unknown sends what a switch does not know out by its outer port: frames to
-// unknown MACs, and ARP requests for unknown addresses.
-func unknown(sw topology.Switch, port topology.SwitchPort, way []Action) []Flow {
+// unknown MACs, and ARP requests for unknown addresses. What a router sends to an
+// unknown address goes back into that router on the chassis of the outer port,
+// which can ask for the MAC.
+func unknown(r *Reader, sw topology.Switch, port topology.SwitchPort, way []Action) []Flow {
 	in := inDatapath(sw.ID)
-	return []Flow{
+	out := []Flow{
 		{TableSwitchLookup, prioUnknown, []Match{in}, append([]Action{setDstPort(port.ID())}, way...)},
 		{TableNeighbour, prioUnknown, []Match{in, isARP}, []Action{Resubmit{TableSwitchHook}}},
 	}
+	if _, here := r.WayOut(sw.Name); !here {
+		there := slices.Concat(backIntoRouter, []Action{Load{bitRedirected, 1}}, way[:len(way)-1], []Action{Resubmit{TableSwitchOutput}})
+		out = append(out, Flow{TableNeighbour, prioUnknown, []Match{in, isIP}, there})
+	}
+	return out
 }
 
 // learned tells routed packets the MAC of a machine in the physical network.

@@ -19,20 +19,29 @@ func routerEntry(r *Reader, port topology.SwitchPort) []Flow {
 	}}}
 }
 
-// pinnedRouter silences a router whose chassis has no record any more: the
+// pinnedRouter keeps what a router does not know from other edges, as it does
+// not live there; and silences one whose chassis has no record any more: the
 // operator has taken the host out, and it only goes on forwarding.
 func pinnedRouter(r *Reader, router topology.Router) ([]Flow, []Note) {
 	if router.Chassis == "" {
 		return nil, nil
 	}
-	if _, ok := r.Chassis(router.Chassis); ok {
-		return nil, nil
-	}
+	_, registered := r.Chassis(router.Chassis)
 	if !r.Here(router) {
+		if registered {
+			return nil, nil
+		}
 		return nil, []Note{Problem{router.Key(), "the chassis " + router.Chassis + " that it is pinned to has no record"}}
 	}
-	return []Flow{{TableRouterLocal, prioNormal + 1, []Match{inDatapath(router.ID), isIP,
-		Exact(IPProto, protoICMP), Exact(ICMPType, icmpEcho)}, []Action{drop}}}, nil
+	out := []Flow{
+		{TableRouterConnected, prioPinned, []Match{inDatapath(router.ID)}, []Action{drop}},
+		{TableNeighbour, prioPinned, []Match{Masked(RegRouter, uint64(router.ID), 0xffffff), isIP}, []Action{drop}},
+	}
+	if registered {
+		return out, nil
+	}
+	return append(out, Flow{TableRouterLocal, prioNormal + 1, []Match{inDatapath(router.ID), isIP,
+		Exact(IPProto, protoICMP), Exact(ICMPType, icmpEcho)}, []Action{drop}}), nil
 }
 
 // Ranks of the routes of one prefix length.
@@ -44,7 +53,7 @@ const (
 
 // routePriority orders routes: the longest prefix first, then the rank, 0 to 3.
 // It stays below prioGuard.
-func routePriority(bits, rank int) uint16 { return uint16(1 + bits*4 + rank) }
+func routePriority(bits, rank int) uint16 { return uint16(prioNobody + 1 + bits*4 + rank) }
 
 // routerPort takes in what is meant for a port of a router, routes to the
 // network that is connected there, and leads out into the port's switch.

@@ -51,14 +51,29 @@ func wayTo(r *Reader, port topology.SwitchPort) ([]Flow, []Note) {
 		if !found {
 			return nil, notes
 		}
-		return unknown(sw, port, way), notes
+		return unknown(r, sw, port, way), notes
 	}
 	out := resident(r, sw, port.IP, port.MAC)
+	if !found && port.Peer == "" {
+		way, found = noWayTo(r, port)
+	}
 	if found {
 		out = append(out, Flow{TableSwitchLookup, prioNormal, []Match{inDatapath(sw.ID), Exact(EthDst, port.MAC.Uint64())},
 			append([]Action{setDstPort(port.ID())}, way...)})
 	}
 	return out, notes
+}
+
+// noWayTo says what becomes of packets to a port that is bound to this chassis
+// without an interface, nowhere, or to a chassis that is not known: an edge may
+// know more, but the agent need not be asked. The way to a chassis that is
+// known comes with its tunnel.
+func noWayTo(r *Reader, port topology.SwitchPort) ([]Action, bool) {
+	if port.Chassis == r.Node().Chassis {
+		return []Action{drop}, true
+	}
+	_, known := r.Chassis(port.Chassis)
+	return []Action{Goto{TableRedirect}}, !known && r.OnDemand()
 }
 
 // deliver finds the way from a switch to a port: this chassis, or the tunnel to

@@ -413,7 +413,7 @@ func (a *agent) flush(ctx context.Context) {
 		a.apply(ctx, delta)
 	}
 	a.noted(delta)
-	a.demands.flushed()
+	a.demands.flushed(a.ovs.InSync())
 	if whole {
 		a.renew(ctx)
 	}

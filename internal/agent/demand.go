@@ -45,8 +45,7 @@ type demands struct {
 	saver   *time.Timer // fires when it is to be written
 	ports   map[topology.Demand]*use
 	held    map[topology.Demand][]heldPacket
-	holding int       // packets in held
-	oldest  time.Time // no packet in held came before
+	holding int // packets in held
 
 	ticker  *time.Ticker
 	counted chan map[uint64]uint64 // packets by cookie, as counters has read them
@@ -57,7 +56,8 @@ type demands struct {
 // found none.
 type heldPacket struct {
 	ovs.Packet
-	at flows.Table
+	at    flows.Table
+	until time.Time // it is sent on or dropped by then
 }
 
 // use is when a port was last in use.
@@ -159,10 +159,7 @@ func (d *demands) packet(p ovs.Packet) {
 		return // an edge has it
 	}
 	if d.holding < holdInAll && len(d.held[port]) < holdPerPort {
-		if d.holding == 0 {
-			d.oldest = time.Now()
-		}
-		d.held[port] = append(d.held[port], heldPacket{p, at})
+		d.held[port] = append(d.held[port], heldPacket{p, at, time.Now().Add(holdFor)})
 		d.holding++
 	}
 }
@@ -208,23 +205,28 @@ func (d *demands) portAt(sw string, ip netip.Addr) topology.Entity {
 }
 
 // flushed sends packets on whose flows are in the bridge now, and forgets those
-// that have waited too long.
-func (d *demands) flushed() {
+// that have waited too long: nobody waits for them any more. inSync says that
+// the bridge holds what has been compiled.
+func (d *demands) flushed(inSync bool) {
 	if d.holding == 0 {
 		return
 	}
-	late := time.Since(d.oldest) > holdFor
+	now := time.Now()
 	for port, packets := range d.held {
-		ready := len(d.a.engine.Cookies(port.Key(), flows.TableSwitchLookup)) > 0
-		if !ready && !late {
-			continue
-		}
-		delete(d.held, port)
-		d.holding -= len(packets)
+		ready := inSync && len(d.a.engine.Cookies(port.Key(), flows.TableSwitchLookup)) > 0
+		left := packets[:0]
 		for _, p := range packets {
-			if ready {
+			switch {
+			case now.After(p.until):
+			case ready:
 				d.a.physical.inject([]injection{resume(p)})
+			default:
+				left = append(left, p)
 			}
+		}
+		d.holding -= len(packets) - len(left)
+		if d.held[port] = left; len(left) == 0 {
+			delete(d.held, port)
 		}
 	}
 }

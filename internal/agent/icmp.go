@@ -144,12 +144,8 @@ func (e *errands) answerInSwitch(p ovs.Packet, errorAbout makeError) []injection
 
 // entry finds a router's port by its id.
 func (e *errands) entry(router topology.Router, id uint16) (topology.RouterPort, bool) {
-	for _, p := range e.model.List(topology.Key{Kind: topology.KindRouterPorts, Name: router.Name}) {
-		if port := p.(topology.RouterPort); port.ID() == id {
-			return port, true
-		}
-	}
-	return topology.RouterPort{}, false
+	port, ok := e.model.Get(topology.RouterPortAt(router.Name, id)).(topology.RouterPort)
+	return port, ok
 }
 
 // fragment sends a packet into the tunnel in pieces.

@@ -10,8 +10,8 @@ import (
 // names. Indexes and indexed are each other's inverse; an index is kept as the
 // holders of a claim.
 
-// Indexes yields the keys of the indexes that lead to e, but for KindPortMAC,
-// which nobody follows.
+// Indexes yields the keys of the indexes that lead to e, but for KindPortMAC and
+// KindRouterPortAt, which nobody follows.
 func Indexes(e Entity) iter.Seq[Key] {
 	return func(yield func(Key) bool) {
 		switch e := e.(type) {
@@ -53,6 +53,8 @@ func indexed(key Key) (claim, bool) {
 		return claim{claimRouterNet, key.Parent + " " + key.Name, 0}, true
 	case KindPortAt:
 		return claim{claimPortID, key.Parent, number(key.Name)}, true
+	case KindRouterPortAt:
+		return claim{claimRouterPortID, key.Parent, number(key.Name)}, true
 	case KindPortMAC:
 		mac, err := ParseMAC(key.Name)
 		return claim{claimPortMAC, key.Parent, mac.Uint64()}, err == nil
@@ -96,6 +98,9 @@ func PortAt(sw string, id uint16) Key { return Key{KindPortAt, sw, decimal(id)} 
 
 // BlockOf returns the key that lists the ports around a port's address.
 func BlockOf(p SwitchPort) Key { return Key{KindBlock, p.Switch, Block(p.IP).String()} }
+
+// RouterPortAt returns the key that finds the port with an id in a router.
+func RouterPortAt(router string, id uint16) Key { return Key{KindRouterPortAt, router, decimal(id)} }
 
 // PortWithMAC returns the key that finds the port with a MAC in a switch.
 func PortWithMAC(sw string, mac MAC) Key { return Key{KindPortMAC, sw, mac.String()} }

@@ -49,6 +49,9 @@ const (
 	// KindDNAT finds the dnat rule of an external address: Parent is the
 	// router, Name the address.
 	KindDNAT
+	// KindRouterPortAt finds a router port by its id: Parent is the router, Name
+	// the id in decimal.
+	KindRouterPortAt
 	// KindPortMAC finds a switch port by its MAC: Parent is the switch, Name the
 	// MAC.
 	KindPortMAC
@@ -107,6 +110,7 @@ var kindNames = [...]string{
 	KindDatapath:       "datapath id",
 	KindNATRule:        "NAT rule",
 	KindDNAT:           "dnat of address",
+	KindRouterPortAt:   "router port id",
 	KindPortMAC:        "switch port MAC",
 	KindRouterPorts:    "ports of router",
 	KindRoutes:         "routes of router",
