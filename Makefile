@@ -8,7 +8,7 @@ VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>
 LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all deps test-deps build test test-kernel demo bench lint fuzz clean
+.PHONY: all deps test-deps build test test-kernel soak demo bench lint fuzz clean
 
 all: build
 
@@ -28,6 +28,10 @@ test: test-deps build ## all tests: unit, golden, scenarios with real Open vSwit
 test-kernel: ## scenarios on the kernel's datapath, in an emulated machine; ONLY=. for all of them
 	@packaging/deps.sh kernel
 	internal/lab/kernel/run '$(ONLY)'
+
+soak: deps ## break a lab at random for DURATION (2m) and judge it; SEED=n to do the same again, FAULTS=50 in a sequence
+	go test -count=1 -v -timeout 0 ./internal/soak -args -duration $(or $(DURATION),2m) \
+		-seed $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')) -faults $(or $(FAULTS),50) -settle 2s
 
 demo: deps build ## two hosts, one router, a ping across
 	@bin/tuplenet lab demo

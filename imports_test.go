@@ -23,6 +23,7 @@ var rooms = map[string][]string{
 	"internal/agent":    {"flows", "internal/store", "internal/ovs", "internal/packet", "internal/topology"},
 	"internal/lab":      {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/bench":    {"flows", "internal/store", "internal/ovs", "internal/topology"},
+	"internal/soak":     {},
 	"internal/ctl":      {"flows", "internal/store", "internal/topology"},
 	"internal/cleanup":  {"internal/agent", "internal/ovs"},
 	"internal/doctor":   {"internal/agent", "internal/ovs", "internal/store", "internal/topology"},

@@ -85,6 +85,10 @@ func ovsConfig(c *cli.Context, log *slog.Logger) ovs.Config {
 // runAgent runs the agent of an ordinary node, or of an edge if the flags or
 // the mode, isGateway, say so.
 func runAgent(c *cli.Context, isGateway bool) error {
+	// An agent that was killed may have left traffic held, and this one may not
+	// get as far as to find that: with the NIC in a bridge, its address may come
+	// only when ovs-vswitchd forwards. If it does, it tries again and tells.
+	_ = ovs.Release(c.Context, ovsConfig(c, nil))
 	if c.Args().Present() {
 		return fmt.Errorf("the agent takes no argument %q (see %s --help)", c.Args().First(), c.App.Name)
 	}

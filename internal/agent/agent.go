@@ -200,6 +200,7 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 		return err
 	}
 	a.took(first)
+	a.liveness.survey()
 	return nil
 }
 
@@ -234,9 +235,10 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 		case <-a.ovs.Events():
 			a.restorer.follow()
 			a.readOVS()
-		case port := <-a.resolver.done:
-			a.resolver.ready[port] = true
-			a.readTunnels()
+		case ports := <-a.resolver.done:
+			if a.resolver.resolved(ports) {
+				a.readTunnels()
+			}
 		case c := <-a.binder.done:
 			a.claimed(c)
 		case p := <-a.ovs.Packets():
@@ -303,6 +305,9 @@ func (a *agent) readUpdate(ctx context.Context, u store.Update) {
 		a.liveness.unsettle()
 	}
 	a.took(a.applyUpdate(u))
+	if u.Snapshot {
+		a.liveness.survey()
+	}
 	own := topology.Chassis{Name: a.self}.Key()
 	if slices.ContainsFunc(u.Changes, func(c topology.Change) bool { return c.Key == own }) {
 		// What is in it may be of before: it can change again until the record
@@ -454,6 +459,7 @@ func (a *agent) sync(ctx context.Context) bool {
 // has forgotten, and tells the others that this node is there.
 func (a *agent) renew(ctx context.Context) {
 	a.translator.renew()
+	a.resolver.again()
 	a.physical.announceAll()
 	a.prepareHostStack()
 	if !a.synced {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"tuplenet/embedded"
@@ -28,6 +28,8 @@ import (
 // site is an etcd and what runs on it.
 type site struct {
 	t        *testing.T
+	dir      string
+	server   *embedded.Server
 	endpoint string
 	store    *store.Store
 }
@@ -35,19 +37,27 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	dir := t.TempDir()
-	s := &site{t: t, endpoint: "unix://" + filepath.Join(dir, "etcd.sock")}
-	server, err := embedded.Start(t.Context(), embedded.Config{DataDir: filepath.Join(dir, "data"),
-		ClientURLs: []string{s.endpoint}, PeerURLs: []string{"unix://" + filepath.Join(dir, "peer.sock")}, Log: logTo(t), Fast: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
+	s := &site{t: t, dir: dir, endpoint: "unix://" + filepath.Join(dir, "etcd.sock")}
+	s.startEtcd()
+	var err error
 	s.store, err = store.Open(t.Context(), store.Config{Endpoints: []string{s.endpoint}, Log: logTo(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.store.Close() })
 	return s
+}
+
+// startEtcd starts the server, anew if it was stopped.
+func (s *site) startEtcd() {
+	s.t.Helper()
+	var err error
+	s.server, err = embedded.Start(s.t.Context(), embedded.Config{DataDir: filepath.Join(s.dir, "data"),
+		ClientURLs: []string{s.endpoint}, PeerURLs: []string{"unix://" + filepath.Join(s.dir, "peer.sock")}, Log: logTo(s.t), Fast: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(s.server.Stop)
 }
 
 func (s *site) create(entities ...topology.Stored) {
@@ -537,6 +547,7 @@ func TestRestoredStore(t *testing.T) {
 	for restored, want := range map[bool]plugState{false: yielded, true: claiming} {
 		a := newAgent(Config{Log: logTo(t)})
 		a.self, a.binder = "hv-a", newBinder(t.Context(), nil, "hv-a", a.log)
+		a.liveness = newLiveness(t.Context(), a)
 		a.plugs["vm"] = &plug{state: bound}
 		a.readUpdate(t.Context(), store.Update{Snapshot: true, Restored: restored,
 			Changes: []topology.Change{{Key: port.Key(), Entity: port, Created: 1}}})
@@ -563,16 +574,23 @@ func TestRunDir(t *testing.T) {
 }
 
 func TestTunnelAddress(t *testing.T) {
-	addrs, err := net.InterfaceAddrs()
+	ownNetwork(t)
+	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range tunnelAddresses(addrs) {
-		if got, err := TunnelAddress(a.String()); err != nil || got != a {
-			t.Errorf("%s: %v, %v", a, got, err)
+	addAddress(t, lo, "127.0.0.1/8")
+	giveAddress(t, "eth0", "192.0.2.1/24", 1500)
+	giveAddress(t, "eth1", "198.51.100.1/24", 1500)
+	addDevice(t, "bare")
+	for spec, want := range map[string]string{
+		"eth0": "192.0.2.1", "eth1,eth0": "198.51.100.1", "nosuch0, bare, lo, eth0": "192.0.2.1", "198.51.100.1": "198.51.100.1",
+	} {
+		if got, err := TunnelAddress(spec); err != nil || got.String() != want {
+			t.Errorf("%s: %v, %v, want %s", spec, got, err, want)
 		}
 	}
-	for _, bad := range []string{"nosuch0", "", "lo", "nosuch0,lo", "127.0.0.1", "9.9.9.9", "::1", "0.0.0.0"} {
+	for _, bad := range []string{"nosuch0", "bare", "", "lo", "nosuch0,lo", "127.0.0.1", "203.0.113.9", "::1", "0.0.0.0"} {
 		if a, err := TunnelAddress(bad); err == nil {
 			t.Errorf("%q is taken, as %s", bad, a)
 		}

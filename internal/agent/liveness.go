@@ -18,15 +18,20 @@ import (
 // Mistakes have to be rare all the same. Presences also vanish from under
 // agents that live: all of them at once if etcd was out of their reach, or
 // stood still, for longer than the leases. So an agent does not judge others
-// before it has been in touch with etcd for settleTime, counted from when its
-// watch of etcd was resumed, and from when its own presence was seen to vanish.
+// before it has been in touch with etcd for settleTime, counted from when it read
+// the whole store, as at its start, from when its watch of etcd was resumed, and
+// from when its own presence was seen to vanish.
 // In that time everybody is back who is coming back: connections are tried anew
 // after at most 1.2 s and for at most 3 s each, requests and the watch after at
 // most 3 s; and a node that sees its own presence vanish does not wait for its
 // lease to tell. Leases that end together are found out within a second or so:
 // no chassis is declared down sooner than minDelay after its presence vanished,
-// which leaves our own the time to vanish, too. An agent that has just started
-// judges nobody whom it has not seen alive.
+// which leaves our own the time to vanish, too.
+//
+// Who has gone while no agent watched is found when one reads the whole store:
+// an agent like this one writes an MTU into its record, and has a presence by
+// then. Of a record without an MTU, as of the original TupleNet, nobody knows.
+// After a power cut all agents find each other so; settleTime lets them appear.
 //
 // Its methods belong to the agent's loop.
 type liveness struct {
@@ -69,7 +74,7 @@ func (l *liveness) changed(key topology.Key) {
 		case e == nil && own:
 			l.unsettle()
 			l.presence.confirm()
-		case e == nil:
+		case e == nil && l.registered(key.Name): // else the operator has removed it
 			l.miss(key.Name)
 		}
 	case topology.KindAbsence:
@@ -106,7 +111,29 @@ func (l *liveness) alive(chassis string) bool {
 	return l.model.Get(topology.Presence{Chassis: chassis}.Key()) != nil
 }
 
-// miss notes that the presence of a chassis has vanished.
+func (l *liveness) registered(chassis string) bool {
+	return l.model.Told(topology.Chassis{Name: chassis}.Key()) != nil
+}
+
+// unheard reports whether the store says neither that a chassis is alive nor
+// that it is down.
+func (l *liveness) unheard(chassis string) bool {
+	return !l.alive(chassis) && l.model.Get(topology.Absence{Chassis: chassis}.Key()) == nil
+}
+
+// survey looks for chassis that have gone unseen, after the store was read as a
+// whole.
+func (l *liveness) survey() {
+	l.unsettle()
+	for c := range l.model.Chassis() {
+		_, isDue := l.missing[c.Name]
+		if c.MTU > 0 && c.Name != l.self && l.unheard(c.Name) && !isDue {
+			l.miss(c.Name)
+		}
+	}
+}
+
+// miss notes that the presence of a chassis is not there any more.
 func (l *liveness) miss(chassis string) {
 	_, isDue := l.missing[chassis]
 	l.missing[chassis] = time.Now()
@@ -129,9 +156,7 @@ func (l *liveness) later(chassis string, d time.Duration) {
 
 // judge declares a chassis from due down if it still is not heard of.
 func (l *liveness) judge(chassis string) {
-	absence := topology.Absence{Chassis: chassis, Since: l.missing[chassis].Unix()}
-	record := topology.Chassis{Name: chassis}
-	if l.alive(chassis) || l.model.Get(absence.Key()) != nil || l.model.Told(record.Key()) == nil {
+	if !l.unheard(chassis) || !l.registered(chassis) {
 		delete(l.missing, chassis)
 		return
 	}
@@ -139,6 +164,7 @@ func (l *liveness) judge(chassis string) {
 		l.later(chassis, wait+delay())
 		return
 	}
+	absence := topology.Absence{Chassis: chassis, Since: l.missing[chassis].Unix()}
 	go func() {
 		if err := l.store.DeclareDown(l.ctx, absence); err != nil {
 			l.log.Debug("cannot declare a chassis down, will look at it again", "chassis", chassis, "error", err)

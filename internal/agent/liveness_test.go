@@ -235,6 +235,56 @@ func TestJudgesLater(t *testing.T) {
 	}
 }
 
+// Who has gone while nobody watched is down soon after an agent has started. Of
+// many that start at once, as after a power cut, nobody is; nor is one of which
+// nobody knows, as of the original TupleNet.
+func TestAllStartAtOnce(t *testing.T) {
+	s := newSite(t)
+	s.put("entity_view/chassis/hv-a", "ip=192.168.1.1,mtu=1438,tick=1")
+	s.put("entity_view/chassis/hv-b", "ip=192.168.1.2,mtu=1438,tick=1")
+	s.put("entity_view/chassis/hv-x", "ip=192.168.1.9,mtu=1438,tick=1")
+	s.put("entity_view/chassis/original", "ip=192.168.1.8,tick=1")
+	before := time.Now().Unix()
+	hosts := []*host{s.newHost("hv-a", "192.168.1.1"), s.newHost("hv-b", "192.168.1.2")}
+	for _, h := range hosts {
+		h.start()
+	}
+	absence := topology.Absence{Chassis: "hv-x"}.Key()
+	eventually(t, "hv-x is down", func() bool { return s.is(absence) })
+	if since := get(t, s, absence).(topology.Absence).Since; since < before || since > time.Now().Unix() {
+		t.Errorf("it is down since %d, the agents started at %d", since, before)
+	}
+	time.Sleep(maxDelay) // in which others would be declared down
+	if puts := s.written("down/", 1); puts["hv-x"] != 1 || len(puts) != 1 {
+		t.Errorf("declared down: %v, want hv-x once", puts)
+	}
+}
+
+// A snapshot that the agent reads later, as after a compaction, is looked
+// through like the first; who is down, alive, or this host itself is not missed.
+func TestSurvey(t *testing.T) {
+	a := judging(t, newSite(t), &logbook{})
+	u := store.Update{Snapshot: true}
+	for _, e := range []topology.Entity{
+		topology.Chassis{Name: "hv-a", IP: a.TunnelIP, Tick: 1, MTU: 1438},
+		topology.Chassis{Name: "hv-c", IP: netip.MustParseAddr("192.168.1.3"), Tick: 1, MTU: 1438},
+		topology.Chassis{Name: "up", IP: netip.MustParseAddr("192.168.1.4"), Tick: 1, MTU: 1438},
+		topology.Presence{Chassis: "up", IP: netip.MustParseAddr("192.168.1.4")},
+		topology.Chassis{Name: "down", IP: netip.MustParseAddr("192.168.1.5"), Tick: 1, MTU: 1438},
+		topology.Absence{Chassis: "down", Since: 1},
+		topology.Chassis{Name: "original", IP: netip.MustParseAddr("192.168.1.6"), Tick: 1},
+	} {
+		u.Changes = append(u.Changes, topology.Change{Key: e.Key(), Entity: e, Created: 1})
+	}
+	a.readUpdate(t.Context(), u)
+	if _, isMissing := a.liveness.missing["hv-c"]; !isMissing || len(a.liveness.missing) != 1 {
+		t.Errorf("missing: %v, want hv-c", a.liveness.missing)
+	}
+	if left := time.Until(a.liveness.settled); left < settleTime-maxDelay {
+		t.Errorf("it judges in %s", left)
+	}
+}
+
 // Who is back, or has no record, is not missed.
 func TestMissesNobody(t *testing.T) {
 	s := newSite(t)
@@ -243,8 +293,14 @@ func TestMissesNobody(t *testing.T) {
 	gone(t, a, key)
 	tell(t, a, topology.Presence{Chassis: "hv-b", IP: netip.MustParseAddr("192.168.1.2")})
 	a.liveness.judge(<-a.liveness.due)
-	gone(t, a, key, topology.Chassis{Name: "hv-b"}.Key())
+	record := topology.Chassis{Name: "hv-b", IP: netip.MustParseAddr("192.168.1.2"), Tick: 1}
+	gone(t, a, key)
+	gone(t, a, record.Key())
 	a.liveness.judge(<-a.liveness.due)
+	// An operator removes the chassis, and the original TupleNet starts there.
+	tell(t, a, record, topology.Presence{Chassis: "hv-b", IP: record.IP})
+	gone(t, a, key, record.Key())
+	tell(t, a, record)
 	if s.is(topology.Absence{Chassis: "hv-b"}.Key()) || len(a.liveness.missing) > 0 {
 		t.Errorf("missing: %v", a.liveness.missing)
 	}

@@ -108,6 +108,7 @@ func (p *presence) enter(ctx context.Context, before *store.Presence) (*store.Pr
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case !errors.As(err, &taken):
+			since = time.Time{} // leases start anew with etcd
 			if !said {
 				said = true
 				p.log.Warn("etcd does not know that this node is alive, waiting for etcd", "error", err)

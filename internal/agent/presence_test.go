@@ -76,6 +76,39 @@ func TestTwins(t *testing.T) {
 	}
 }
 
+// How long etcd was away is no part of how long another host's key was there:
+// its lease starts anew with etcd.
+func TestWaitsAnewAfterOutage(t *testing.T) {
+	s := newSite(t)
+	s.put("alive/twin", "192.168.1.2")
+	log := &logbook{}
+	p := newPresence(Config{Store: s.store, TunnelIP: netip.MustParseAddr("192.168.1.1"), Log: log.logger(t)}, "twin")
+	p.ttl = time.Second
+	ctx, cancel := context.WithCancel(t.Context())
+	admitted := make(chan error, 1)
+	go p.run(ctx, admitted)
+	t.Cleanup(func() {
+		cancel()
+		p.stop()
+	})
+	waits := func(n int) func() bool {
+		return func() bool { return log.said("another host", "waiting to see") == n }
+	}
+	eventually(t, "it waits for the other", waits(1))
+	noticed := time.Now()
+	s.server.Stop()
+	eventually(t, "it waits for etcd", func() bool { return log.said("waiting for etcd") == 1 })
+	time.Sleep(time.Until(noticed.Add(p.ttl + 4*time.Second))) // for long enough to be refused
+	s.startEtcd()
+	eventually(t, "it waits for the other again", waits(2))
+	if _, err := s.raw().Delete(t.Context(), "/tuplenet/alive/twin"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-admitted; err != nil {
+		t.Errorf("when the other is gone, it gets %v", err)
+	}
+}
+
 // A host's tunnel address changes: the record follows, with a tick that makes
 // the address its own, and so does its presence.
 func TestAddressChanges(t *testing.T) {

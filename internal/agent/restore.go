@@ -58,12 +58,15 @@ type restorer struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when nothing is done beside the loop any more
 
-	armed bool // the bridge has been in sync since traffic was last held; of follow alone
+	// Of follow alone.
+	armed bool // the bridge has been in sync since traffic was last held
+	held  bool // what was found last
 
-	mu    sync.Mutex // guards the fields below
-	hold  bool       // what is wanted
-	until time.Time  // when hold ends by itself
-	clean bool       // a release has succeeded and no hold was tried since
+	mu      sync.Mutex // guards the fields below
+	hold    bool       // what is wanted
+	until   time.Time  // when hold ends by itself
+	settled bool       // the last try has succeeded; it may have found a hold of others
+	clean   bool       // a release has succeeded and no hold was tried since
 }
 
 // newRestorer returns a restorer that begins with a release.
@@ -90,8 +93,9 @@ func (r *restorer) follow() {
 	case r.armed:
 		r.armed, r.hold, r.until = false, true, time.Now().Add(holdPatience)
 	}
-	due := r.hold != hold || r.until != until || r.hold != held
+	due := r.hold != hold || r.until != until || !r.settled || r.hold != held && r.held != held
 	r.mu.Unlock()
+	r.held = held
 	if due {
 		r.signal()
 	}
@@ -124,9 +128,13 @@ func (r *restorer) settle(ctx context.Context) <-chan time.Time {
 	r.mu.Unlock()
 	if hold {
 		// While OVSDB is away it fails. An event tells when it is back.
-		if err := r.ovs.HoldTraffic(ctx); err != nil {
+		err := r.ovs.HoldTraffic(ctx)
+		if err != nil {
 			r.log.Debug("cannot make the next ovs-vswitchd wait for its flows", "error", err)
 		}
+		r.mu.Lock()
+		r.settled = err == nil
+		r.mu.Unlock()
 		return time.After(time.Until(until))
 	}
 	if r.release(ctx) != nil {
@@ -139,7 +147,8 @@ func (r *restorer) release(ctx context.Context) error {
 	err := r.ovs.ReleaseTraffic(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.clean = err == nil && !r.hold
+	r.settled = err == nil
+	r.clean = r.settled && !r.hold
 	return err
 }
 

@@ -21,7 +21,9 @@ type fakeHolder struct {
 	connection   string // "in sync", "connected" or "lost"
 	held         bool
 	away         bool // OVSDB
+	others       bool // hold traffic: nothing is done about that
 	transactions int
+	calls        int
 }
 
 func (f *fakeHolder) InSync() bool    { return f.is("in sync") }
@@ -52,9 +54,12 @@ func (f *fakeHolder) ReleaseTraffic(ctx context.Context) error { return f.set(ct
 func (f *fakeHolder) set(ctx context.Context, held bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.calls++
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case f.others && held:
+		return nil
 	case f.away:
 		return errors.New("away")
 	}
@@ -210,6 +215,30 @@ func TestRestorer(t *testing.T) {
 			become(t, f, r, "in sync", false)
 			f.change(func() { f.held = true })
 			become(t, f, r, "in sync", false)
+		})
+	})
+	t.Run("others hold", func(t *testing.T) {
+		restoring(t, &fakeHolder{others: true}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			become(t, f, r, "in sync", false)
+			become(t, f, r, "lost", false)
+			calls := f.calls
+			for range 5 {
+				become(t, f, r, "lost", false)
+			}
+			if f.calls != calls {
+				t.Errorf("%d calls for events that say nothing new", f.calls-calls)
+			}
+			become(t, f, r, "connected", false)
+			become(t, f, r, "in sync", false)
+		})
+	})
+	t.Run("released by another agent", func(t *testing.T) {
+		restoring(t, &fakeHolder{}, func(t *testing.T, f *fakeHolder, r *restorer) {
+			become(t, f, r, "in sync", false)
+			become(t, f, r, "lost", true)
+			become(t, f, r, "lost", true)
+			f.change(func() { f.held = false })
+			become(t, f, r, "lost", true)
 		})
 	})
 	t.Run("the agent ends", func(t *testing.T) {

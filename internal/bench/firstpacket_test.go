@@ -45,18 +45,17 @@ func BenchmarkFirstPacket(b *testing.B) {
 	n.must("alice", "ping", "-c", "3", "-i", "0.2", "10.30.0.10") // makes the tunnel to h2
 
 	s := n.sender("alice", "h1")
-	for _, c := range []struct {
-		what string
-		to   []netip.Addr
-	}{{"the tunnel is there", known}, {"the tunnel has to be made", unknown}} {
+	measure := func(what, bound string, within time.Duration, to []netip.Addr) {
 		var times []time.Duration
-		for _, ip := range c.to {
+		for _, ip := range to {
 			times = append(times, s.first(ip))
 		}
-		middle := median(times)
-		bound, held := "5 ms", middle <= 5*time.Millisecond
-		report(b, "first packet to flow installed, "+c.what, fmt.Sprintf("median %.1f ms, worst of %d %.1f ms", micro(middle)/1e3, len(times), micro(times[len(times)-1])/1e3), bound, held)
+		middle := median(times) // it sorts
+		report(b, "first packet to flow installed, "+what,
+			fmt.Sprintf("median %.1f ms, worst of %d %.1f ms", micro(middle)/1e3, len(times), micro(times[len(times)-1])/1e3), bound, middle <= within)
 	}
+	measure("the tunnel is there", "median 5 ms", 5*time.Millisecond, known)
+	measure("the tunnel has to be made", "median 20 ms, ours", 20*time.Millisecond, unknown)
 }
 
 // addresses returns some in a row.

@@ -52,7 +52,7 @@ func BenchmarkOnDemand(b *testing.B) {
 // reportMemory tells how much memory an agent has that has run for a while.
 func reportMemory(b *testing.B, cmd *exec.Cmd, how string) {
 	b.Helper()
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * time.Second) // until it has taken in the tunnel ports
 	mb := resident(b, cmd.Process.Pid)
 	report(b, "agent memory at 20,000 ports, "+how, fmt.Sprintf("%d MB resident", mb), "120 MB", mb <= 120)
 }

@@ -27,7 +27,7 @@ type Config struct {
 
 // Item is a thing of TupleNet on this host.
 type Item struct {
-	Kind string `json:"kind"` // flows, port, bridge, sysctl or file
+	Kind string `json:"kind"` // flows, port, hold, bridge, sysctl or file
 	Name string `json:"name"` // for flows, that of their bridge
 	Note string `json:"note,omitempty"`
 }
@@ -83,6 +83,9 @@ func items(r ovs.Remains, bridgeToo bool) (list []Item) {
 	}
 	for _, p := range r.Ports {
 		list = append(list, Item{"port", p.Name, fmt.Sprintf("%s, in %s", p.Type, p.Bridge)})
+	}
+	if r.Held {
+		list = append(list, Item{"hold", "flow-restore-wait", "an ovs-vswitchd that starts forwards nothing until an agent runs"})
 	}
 	if r.Bridge != "" && bridgeToo {
 		note := "without other ports"

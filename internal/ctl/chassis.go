@@ -47,8 +47,8 @@ func showChassis(s *session, args []string) error {
 }
 
 // stateOf returns what the store says of whether a chassis is alive: nothing of
-// an agent of the original TupleNet, nor in the moment in which one was missed
-// and nobody has said so yet.
+// an agent of the original TupleNet, nor of one that was missed while nobody has
+// said so yet: for a moment, or until an agent runs that can.
 func stateOf(chassis string, known map[topology.Key]topology.Stored) []field {
 	var fields []field
 	presence, isThere := known[topology.Presence{Chassis: chassis}.Key()].(topology.Presence)

@@ -22,13 +22,15 @@ const readyPatience = 60 * time.Second
 func (l *Lab) WaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyPatience, fmt.Errorf("no more progress after %s", readyPatience))
 	defer cancel()
-	for look := 0; ; look++ {
-		missing, err := l.missing(ctx)
-		if missing == "" && err == nil {
+	for look, missing := 0, ""; ; look++ {
+		now, err := l.missing(ctx)
+		switch {
+		case now == "" && err == nil:
 			return l.greetAll(ctx)
-		}
-		if ctx.Err() == nil && err != nil {
+		case ctx.Err() == nil && err != nil:
 			return fmt.Errorf("lab %s is not ready: %w", l.Name, err)
+		case ctx.Err() == nil: // else the look was cut short
+			missing = now
 		}
 		// A look at all bridges costs more than the usual one; what takes
 		// longer is looked at less often.
@@ -134,7 +136,7 @@ func (l *Lab) greet(ctx context.Context, h Host) error {
 		learned := strings.Fields(known)
 		complete := true
 		for _, other := range l.Spec.Hosts {
-			if tunnels[tunnelPort(other.Address)] == "" || silent[other.Address] || slices.Contains(learned, other.Address) {
+			if len(tunnels) == 0 || other.Name == h.Name || silent[other.Address] || slices.Contains(learned, other.Address) {
 				continue
 			}
 			complete = false

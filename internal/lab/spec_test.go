@@ -31,7 +31,7 @@ workloads: [{port: p, host: b}]
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Spec{Network: "192.168.1.0/24", Hosts: []Host{
+	want := Spec{Network: "192.168.1.0/24", Etcd: 1, Hosts: []Host{
 		{Name: "a", Kind: KindNode, Address: "192.168.1.11", NICs: 1, MTU: 1600},
 		{Name: "b", Kind: KindNode, Address: "192.168.1.10", NICs: 1, MTU: 1600},
 		{Name: "c", Kind: KindGateway, Address: "192.168.1.12", NICs: 1, MTU: 1600},
@@ -68,6 +68,7 @@ routers:
 		t.Fatal(err)
 	}
 	want := Spec{
+		Etcd:    1,
 		Network: "192.168.1.0/24",
 		Hosts: []Host{
 			{Name: "a", Kind: KindNode, Address: "192.168.1.14", NICs: 1, MTU: 1600},

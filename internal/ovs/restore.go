@@ -3,6 +3,7 @@ package ovs
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ovn-kubernetes/libovsdb/cache"
 	"github.com/ovn-kubernetes/libovsdb/model"
@@ -38,6 +39,24 @@ func (d *Driver) ReleaseTraffic(ctx context.Context) error {
 	return d.changeHold(ctx, "release", (*session).releaseOps)
 }
 
+// releasePatience bounds Release: an OVSDB that is away cannot be helped.
+const releasePatience = 2 * time.Second
+
+// Release takes back what a HoldTraffic of a process that is no more has done,
+// for one that may not get as far as to open a driver. Without OVSDB it does
+// nothing.
+func Release(ctx context.Context, cfg Config) error {
+	ctx, cancel := context.WithTimeout(ctx, releasePatience)
+	defer cancel()
+	cfg.setDefaults()
+	s, err := newSession(ctx, cfg.Database, cfg.Log)
+	if err != nil {
+		return nil
+	}
+	defer s.close()
+	return s.changeHold(ctx, "release", (*session).releaseOps)
+}
+
 // TrafficHeld reports whether there is something for ReleaseTraffic to do. That
 // it has changed is an event. While OVSDB is away the last known state counts.
 func (d *Driver) TrafficHeld() bool {
@@ -51,6 +70,10 @@ func (d *Driver) changeHold(ctx context.Context, verb string, ops func(*session)
 	if err != nil {
 		return err
 	}
+	return s.changeHold(ctx, verb, ops)
+}
+
+func (s *session) changeHold(ctx context.Context, verb string, ops func(*session) ([]ovsdb.Operation, error)) error {
 	change, err := ops(s)
 	if err == nil {
 		err = s.transact(ctx, change)

@@ -82,7 +82,9 @@ func isTunnelName(name string) bool {
 // writes nothing where they are already. A port is known by its name, and so
 // by the address it leads to: one that exists, whoever made it, keeps its
 // OpenFlow port. What there is of one chassis, the port to its new address and
-// the one to its old, changes in one transaction.
+// the one to its old, changes in one transaction. Whoever can send to the bridge
+// before and after many transactions can so between them: what goes comes after
+// what is new, and FlowBased is made first and removed last.
 //
 // The column bfd of a tunnel is written when the wish differs from that of the
 // last call, and at the first call, or after one that failed, when the column
@@ -126,8 +128,22 @@ type tunnelChange struct {
 	stale   []string          // UUIDs of ports that are to go
 }
 
+// rank says when a change is due, see SetTunnels.
+func (c *tunnelChange) rank() int {
+	flowBased := c.chassis == FlowBased
+	switch {
+	case c.want != nil && flowBased:
+		return 0
+	case c.want != nil:
+		return 1
+	case !flowBased:
+		return 2
+	}
+	return 3
+}
+
 // tunnelChanges compares the tunnel ports with what is wanted, and returns the
-// differences ordered by chassis, and how each tunnel is to be watched. The
+// differences in the order in which they are to be made, and how each tunnel is to be watched. The
 // error is about tunnels that are left out.
 func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, map[string]BFD, error) {
 	have := map[string]place{} // in the bridge, by name
@@ -202,7 +218,9 @@ func (d *Driver) tunnelChanges(s *session, want []TunnelSpec) ([]tunnelChange, m
 	for _, c := range changes {
 		sorted = append(sorted, *c)
 	}
-	slices.SortFunc(sorted, func(a, b tunnelChange) int { return cmp.Compare(a.chassis, b.chassis) })
+	slices.SortFunc(sorted, func(a, b tunnelChange) int {
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.chassis, b.chassis))
+	})
 	return sorted, wishes, errors.Join(problems...)
 }
 

@@ -15,6 +15,8 @@ type outage struct {
 	from, to time.Time // to is zero while it goes on
 	pairs    map[pair]bool
 	over     func() bool
+	most     int          // pings of a pair that it explains; 0 for any number
+	counted  map[pair]int // of most
 }
 
 // failover is how long the packets may be lost that go by an edge that has died:
@@ -51,21 +53,29 @@ func (s *soak) explain(t thing) {
 // whose ovs-vswitchd runs again lives for BFD, and has no flows before its agent
 // brings them.
 func (s *soak) explainMended(t thing) {
-	agent := thing{t.host, lab.Agent}
-	if slices.Contains(s.edges, t.host) && t.component == lab.Vswitchd && s.states[agent] != well {
-		s.open(t.String()+" without its agent", s.leaves, func() bool { return s.quorum() && s.hostWell(t.host) })
+	if !slices.Contains(s.edges, t.host) || t.component != lab.Vswitchd && t.component != lab.OVSDB {
+		return
 	}
+	back := func() bool { return s.quorum() && s.hostWell(t.host) }
+	if s.states[thing{t.host, lab.Agent}] != well {
+		s.open(t.String()+" without its agent", s.leaves, back)
+	}
+	s.open("traffic returns to "+t.host, s.leaves, back).most = 2
 }
 
 // explainMove notes what the move of a workload costs: until all hosts know of
 // it.
-func (s *soak) explainMove(workload string) {
+func (s *soak) explainMove(workload, from, to string) {
+	// Open vSwitch sets up its bridge anew when a port comes or goes.
+	s.open("a port changes", func(p pair) bool {
+		return slices.ContainsFunc([]string{s.home(p.from), s.home(p.to)}, func(h string) bool { return h == from || h == to })
+	}, func() bool { return true }).most = 2
 	s.open("move of "+workload, func(p pair) bool { return p.from == workload || p.to == workload },
 		func() bool { return len(s.wellHosts()) == len(s.Spec.Hosts) })
 }
 
 func (s *soak) open(why string, affects func(pair) bool, over func() bool) *outage {
-	o := &outage{why: why, from: time.Now(), pairs: map[pair]bool{}, over: over}
+	o := &outage{why: why, from: time.Now(), pairs: map[pair]bool{}, over: over, counted: map[pair]int{}}
 	for _, g := range s.pingers {
 		o.pairs[g.pair] = affects(g.pair) // where its ends are now
 	}
@@ -95,9 +105,25 @@ const aboutASend = 3 * pingInterval
 
 // explained reports whether a lost ping has its reason.
 func (s *soak) explained(p pair, sent time.Time) bool {
-	return slices.ContainsFunc(s.outages, func(o *outage) bool {
-		return o.pairs[p] && sent.After(o.from.Add(-aboutASend)) && (o.to.IsZero() || sent.Before(o.to.Add(aboutASend)))
-	})
+	reason := func(limited bool) *outage {
+		i := slices.IndexFunc(s.outages, func(o *outage) bool {
+			return o.pairs[p] && sent.After(o.from.Add(-aboutASend)) && (o.to.IsZero() || sent.Before(o.to.Add(aboutASend))) &&
+				(o.most > 0) == limited && (!limited || o.counted[p] < o.most)
+		})
+		if i < 0 {
+			return nil
+		}
+		return s.outages[i]
+	}
+	if reason(false) != nil {
+		return true
+	}
+	o := reason(true)
+	if o == nil {
+		return false
+	}
+	o.counted[p]++
+	return true
 }
 
 // account judges the pings since the last account. It is for when nothing is

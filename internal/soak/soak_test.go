@@ -256,7 +256,7 @@ func (s *soak) changeTopology(ctx context.Context) {
 		if !usable(to) || !usable(from) {
 			return // nobody can plug anything in there
 		}
-		s.explainMove(mover)
+		s.explainMove(mover, from, to)
 		s.step("move "+mover+" from "+from+" to "+to, func() error {
 			if err := s.RemoveWorkload(ctx, mover); err != nil {
 				return err

@@ -25,7 +25,8 @@ func (s *Store) PutChassis(ctx context.Context, c topology.Chassis) error {
 // Removal tells what RemoveChassis did.
 type Removal struct {
 	// Gone says that the chassis' agent does not run: it has been stopped, or is
-	// not heard of any more, or the chassis had no record.
+	// not heard of (any more, or though its record has an MTU, which only agents
+	// write that announce themselves), or the chassis had no record.
 	Gone     bool
 	Alive    bool           // the agent runs; if neither, nobody knows, as of a node of the original TupleNet
 	Released []topology.Key // switch ports that are bound to no chassis any more, sorted
@@ -81,13 +82,15 @@ func (s *Store) removeChassis(ctx context.Context, key topology.Key, released ma
 	var freed []topology.Key
 	err = s.change(ctx, "removing "+describe(key), paths, func(t *txn) error {
 		freed = freed[:0]
-		_, registered := t.get(record)
+		value, registered := t.get(record)
 		presence, isPresent := t.get(alive)
 		_, isDown := t.get(down)
 		e, err := topology.Parse(topology.Presence{Chassis: key.Name}.Key(), presence)
 		isStopped := err == nil && e.(topology.Presence).Stopped
 		r.Alive = isPresent && !isStopped
-		r.Gone = !r.Alive && (isDown || isStopped || !registered)
+		e, err = topology.Parse(key, value)
+		announces := err == nil && e.(topology.Chassis).MTU > 0
+		r.Gone = !r.Alive && (isDown || isStopped || !registered || announces)
 		if !registered && (r.Alive || !isDown && !isStopped && len(bound)+len(released) == 0) {
 			return fmt.Errorf("%s %w", describe(key), ErrNotFound)
 		}

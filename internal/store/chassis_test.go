@@ -67,7 +67,10 @@ func TestRemoveChassisThatIsGone(t *testing.T) {
 		return topology.Key{Kind: topology.KindSwitchPort, Parent: sw, Name: port}
 	}
 	for name, gone := range map[string]func(s *Store){
-		"down":    func(s *Store) { put(t, s, "down/hv1", "since=5") },
+		"down": func(s *Store) { put(t, s, "down/hv1", "since=5") },
+		"never declared down": func(s *Store) {
+			put(t, s, "entity_view/chassis/hv1", "ip=192.168.1.1,mtu=1438,tick=1")
+		},
 		"stopped": func(s *Store) { put(t, s, "alive/hv1", "192.168.1.1,stopped") },
 		"without a record": func(s *Store) {
 			mustDelete(t, s, topology.Chassis{Name: "hv1"}.Key(), false)
@@ -92,10 +95,11 @@ func TestRemoveChassisThatIsGone(t *testing.T) {
 }
 
 // An agent that runs keeps its ports, and so does one of which nobody knows
-// whether it runs. Asked again, the operator means it.
+// whether it runs, as its record has no MTU. Asked again, the operator means it.
 func TestRemoveChassisThatMayLive(t *testing.T) {
 	bound := "ip=10.0.0.1,mac=f2:01:0a:00:00:01,chassis=hv1,x=y"
 	s := removal(t)
+	put(t, s, "entity_view/chassis/hv1", "ip=192.168.1.1,mtu=1438,tick=1")
 	put(t, s, "alive/hv1", "192.168.1.1")
 	if r := remove(t, s, "hv1"); r.Gone || !r.Alive || len(r.Released) > 0 {
 		t.Errorf("got %+v of a chassis that is alive", r)
