@@ -111,7 +111,7 @@ func TestPatchPorts(t *testing.T) {
 	e.Vsctl("del-port", "br0", "patch-out-peer")
 	eventually(t, "the end that was deleted is back", made)
 	eventually(t, "unknown addresses of the switch lead out", func() bool {
-		return strings.Contains(e.flows(lookup), "priority=2,metadata") && strings.Contains(e.flows(classify), "load:0xffff->NXM_NX_REG5[0..15]")
+		return strings.Contains(e.flows(lookup), "priority=3,metadata") && strings.Contains(e.flows(classify), "load:0xffff->NXM_NX_REG5[0..15]")
 	})
 
 	e.Vsctl("add-port", "br-int", "by-hand", "--", "set", "Interface", "by-hand", "type=patch", "options:peer=by-hand-peer", "external_ids:iface-id=by-hand",

@@ -14,6 +14,8 @@ import (
 	"tuplenet/internal/ovs/ovstest"
 )
 
+var hold = Item{"hold", "flow-restore-wait", "an ovs-vswitchd that starts forwards nothing until an agent runs"}
+
 const forwarding = "/proc/sys/net/ipv4/ip_forward"
 
 // newHost returns the configuration of a host, in a network namespace of its
@@ -25,6 +27,8 @@ func newHost(t *testing.T) (*ovstest.OVS, Config) {
 		"--", "add-port", "br-int", "br-int-dsrgw", "--", "set", "Interface", "br-int-dsrgw", "type=internal",
 		"--", "add-port", "br-int", "vm1", "--", "set", "Interface", "vm1", "type=dummy", "external_ids:iface-id=lsp1")
 	o.Ofctl("add-flow", "br-int", "cookie=0x7e70000000000001,priority=1,actions=drop")
+	// An agent that was killed while ovs-vswitchd was away.
+	o.Vsctl("set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true", "external_ids:tuplenet-restore=true")
 
 	// This thread is never used for anything else.
 	runtime.LockOSThread()
@@ -78,13 +82,13 @@ func wantItems(t *testing.T, when string, got []Item, want ...Item) {
 
 func TestCleanup(t *testing.T) {
 	_, cfg := newHost(t)
-	ovsItems := []Item{{"flows", "br-int", "1 of TupleNet's"}, {"port", "br-int-dsrgw", "internal, in br-int"}}
+	ovsItems := []Item{{"flows", "br-int", "1 of TupleNet's"}, {"port", "br-int-dsrgw", "internal, in br-int"}, hold}
 	files := []Item{
 		{Kind: "file", Name: filepath.Join(cfg.RunDir, "untunnel.json")},
 		{Kind: "file", Name: filepath.Join(cfg.RunDir, "tuplenet.pid")},
 	}
-	wantItems(t, "found", find(t, cfg), append(append(ovsItems[:2:2], Item{"sysctl", "net.ipv4.ip_forward", "1, to be 0 again"}), files...)...)
-	wantItems(t, "removed", remove(t, cfg), append(append(ovsItems[:2:2], Item{"sysctl", "net.ipv4.ip_forward", "as it was before"}), files...)...)
+	wantItems(t, "found", find(t, cfg), append(append(ovsItems[:3:3], Item{"sysctl", "net.ipv4.ip_forward", "1, to be 0 again"}), files...)...)
+	wantItems(t, "removed", remove(t, cfg), append(append(ovsItems[:3:3], Item{"sysctl", "net.ipv4.ip_forward", "as it was before"}), files...)...)
 	if got, err := os.ReadFile(forwarding); err != nil || string(got) != "0\n" {
 		t.Errorf("ip_forward is %q, %v, want 0", got, err)
 	}
@@ -116,7 +120,7 @@ func TestCleanupAway(t *testing.T) {
 	}
 	o.StartDB()
 	o.StartVswitchd()
-	wantItems(t, "removed when it is back", remove(t, cfg), Item{"port", "br-int-dsrgw", "internal, in br-int"})
+	wantItems(t, "removed when it is back", remove(t, cfg), Item{"port", "br-int-dsrgw", "internal, in br-int"}, hold)
 }
 
 // TestCleanupKeepsWhatRestoringNeeds shows that a setting that cannot be

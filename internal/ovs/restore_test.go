@@ -104,6 +104,44 @@ func TestHoldTraffic(t *testing.T) {
 	}
 }
 
+// TestRelease: what a process has left that is no more can be taken back without
+// a driver, and without waiting for Open vSwitch.
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	cfg := Config{RunDir: o.RunDir()}
+	expect := func(when, want string) {
+		t.Helper()
+		start := time.Now()
+		if err := Release(t.Context(), cfg); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+		if took := time.Since(start); took > releasePatience+time.Second {
+			t.Errorf("%s: it took %s", when, took)
+		}
+		if want == "" {
+			return
+		}
+		if got := root(o); got != want {
+			t.Errorf("%s: the row is %s, want %s", when, got, want)
+		}
+	}
+	const nothing = "{}\n{system-id=hv-test}"
+	expect("nothing to release", nothing)
+	d, _ := open(t, o)
+	hold(t, d)
+	d.Close()
+	o.StopVswitchd()
+	expect("left by another", nothing)
+	o.Vsctl("set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true")
+	expect("held by others", "{flow-restore-wait=\"true\"}\n{system-id=hv-test}")
+	o.PauseDB()
+	expect("OVSDB hangs", "")
+	o.ResumeDB()
+	o.StopDB()
+	expect("OVSDB is away", "")
+}
+
 // TestRestartHeld: an ovs-vswitchd that was restarted while traffic is held takes
 // all that the agent sends, and forwards nothing until it is released.
 func TestRestartHeld(t *testing.T) {

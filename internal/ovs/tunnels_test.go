@@ -3,7 +3,12 @@ package ovs
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +178,60 @@ func TestTunnelsMany(t *testing.T) {
 		setTunnels(t, d, want...)
 		awaitTunnels(t, d, want...)
 	}
+}
+
+// portsByTransaction returns the tunnel ports that transactions have made and
+// removed so far, by the transaction's number.
+func portsByTransaction(t *testing.T, o *ovstest.OVS) (made, removed map[string]int) {
+	t.Helper()
+	log, err := exec.Command("ovsdb-tool", "-m", "show-log", filepath.Join(o.RunDir(), "conf.db")).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, removed = map[string]int{}, map[string]int{}
+	for n, record := range strings.Split(string(log), "\nrecord ") {
+		for _, m := range portMade.FindAllStringSubmatch(record, -1) {
+			made[m[1]] = n
+		}
+		for _, m := range portRemoved.FindAllStringSubmatch(record, -1) {
+			removed[m[1]] = n
+		}
+	}
+	return made, removed
+}
+
+var (
+	portMade    = regexp.MustCompile(`table Port insert row "(tupleNet-\w+)"`)
+	portRemoved = regexp.MustCompile(`table Port row "(tupleNet-\w+)" \(\w+\)(?: diff)?:\n\s+delete row`)
+)
+
+// TestTunnelsInOrder: while a chassis that sends on demand becomes one that has
+// all tunnels, and back, there is always a port that receives from all.
+func TestTunnelsInOrder(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	d, _ := open(t, o)
+	few, all := manyTunnels(2*tunnelsPerTransaction, 1), manyTunnels(2*tunnelsPerTransaction, 2)
+	for n := range few {
+		few[n].Chassis = "few-" + few[n].Chassis // sorted before the others, and FlowBased
+	}
+	last := func(transactions map[string]int) int { return slices.Max(slices.Collect(maps.Values(transactions))) }
+	first := func(transactions map[string]int) int { return slices.Min(slices.Collect(maps.Values(transactions))) }
+	check := func(what string, ok bool) {
+		t.Helper()
+		if !ok {
+			t.Error(what)
+		}
+	}
+	setTunnels(t, d, append(few, flowBased)...)
+	before, _ := portsByTransaction(t, o)
+	check("the flow-based port is not made first", before[flowBased.name()] == first(before) && last(before) > first(before))
+
+	setTunnels(t, d, all...)
+	made, removed := portsByTransaction(t, o)
+	check("not all that was there is removed", len(removed) == len(few)+1)
+	check("ports are made after some were removed", last(made) <= first(removed))
+	check("the flow-based port is not removed last", removed[flowBased.name()] == last(removed) && last(removed) > first(removed))
 }
 
 // TestFlowBasedTunnel: what comes from a chassis comes in by the port that leads

@@ -109,6 +109,9 @@ func newSoak(t *testing.T) *soak {
 			t.Fatal(err)
 		}
 	}
+	if err := s.meetEdges(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	addresses := map[string]string{"web": "172.16.1.10", "client": "192.168.1.100"}
 	workloads, err := l.Workloads()
 	if err != nil {
@@ -163,6 +166,27 @@ func binary(t *testing.T) string {
 		t.Fatalf("build tuplenet: %v\n%s", err, out)
 	}
 	return filepath.Join(dir, "tuplenet")
+}
+
+// meetEdges has packets leave by each edge once, so that it knows its next hops:
+// one that takes over for the first time needs its agent for that.
+func (s *soak) meetEdges(ctx context.Context) error {
+	for _, edge := range s.edges {
+		if err := s.Hang(ctx, edge, lab.Vswitchd); err != nil {
+			return err
+		}
+		time.Sleep(failover)
+		for _, to := range []string{"web", "client"} {
+			if _, err := s.Ping(ctx, "lsp-alice", to, 5, pingInterval); err != nil {
+				return err
+			}
+		}
+		if err := s.Resume(ctx, edge, lab.Vswitchd); err != nil {
+			return err
+		}
+		time.Sleep(failover)
+	}
+	return s.WaitReady(ctx)
 }
 
 // keepConnections makes an edge remember pings for an hour. Otherwise one that

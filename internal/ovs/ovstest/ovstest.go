@@ -1,7 +1,8 @@
 // Package ovstest starts an Open vSwitch for a test: an ovsdb-server and an
 // ovs-vswitchd of its own, in a run directory of its own, with the dummy
 // datapath, which makes every interface a simulated one. It needs no device,
-// no namespace and no kernel module, and many of them run side by side.
+// no namespace and no kernel module, and many of them run side by side. For what
+// only the userspace datapath does there is StartIsolated.
 //
 // It is not for traffic between hosts; internal/lab is. The tests of
 // internal/ovs and of those above it use it, and nothing else does.
@@ -15,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,6 +35,7 @@ type OVS struct {
 	dir      string
 	db       *daemon
 	vswitchd *daemon
+	isolated bool
 }
 
 // daemon is a child process. Its done is closed when it has been reaped.
@@ -44,7 +47,14 @@ type daemon struct {
 
 // Start starts an Open vSwitch without bridges, whose system-id is "hv-test".
 // Both daemons end, and their directory goes, with the test.
-func Start(t testing.TB) *OVS {
+func Start(t testing.TB) *OVS { return start(t, false) }
+
+// StartIsolated is Start for bridges of datapath_type netdev, whose devices are
+// real: each ovs-vswitchd has a network namespace of its own, which ends with it.
+// Exec runs commands there.
+func StartIsolated(t testing.TB) *OVS { return start(t, true) }
+
+func start(t testing.TB, isolated bool) *OVS {
 	t.Helper()
 	// Not t.TempDir: it holds the test's name, and a path to a Unix socket
 	// has room for 107 bytes.
@@ -52,7 +62,7 @@ func Start(t testing.TB) *OVS {
 	if err != nil {
 		t.Fatalf("make a run directory: %v", err)
 	}
-	o := &OVS{t: t, dir: dir}
+	o := &OVS{t: t, dir: dir, isolated: isolated}
 	t.Cleanup(o.clean)
 	o.run("ovsdb-tool", "create", filepath.Join(dir, "conf.db"), schema)
 	o.StartDB()
@@ -100,10 +110,30 @@ func (o *OVS) Appctl(args ...string) string {
 	return o.run("ovs-appctl", append([]string{"--timeout=20"}, args...)...)
 }
 
+// Exec runs a command in the network namespace of ovs-vswitchd and returns what
+// it prints.
+func (o *OVS) Exec(args ...string) string {
+	o.t.Helper()
+	return o.run("nsenter", append([]string{"--net", "--target", strconv.Itoa(o.vswitchd.cmd.Process.Pid), "--"}, args...)...)
+}
+
+// Underlay gives an ovs-vswitchd of StartIsolated the address 10.0.0.1 in a bridge
+// br-phy, in which all of 10.0.0.0/16 answer ARP, so that tunnels can lead there.
+// The next one has it only when this is called again.
+func (o *OVS) Underlay() {
+	o.t.Helper()
+	o.Vsctl("--may-exist", "add-br", "br-phy", "--", "set", "Bridge", "br-phy", "datapath_type=netdev")
+	o.Ofctl("add-flow", "br-phy", "priority=9,arp,arp_op=1,actions=move:eth_src->eth_dst,set_field:02:00:00:00:00:99->eth_src,"+
+		"load:2->arp_op,move:arp_sha->arp_tha,set_field:02:00:00:00:00:99->arp_sha,"+
+		"push:arp_spa,push:arp_tpa,pop:arp_spa,pop:arp_tpa,in_port")
+	o.Exec("ip", "address", "add", "10.0.0.1/16", "dev", "br-phy")
+	o.Exec("ip", "link", "set", "br-phy", "up")
+}
+
 // StartDB starts ovsdb-server again after StopDB, on the same database.
 func (o *OVS) StartDB() {
 	o.t.Helper()
-	o.db = o.start("ovsdb-server", "--remote=punix:"+o.DBSock(), filepath.Join(o.dir, "conf.db"))
+	o.db = o.start(0, "ovsdb-server", "--remote=punix:"+o.DBSock(), filepath.Join(o.dir, "conf.db"))
 	o.waitFor("ovsdb-server", func() bool { return listening(o.DBSock()) })
 }
 
@@ -142,7 +172,11 @@ func (o *OVS) pause(d *daemon, paused bool) {
 // but what Open vSwitch itself puts there.
 func (o *OVS) StartVswitchd() {
 	o.t.Helper()
-	o.vswitchd = o.start("ovs-vswitchd", "--enable-dummy=system", "--disable-system", "unix:"+o.DBSock())
+	namespace := uintptr(0)
+	if o.isolated {
+		namespace = syscall.CLONE_NEWNET
+	}
+	o.vswitchd = o.start(namespace, "ovs-vswitchd", "--enable-dummy=system", "--disable-system", "unix:"+o.DBSock())
 	ready := []string{filepath.Join(o.dir, fmt.Sprintf("ovs-vswitchd.%d.ctl", o.vswitchd.cmd.Process.Pid))}
 	for bridge := range strings.FieldsSeq(o.Vsctl("--no-wait", "list-br")) {
 		ready = append(ready, o.Mgmt(bridge))
@@ -157,13 +191,13 @@ func (o *OVS) StartVswitchd() {
 func (o *OVS) StopVswitchd() { o.stop(&o.vswitchd) }
 
 // start runs a daemon in the foreground, as a child that dies with the test
-// process, whatever that dies of.
-func (o *OVS) start(name string, args ...string) *daemon {
+// process, whatever that dies of, and has the new namespaces of these flags.
+func (o *OVS) start(namespaces uintptr, name string, args ...string) *daemon {
 	o.t.Helper()
 	args = append([]string{"--pidfile", "--no-chdir", "-vconsole:off", "-vsyslog:off", "-vfile:info", "--log-file"}, args...)
 	d := &daemon{cmd: exec.Command(name, args...), done: make(chan struct{})}
 	d.cmd.Env = o.Env()
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Unshareflags: namespaces}
 	started := make(chan error)
 	go func() {
 		// Pdeathsig is about the thread that forks; it must not end before
