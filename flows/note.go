@@ -24,6 +24,12 @@ type (
 	// Destination says that packets from this node go to a chassis: a tunnel
 	// has to lead there.
 	Destination struct{ Chassis string }
+	// Gateway says that a static route leads to a machine of the physical
+	// network by way of this node, whose MAC is wanted before packets are.
+	Gateway struct {
+		Switch string // that leads there
+		IP     netip.Addr
+	}
 	// Address says that this node answers for an address on the physical
 	// network behind the OpenFlow port.
 	Address struct {
@@ -47,5 +53,6 @@ type (
 func (Problem) note()     {}
 func (Carrier) note()     {}
 func (Destination) note() {}
+func (Gateway) note()     {}
 func (Address) note()     {}
 func (Translated) note()  {}

@@ -13,6 +13,7 @@ type path struct {
 	out     topology.RouterPort
 	chassis string // that the next router is pinned to, or empty
 	here    bool   // the next router is pinned to this node
+	leaves  string // the switch by whose way out, on this node, the next hop is reached
 	ofport  uint32 // of the tunnel to chassis, if that is another node
 }
 
@@ -41,7 +42,9 @@ func pathOf(r *Reader, route topology.StaticRoute) (p path, problem string, ok b
 	}
 	next, ok := r.PortWith(sw.Name, route.NextHop)
 	if !ok {
-		_, ok = r.WayOut(sw.Name)
+		if _, ok = r.WayOut(sw.Name); ok {
+			p.leaves = sw.Name
+		}
 		return p, "", ok
 	}
 	_, router, ok := r.RouterOf(next)
@@ -82,6 +85,9 @@ func staticRoute(r *Reader, route topology.StaticRoute) ([]Flow, []Note) {
 	}
 	if problem != "" {
 		return nil, append(notes, Problem{route.Key(), problem})
+	}
+	if own.leaves != "" {
+		notes = append(notes, Gateway{own.leaves, route.NextHop})
 	}
 	static, shared := paths(r, route)
 	match := where([]Match{inDatapath(router.ID), isIP}, prefixMatch(IPDst, route.Net)...)

@@ -119,7 +119,7 @@ func TestPatchPorts(t *testing.T) {
 	// The operator moves the port to another host: what is left of it here does
 	// not take it back, nor when the agent starts anew.
 	s.put("entity_view/LS/out/lsp/patch-out", "ip=255.255.255.255,mac=ff:ff:ff:ff:ff:ee,chassis=hv-x,peer=br0")
-	eventually(t, "nothing leads out here", func() bool { return !strings.Contains(e.flows(lookup), "priority=2,") })
+	eventually(t, "nothing leads out here", func() bool { return !strings.Contains(e.flows(lookup), "priority=3,metadata") })
 	if err := e.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestPatchPorts(t *testing.T) {
 		t.Errorf("the port is on %s, want hv-x", got)
 	}
 	s.put("entity_view/LS/out/lsp/patch-out", "ip=255.255.255.255,mac=ff:ff:ff:ff:ff:ee,chassis=hv-e,peer=br0")
-	eventually(t, "it is back", func() bool { return made() && strings.Contains(e.flows(lookup), "priority=2,") })
+	eventually(t, "it is back", func() bool { return made() && strings.Contains(e.flows(lookup), "priority=3,metadata") })
 	s.delete(outer.Key())
 	eventually(t, "the pair is gone", func() bool {
 		return !strings.Contains(e.Vsctl("list-ports", "br-int")+e.Vsctl("list-ports", "br0"), "patch-out")

@@ -60,6 +60,10 @@ const (
 //	   │◀───────────────┘ or nobody waits any more    │
 //	   │◀─────────────────────────────────────────────┘ three polls unanswered
 //
+// A gateway is asked for before there is a packet, and again and again if it does
+// not answer: when another edge dies its packets come here, and the agent may
+// be dead by then.
+//
 // ARP of any other hop teaches nothing, or anybody could fill the table by
 // talking. A known hop whose switch has no way out is neither polled nor
 // forgotten.
@@ -71,6 +75,7 @@ type neighbours struct {
 	own  func(netip.Addr) bool // is an address of this node's routers
 	save func([]byte)          // keeps the known hops; must not wait
 
+	gateway map[hop]bool
 	table   map[hop]*neighbour
 	known   int       // of table
 	waiting []waiting // the oldest first
@@ -108,7 +113,7 @@ type waiting struct {
 }
 
 func newNeighbours(way func(hop) (via, bool), own func(netip.Addr) bool, save func([]byte)) *neighbours {
-	return &neighbours{way: way, own: own, save: save, table: map[hop]*neighbour{}, due: newAgenda[hop]()}
+	return &neighbours{way: way, own: own, save: save, gateway: map[hop]bool{}, table: map[hop]*neighbour{}, due: newAgenda[hop]()}
 }
 
 // load takes in what was known before the agent started, at most
@@ -137,15 +142,17 @@ func (n *neighbours) wanted(h hop, p ovs.Packet, now time.Time) effect {
 	case e != nil && e.known: // the packet left its table before the flow came
 		out.inject = append(out.inject, forward(p, e.mac))
 		return out
-	case e == nil:
+	case e == nil || e.asked == 0:
 		route, ok := n.way(h)
 		if !ok {
 			out.failed = append(out.failed, p)
 			n.count.Failed++
 			return out
 		}
-		e = &neighbour{}
-		n.table[h] = e
+		if e == nil {
+			e = &neighbour{}
+			n.table[h] = e
+		}
 		n.ask(h, e, route, now, &out)
 	}
 	e.queue++
@@ -159,13 +166,28 @@ func (n *neighbours) wanted(h hop, p ovs.Packet, now time.Time) effect {
 	return out
 }
 
+// expect takes in that a hop is a gateway, or is none any more.
+func (n *neighbours) expect(h hop, gateway bool, now time.Time) effect {
+	var out effect
+	if !gateway {
+		delete(n.gateway, h) // what is known is forgotten when it falls silent
+		return out
+	}
+	n.gateway[h] = true
+	if n.table[h] == nil {
+		n.table[h] = &neighbour{}
+		n.due.put(h, now)
+	}
+	return out
+}
+
 // drop drops a waiting packet. A hop that nobody waits for any more is given
 // up.
 func (n *neighbours) drop(i int) {
 	h := n.waiting[i].hop
 	n.waiting = slices.Delete(n.waiting, i, i+1)
 	n.count.Dropped++
-	if e := n.table[h]; e.queue > 1 {
+	if e := n.table[h]; e.queue > 1 || n.gateway[h] {
 		e.queue--
 	} else {
 		n.remove(h)
@@ -208,8 +230,12 @@ func (n *neighbours) heard(sw string, frame []byte, now time.Time) effect {
 // have been exchanged.
 func (n *neighbours) wayBack(sw string, now time.Time) {
 	for h, e := range n.table {
-		if h.Switch == sw && e.known && e.asked == 0 {
+		switch {
+		case h.Switch != sw || e.asked > 0:
+		case e.known:
 			n.due.put(h, now.Add(n.spread(refreshSoon)))
+		default: // a gateway
+			n.due.put(h, now)
 		}
 	}
 }
@@ -229,7 +255,7 @@ func (n *neighbours) tick(now time.Time) effect {
 			e.asked = 0
 			n.due.put(h, n.refreshAt(now))
 		case !ok, e.asked == arpRequests:
-			n.giveUp(h, &out)
+			n.giveUp(h, now, &out)
 		default:
 			n.ask(h, e, route, now, &out)
 		}
@@ -284,16 +310,20 @@ func (n *neighbours) ask(h hop, e *neighbour, route via, now time.Time, out *eff
 
 // giveUp forgets a hop that does not answer, and fails the packets that wait
 // for it.
-func (n *neighbours) giveUp(h hop, out *effect) {
+func (n *neighbours) giveUp(h hop, now time.Time, out *effect) {
 	if n.table[h].known {
 		n.count.Aged++
 		n.forget(h, out)
-		return
+	} else {
+		failed := n.unqueue(h)
+		out.failed = append(out.failed, failed...)
+		n.count.Failed += uint64(len(failed))
+		n.remove(h)
 	}
-	failed := n.unqueue(h)
-	out.failed = append(out.failed, failed...)
-	n.count.Failed += uint64(len(failed))
-	n.remove(h)
+	if n.gateway[h] {
+		n.table[h] = &neighbour{}
+		n.due.put(h, n.refreshAt(now))
+	}
 }
 
 // evict forgets the known hop that spoke last of all the longest ago.

@@ -96,6 +96,13 @@ func (p *physical) address(n flows.Address, begun bool) {
 	p.schedule()
 }
 
+// gateway takes in that packets may leave by a machine of the physical network at
+// any time, or that they no longer do.
+func (p *physical) gateway(n flows.Gateway, begun bool) {
+	p.do(p.neighbours.expect(hop{n.Switch, n.IP}, begun, time.Now()))
+	p.schedule()
+}
+
 // linkBack follows up on a way out whose link has come back.
 func (p *physical) linkBack(ofport uint32, sw string) {
 	p.announcer.anew(time.Now(), func(n flows.Address) bool { return n.OFPort == ofport })

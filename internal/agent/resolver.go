@@ -13,9 +13,9 @@ const (
 	// resolvePatience is how long packets keep off a new tunnel whose next hop
 	// does not answer Open vSwitch.
 	resolvePatience = 200 * time.Millisecond
-	// againPatience is how long the next hops of tunnels in use are asked for:
-	// the address that the tunnels leave from may come later than ovs-vswitchd.
-	againPatience = 10 * time.Second
+	// askPatience is how long it is asked for: the address that the tunnels leave
+	// from may come later than ovs-vswitchd.
+	askPatience = 10 * time.Second
 	// An answer is looked for after longer and longer times, and so is noticed
 	// after at most twice the time that it took.
 	minResolvePause = time.Millisecond
@@ -29,19 +29,23 @@ type resolver struct {
 	ctx  context.Context
 	ovs  *ovs.Driver
 	log  *slog.Logger
-	done chan []tunnelPort // of which nothing more is awaited; for resolved
+	done chan []tunnelPort // that packets need no longer keep off; for resolved
 	wake chan struct{}     // capacity 1
 
 	ready map[tunnelPort]bool // of the loop alone
 
 	mu    sync.Mutex // guards asked
-	asked []attempt
+	asked []ovs.Tunnel
+
+	// Of work alone.
+	waiting  []ovs.Tunnel // in the order in which Open vSwitch is to be asked
+	attempts map[tunnelPort]attempt
 }
 
-// attempt asks for the next hop of a tunnel.
+// attempt is what there is of a tunnel that waits for its next hop.
 type attempt struct {
-	tunnel ovs.Tunnel
-	until  time.Time
+	since time.Time
+	told  bool // done has told of it
 }
 
 // tunnelPort is a tunnel port that may come again as another one.
@@ -55,7 +59,7 @@ func portOf(t ovs.Tunnel) tunnelPort { return tunnelPort{t.Name, t.OFPort} }
 // newResolver returns a resolver that works until ctx ends.
 func newResolver(ctx context.Context, driver *ovs.Driver, log *slog.Logger) *resolver {
 	r := &resolver{ctx: ctx, ovs: driver, log: log, ready: map[tunnelPort]bool{},
-		done: make(chan []tunnelPort), wake: make(chan struct{}, 1)}
+		done: make(chan []tunnelPort), wake: make(chan struct{}, 1), attempts: map[tunnelPort]attempt{}}
 	go r.work()
 	return r
 }
@@ -72,7 +76,7 @@ func (r *resolver) takes(t ovs.Tunnel, old bool) bool {
 	ready = old || t.Chassis == ovs.FlowBased
 	r.ready[port] = ready
 	if !ready {
-		r.ask(t, resolvePatience)
+		r.ask(t)
 	}
 	return ready
 }
@@ -94,7 +98,7 @@ func (r *resolver) resolved(ports []tunnelPort) (more bool) {
 func (r *resolver) again() {
 	for _, t := range r.ovs.Tunnels() {
 		if r.ready[portOf(t)] && t.Chassis != ovs.FlowBased {
-			r.ask(t, againPatience)
+			r.ask(t)
 		}
 	}
 }
@@ -114,9 +118,9 @@ func (r *resolver) forget(there []ovs.Tunnel) {
 	r.ready = kept
 }
 
-func (r *resolver) ask(t ovs.Tunnel, patience time.Duration) {
+func (r *resolver) ask(t ovs.Tunnel) {
 	r.mu.Lock()
-	r.asked = append(r.asked, attempt{t, time.Now().Add(patience)})
+	r.asked = append(r.asked, t)
 	r.mu.Unlock()
 	select {
 	case r.wake <- struct{}{}:
@@ -125,8 +129,6 @@ func (r *resolver) ask(t ovs.Tunnel, patience time.Duration) {
 }
 
 func (r *resolver) work() {
-	var waiting []ovs.Tunnel
-	until := map[tunnelPort]time.Time{} // of waiting
 	pause := minResolvePause
 	var next <-chan time.Time
 	for {
@@ -137,57 +139,65 @@ func (r *resolver) work() {
 			pause = minResolvePause
 		case <-next:
 		}
-		r.mu.Lock()
-		asked := r.asked
-		r.asked = nil
-		r.mu.Unlock()
-		for _, a := range asked {
-			port := portOf(a.tunnel)
-			if _, ok := until[port]; !ok {
-				waiting = append(waiting, a.tunnel)
-			}
-			until[port] = a.until
-		}
-
-		var ended []tunnelPort
-		waiting, ended = r.round(waiting, until)
-		if len(ended) > 0 {
+		r.take()
+		if done := r.round(); len(done) > 0 {
 			pause = minResolvePause
 			select {
-			case r.done <- ended:
+			case r.done <- done:
 			case <-r.ctx.Done():
 				return
 			}
 		}
 		next = nil
-		if len(waiting) > 0 {
+		if len(r.waiting) > 0 {
 			next = time.After(pause)
 			pause = min(2*pause, maxResolvePause)
 		}
 	}
 }
 
-// round looks once at tunnels that wait, and returns those that still do, and the
-// ports of those that do no longer, which it takes out of until.
-func (r *resolver) round(tunnels []ovs.Tunnel, until map[tunnelPort]time.Time) (waiting []ovs.Tunnel, ended []tunnelPort) {
-	ctx, cancel := context.WithTimeout(r.ctx, resolvePatience) // for an ovs-vswitchd that hangs
-	lossy, err := r.ovs.Resolve(ctx, tunnels)
-	cancel()
+// take has what was asked for wait from now on.
+func (r *resolver) take() {
+	r.mu.Lock()
+	asked := r.asked
+	r.asked = nil
+	r.mu.Unlock()
 	now := time.Now()
-	waits := make(map[tunnelPort]bool, len(lossy))
+	for _, t := range asked {
+		port := portOf(t)
+		if _, waits := r.attempts[port]; !waits {
+			r.waiting = append(r.waiting, t)
+		}
+		r.attempts[port] = attempt{since: now}
+	}
+}
+
+// round looks once at what waits, and returns the ports that packets need no
+// longer keep off.
+func (r *resolver) round() (done []tunnelPort) {
+	ctx, cancel := context.WithTimeout(r.ctx, resolvePatience) // for an ovs-vswitchd that hangs
+	lossy, err := r.ovs.Resolve(ctx, r.waiting)
+	cancel()
+	before := r.attempts
+	r.waiting, r.attempts = nil, map[tunnelPort]attempt{}
 	for _, t := range lossy {
-		if now.Before(until[portOf(t)]) {
-			waiting = append(waiting, t)
-			waits[portOf(t)] = true
-		} else {
+		port := portOf(t)
+		a := before[port]
+		took := time.Since(a.since)
+		if took >= askPatience {
 			r.log.Debug("a tunnel may lose its first packets: its next hop does not answer", "chassis", t.Chassis, "error", err)
+			continue
+		}
+		if took >= resolvePatience && !a.told {
+			a.told = true
+			done = append(done, port)
+		}
+		r.waiting, r.attempts[port] = append(r.waiting, t), a
+	}
+	for port, a := range before {
+		if _, waits := r.attempts[port]; !waits && !a.told {
+			done = append(done, port)
 		}
 	}
-	for port := range until {
-		if !waits[port] {
-			ended = append(ended, port)
-			delete(until, port)
-		}
-	}
-	return waiting, ended
+	return done
 }

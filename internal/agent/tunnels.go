@@ -232,6 +232,8 @@ func (a *agent) noted(d flows.Delta) {
 			a.metrics.problems.Dec()
 		case flows.Address:
 			a.physical.address(n, false)
+		case flows.Gateway:
+			a.physical.gateway(n, false)
 		case flows.Translated:
 			a.translator.ended(n)
 		}
@@ -243,6 +245,8 @@ func (a *agent) noted(d flows.Delta) {
 			a.metrics.problems.Inc()
 		case flows.Address:
 			a.physical.address(n, true)
+		case flows.Gateway:
+			a.physical.gateway(n, true)
 		case flows.Translated:
 			a.translator.begun(n)
 		}
