@@ -55,18 +55,22 @@ func stateOf(chassis string, known map[topology.Key]topology.Stored) []field {
 	absence, isDown := known[topology.Absence{Chassis: chassis}.Key()].(topology.Absence)
 	switch {
 	case presence.Stopped:
-		fields = append(fields, field{name: "state", value: "stopped"})
+		fields = append(fields, state("stopped"))
 	case isThere:
-		fields = append(fields, field{name: "state", value: "up"})
+		fields = append(fields, state("up"))
 	case isDown:
 		since := time.Unix(absence.Since, 0).UTC().Format(time.RFC3339)
-		fields = append(fields, field{name: "state", value: downSince(since)}, field{name: "since", value: since, onlyJSON: true})
+		fields = append(fields, state(downSince(since)), field{name: "since", value: since, onlyJSON: true})
 	}
 	if contender, ok := known[topology.Contender{Chassis: chassis}.Key()].(topology.Contender); ok {
 		fields = append(fields, field{name: "contender", value: contender.IP.String()})
 	}
 	return fields
 }
+
+// state is the field for what became of a chassis. Its plain name is no longer
+// than "tick": what scripts in the field read stays where it was.
+func state(value any) field { return field{name: "state", plainName: "now", value: value} }
 
 // downSince is the state of a chassis that is down, which in JSON has a field
 // of its own for the time.

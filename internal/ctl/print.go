@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ type field struct {
 	value     any
 	omitEmpty bool
 	onlyJSON  bool
+	plainName string // instead of name, where it is to be short
 }
 
 func objectOf(e topology.Stored) object {
@@ -84,11 +86,11 @@ func (o object) writePlain(w io.Writer) {
 	width := 0
 	plain := slices.DeleteFunc(slices.Clone(o.fields), func(f field) bool { return f.onlyJSON })
 	for _, f := range plain {
-		width = max(width, len(f.name))
+		width = max(width, len(cmp.Or(f.plainName, f.name)))
 	}
 	fmt.Fprintf(w, "%s:\n", o.name)
 	for _, f := range plain {
-		fmt.Fprintf(w, "  - %-*s: %v\n", width, f.name, f.value)
+		fmt.Fprintf(w, "  - %-*s: %v\n", width, cmp.Or(f.plainName, f.name), f.value)
 	}
 	fmt.Fprintln(w)
 }

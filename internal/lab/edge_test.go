@@ -88,6 +88,8 @@ func TestEdgesReady(t *testing.T) {
 		}
 	}
 	reach()
+	// Later on, an edge that BFD has not missed yet could take the first packet.
+	checkPing(t, l, "lsp-alice", "lsp-bob", true)
 	hops, arrives, err := l.Path(ctx, "lsp-alice", "web")
 	do(err)
 	if last := hops[len(hops)-1]; !arrives || last.Note != "leaves to eth1" {
