@@ -138,7 +138,11 @@ func runAgent(c *cli.Context, isGateway bool) error {
 	defer st.Close()
 	cfg.Store, cfg.OVS, cfg.RunDir, cfg.Log = st, ovsConfig(c, log), c.String("rundir"), log
 	cfg.TunnelIP, cfg.Interface = address, c.String("interface")
-	return stopped(ctx, agent.Run(ctx, cfg))
+	err = stopped(ctx, agent.Run(ctx, cfg))
+	if err != nil && c.String("log") != "" { // else it is on standard error
+		log.Error("agent ends", "error", err)
+	}
+	return err
 }
 
 // demandConfig reads what the flags say of flows on demand.

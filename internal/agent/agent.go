@@ -108,7 +108,7 @@ func Run(ctx context.Context, cfg Config) error {
 	admitted := make(chan error, 1)
 	err = a.open(ctx, updates, admitted)
 	if err == nil && ctx.Err() == nil {
-		a.log.Info("agent starts", "chassis", a.self, "tunnel_ip", a.TunnelIP)
+		a.log.Info("agent starts", "chassis", a.self, "tunnel_ip", a.TunnelIP, "on_demand", a.OnDemand, "redirect", a.Redirect, "untunnel", a.Untunnel, "hash", a.Hash)
 		if metrics != nil {
 			go a.serveMetrics(ctx, metrics)
 		}
@@ -310,6 +310,9 @@ func (a *agent) readUpdate(ctx context.Context, u store.Update) {
 	}
 	own := topology.Chassis{Name: a.self}.Key()
 	if slices.ContainsFunc(u.Changes, func(c topology.Change) bool { return c.Key == own }) {
+		if a.synced && a.model.Told(own) == nil {
+			a.log.Warn("this host's record was deleted: nobody sends here any more until the agent is started anew", "chassis", a.self)
+		}
 		// What is in it may be of before: it can change again until the record
 		// of the last change comes back.
 		a.tellRecord(ctx)

@@ -97,6 +97,9 @@ func (l *liveness) changed(key topology.Key) {
 // contended tells that a second host has our system-id, or has it no more.
 func (l *liveness) contended(e topology.Entity) {
 	other, there := e.(topology.Contender)
+	if node, _ := l.model.Get(topology.Node{}.Key()).(topology.Node); there && other.IP == node.IP {
+		return // this host is the one that was refused
+	}
 	if !there {
 		l.metrics.contended.Set(0)
 		l.log.Info("no other host wants to take part under this host's system-id any more", "chassis", l.self)

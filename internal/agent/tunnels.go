@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -141,7 +143,11 @@ func (a *agent) readTunnels() {
 
 // peerChanged follows up on what BFD found out about a chassis.
 func (a *agent) peerChanged(chassis string, up bool) {
-	a.log.Info("BFD: the way to a chassis has changed", "chassis", chassis, "up", up)
+	level := slog.LevelInfo
+	if !up {
+		level = slog.LevelWarn
+	}
+	a.log.Log(context.Background(), level, "BFD: the way to a chassis has changed", "chassis", chassis, "up", up)
 	// An edge that is gone may have shared addresses with this one, and the
 	// physical network looks for them there. If it was this node that was gone,
 	// others have announced them since.

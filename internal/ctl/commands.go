@@ -161,7 +161,7 @@ func All() []Command {
 		{
 			Object: "ch", Verb: "show", Alias: "s", Args: []string{"[NAME]"},
 			Usage: "show one or all chassis",
-			Notes: "A chassis is up now, stopped (for a few seconds after its agent was stopped), or down, with the time since when; of agents that do not tell nothing is said. " +
+			Notes: "A chassis is up now, stopped (for a few seconds after its agent was stopped), or down, with the time since when (15 to 20 s after its agent was killed); of agents that do not tell nothing is said. " +
 				"A contender is the address of another host that was refused, as it has the same system-id.",
 			Example: "tpctl ch show",
 			run:     showChassis,

@@ -95,10 +95,8 @@ func (l *Lab) StartEtcd(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if len(started) > 1 {
-		if down := slices.DeleteFunc(started, func(m member) bool { return pid(m.daemon) != 0 }); len(down) > 0 {
-			started = down
-		}
+	if down := slices.DeleteFunc(slices.Clone(started), func(m member) bool { return pid(m.daemon) != 0 }); len(down) > 0 {
+		started = down
 	}
 	for _, m := range started {
 		if err := l.startMember(m); err != nil {

@@ -7,9 +7,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,6 +93,13 @@ func newSoak(t *testing.T) *soak {
 			t.Error(err)
 		}
 	})
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-interrupted // the end of the process would leave the lab as it is
+		lab.Down(context.Background(), name, nil)
+		os.Exit(1)
+	}()
 	l, err := lab.Up(t.Context(), spec, lab.Options{Name: name, Binary: binary(t), Datapath: lab.Userspace})
 	if err != nil {
 		t.Fatal(err)
