@@ -68,7 +68,8 @@ func (s *soak) explainMended(t thing) {
 func (s *soak) explainMove(workload, from, to string) {
 	// Open vSwitch sets up its bridge anew when a port comes or goes.
 	s.open("a port changes", func(p pair) bool {
-		return slices.ContainsFunc([]string{s.home(p.from), s.home(p.to)}, func(h string) bool { return h == from || h == to })
+		return slices.ContainsFunc([]string{s.home(p.from), s.home(p.to)}, func(h string) bool { return h == from || h == to }) ||
+			s.leaves(p) && (slices.Contains(s.edges, from) || slices.Contains(s.edges, to))
 	}, func() bool { return true }).most = 2
 	s.open("move of "+workload, func(p pair) bool { return p.from == workload || p.to == workload },
 		func() bool { return len(s.wellHosts()) == len(s.Spec.Hosts) })
