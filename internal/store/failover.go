@@ -65,6 +65,17 @@ func (f *failover) mind(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	return m, nil
 }
 
+// mindRead is the interceptor of calls that leaves a member which owes an answer to
+// a read: before there is a stream, nothing else would. The client asks the next
+// member the same. A write is another matter, as it may have been done.
+func (f *failover) mindRead(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, call grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if method == "/etcdserverpb.KV/Range" {
+		late := time.AfterFunc(answerPatience, f.now)
+		defer late.Stop()
+	}
+	return call(ctx, method, req, reply, cc, opts...)
+}
+
 // mindedStream is a stream on which answers are waited for.
 type mindedStream struct {
 	grpc.ClientStream

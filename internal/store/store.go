@@ -74,6 +74,7 @@ func New(cfg Config) (*Store, error) {
 				MinConnectTimeout: 3 * time.Second,
 			}),
 			grpc.WithChainStreamInterceptor(endBrokenStreams, other.mind),
+			grpc.WithChainUnaryInterceptor(other.mindRead),
 			grpc.WithDisableServiceConfig(), // the client's own would ask all members in turn
 			grpc.WithDefaultServiceConfig(oneMember),
 			grpc.WithContextDialer(open.dial),
