@@ -1,6 +1,7 @@
 package modes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,10 @@ func ctlCommand() *cli.Command {
 		Action:       ctlGroup,
 	}
 	for _, command := range ctl.All() {
+		if command.Verb == "" {
+			cmd.Subcommands = append(cmd.Subcommands, ctlVerb(command, cmd.OnUsageError))
+			continue
+		}
 		i := slices.IndexFunc(cmd.Subcommands, func(c *cli.Command) bool { return c.Name == command.Object })
 		if i < 0 {
 			i = len(cmd.Subcommands)
@@ -62,7 +67,7 @@ func ctlCommand() *cli.Command {
 
 func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Command {
 	verb := &cli.Command{
-		Name:         command.Verb,
+		Name:         cmp.Or(command.Verb, command.Object),
 		Usage:        command.Usage,
 		ArgsUsage:    strings.Join(command.Args, " "),
 		Description:  strings.TrimSpace(command.Notes + "\n\n" + example(command.Example)),

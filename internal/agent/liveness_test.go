@@ -157,7 +157,7 @@ func TestNobodyGoesDown(t *testing.T) {
 		eventually(t, "both are alive again", func() bool {
 			return presence("hv-a") == "192.168.1.1" && presence("hv-b") == "192.168.1.2"
 		})
-		if puts := s.written("alive/", at+1); puts["hv-a"] > 2 || puts["hv-b"] > 2 {
+		if puts := s.written("contact/", at+1); puts["hv-a"] > 2 || puts["hv-b"] > 2 {
 			t.Errorf("presences were written %v times", puts)
 		}
 	}

@@ -58,7 +58,7 @@ func TestTwins(t *testing.T) {
 		t.Error("the second contends with itself")
 	}
 	// It is given up for dead, and another host takes its place.
-	s.put("alive/twin", "192.168.1.3")
+	s.put("contact/twin", "192.168.1.3")
 	raw := s.raw()
 	leases, err := raw.Leases(t.Context())
 	if err != nil {
@@ -80,7 +80,7 @@ func TestTwins(t *testing.T) {
 // its lease starts anew with etcd.
 func TestWaitsAnewAfterOutage(t *testing.T) {
 	s := newSite(t)
-	s.put("alive/twin", "192.168.1.2")
+	s.put("contact/twin", "192.168.1.2")
 	log := &logbook{}
 	p := newPresence(Config{Store: s.store, TunnelIP: netip.MustParseAddr("192.168.1.1"), Log: log.logger(t)}, "twin")
 	p.ttl = time.Second
@@ -101,7 +101,7 @@ func TestWaitsAnewAfterOutage(t *testing.T) {
 	time.Sleep(time.Until(noticed.Add(p.ttl + 4*time.Second))) // for long enough to be refused
 	s.startEtcd()
 	eventually(t, "it waits for the other again", waits(2))
-	if _, err := s.raw().Delete(t.Context(), "/tuplenet/alive/twin"); err != nil {
+	if _, err := s.raw().Delete(t.Context(), "/tuplenet/contact/twin"); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-admitted; err != nil {

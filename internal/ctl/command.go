@@ -15,10 +15,11 @@ import (
 // has several.
 const timeout = 10 * time.Second
 
-// Command is one verb for one kind of object, such as "lsp add".
+// Command is one verb for one kind of object, such as "lsp add", or a command
+// that needs no verb, such as "status".
 type Command struct {
 	Object  string   // "lsp"
-	Verb    string   // "add"
+	Verb    string   // "add"; may be empty
 	Alias   string   // "a"; empty if there is none
 	Args    []string // names of the arguments in order; those in brackets, which stand last, may be left out
 	Flags   []Flag
@@ -27,6 +28,7 @@ type Command struct {
 	Example string // a command line that works
 
 	steps bool // whether it takes several steps, each with a timeout of its own
+	reads bool // whether it only shows things; with the verb show it does
 	run   func(*session, []string) error
 }
 
@@ -102,7 +104,10 @@ func (s *session) bounded(work func(*session) error) error {
 
 // ReadOnly reports whether the command only shows things, and so needs a store
 // that it cannot write to.
-func (c Command) ReadOnly() bool { return c.Verb == "show" }
+func (c Command) ReadOnly() bool { return c.reads || c.Verb == "show" }
+
+// Name returns the words that the command is called by, "lsp add".
+func (c Command) Name() string { return strings.TrimSpace(c.Object + " " + c.Verb) }
 
 // check says what is missing, or too much, on the command line.
 func (c Command) check(n int, flags map[string]string) error {
@@ -117,11 +122,11 @@ func (c Command) check(n int, flags map[string]string) error {
 		if len(c.Args) > 0 {
 			want = strings.Join(c.Args, " ")
 		}
-		return fmt.Errorf("tpctl %s %s: require %s, got %d arguments", c.Object, c.Verb, want, n)
+		return fmt.Errorf("tpctl %s: require %s, got %d arguments", c.Name(), want, n)
 	}
 	for _, f := range c.Flags {
 		if f.Required && flags[f.Name] == "" {
-			return fmt.Errorf("tpctl %s %s: require --%s %s", c.Object, c.Verb, f.Name, f.Value)
+			return fmt.Errorf("tpctl %s: require --%s %s", c.Name(), f.Name, f.Value)
 		}
 	}
 	return nil

@@ -38,7 +38,7 @@ func wantCleaned(t *testing.T, s *Store) {
 	for key, want := range map[string]string{
 		"entity_view/chassis/hv1":      "",
 		"entity_view/chassis/hv2":      "ip=192.168.1.2,tick=1",
-		"alive/hv1":                    "",
+		"contact/hv1":                  "",
 		"down/hv1":                     "",
 		"entity_view/LS/S/lsp/p":       "ip=10.0.0.1,mac=f2:01:0a:00:00:01,x=y",
 		"entity_view/LS/S/lsp/q":       "ip=10.0.0.2,mac=f2:01:0a:00:00:02,chassis=hv2",
@@ -71,7 +71,7 @@ func TestRemoveChassisThatIsGone(t *testing.T) {
 		"never declared down": func(s *Store) {
 			put(t, s, "entity_view/chassis/hv1", "ip=192.168.1.1,mtu=1438,tick=1")
 		},
-		"stopped": func(s *Store) { put(t, s, "alive/hv1", "192.168.1.1,stopped") },
+		"stopped": func(s *Store) { put(t, s, "contact/hv1", "192.168.1.1,stopped") },
 		"without a record": func(s *Store) {
 			mustDelete(t, s, topology.Chassis{Name: "hv1"}.Key(), false)
 		},
@@ -100,12 +100,12 @@ func TestRemoveChassisThatMayLive(t *testing.T) {
 	bound := "ip=10.0.0.1,mac=f2:01:0a:00:00:01,chassis=hv1,x=y"
 	s := removal(t)
 	put(t, s, "entity_view/chassis/hv1", "ip=192.168.1.1,mtu=1438,tick=1")
-	put(t, s, "alive/hv1", "192.168.1.1")
+	put(t, s, "contact/hv1", "192.168.1.1")
 	if r := remove(t, s, "hv1"); r.Gone || !r.Alive || len(r.Released) > 0 {
 		t.Errorf("got %+v of a chassis that is alive", r)
 	}
 	wantKey(t, s, "entity_view/chassis/hv1", "")
-	wantKey(t, s, "alive/hv1", "192.168.1.1")
+	wantKey(t, s, "contact/hv1", "192.168.1.1")
 	wantKey(t, s, "entity_view/LS/S/lsp/p", bound)
 	_, err := s.RemoveChassis(t.Context(), "hv1")
 	wantError(t, err, ErrNotFound)

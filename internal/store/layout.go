@@ -31,17 +31,20 @@ func (l layout) commands(chassis string) string {
 	return string(l) + "communicate/push/" + chassis + "/"
 }
 
+// answers is the directory of what agents have answered to commands.
+func (l layout) answers() string { return string(l) + "communicate/cmd_result/" }
+
 // watched returns the range of keys that Watch looks at, from and including
-// from, up to end: all entities, and between their directories communicate/,
-// which holds little and not for long. One range has one history and one
-// order, which several would not have.
+// from, up to end: all entities. One range has one history and one order, which
+// several would not have. What tools and agents talk about (communicate/) lies
+// outside of it, and reaches those alone whom it concerns.
 func (l layout) watched() (from, end string) {
-	return string(l) + "alive/", clientv3.GetPrefixRangeEnd(l.entities())
+	return string(l) + "contact/", clientv3.GetPrefixRangeEnd(l.entities())
 }
 
 // liveness are the directories that say of chassis whether they are alive.
 var liveness = map[topology.Kind]string{
-	topology.KindPresence:  "alive/",
+	topology.KindPresence:  "contact/",
 	topology.KindContender: "contender/",
 	topology.KindAbsence:   "down/",
 }

@@ -18,11 +18,11 @@ func TestLayoutKey(t *testing.T) {
 		"/tuplenet/entity_view/LR/R/lsr/r":    {Kind: topology.KindStaticRoute, Parent: "R", Name: "r"},
 		"/tuplenet/entity_view/LR/R/lnat/n":   {Kind: topology.KindNAT, Parent: "R", Name: "n"},
 		"/tuplenet/entity_view/chassis/hv1":   {Kind: topology.KindChassis, Name: "hv1"},
-		"/tuplenet/alive/hv1":                 {Kind: topology.KindPresence, Name: "hv1"},
+		"/tuplenet/contact/hv1":               {Kind: topology.KindPresence, Name: "hv1"},
 		"/tuplenet/contender/hv1":             {Kind: topology.KindContender, Name: "hv1"},
 		"/tuplenet/down/hv1":                  {Kind: topology.KindAbsence, Name: "hv1"},
-		"/tuplenet/alive/":                    {},
-		"/tuplenet/alive/a/b":                 {},
+		"/tuplenet/contact/":                  {},
+		"/tuplenet/contact/a/b":               {},
 		"/tuplenet/down":                      {},
 		"/tuplenet/entity_view/LS":            {},
 		"/tuplenet/entity_view/LS/":           {},
@@ -59,7 +59,7 @@ func FuzzLayoutKey(f *testing.F) {
 	f.Add("/tuplenet/entity_view/LR/R/lnat/n")
 	f.Add("/tuplenet/entity_view/chassis/hv1")
 	f.Add("/tuplenet/entity_view/LS//lsp/")
-	f.Add("/tuplenet/alive/hv1")
+	f.Add("/tuplenet/contact/hv1")
 	l := newLayout("")
 	f.Fuzz(func(t *testing.T, path string) {
 		if key, ok := l.key(path); ok && (l.path(key) != path || key.Name == "") {

@@ -16,7 +16,7 @@ import (
 const requestTimeout = 3 * time.Second
 
 // Presence says in the store that a chassis is alive, and at which address,
-// for as long as its holder lives: alive/<system-id> under a lease. Renewing
+// for as long as its holder lives: contact/<system-id> under a lease. Renewing
 // the lease writes nothing to etcd's log. Its methods are for one goroutine.
 type Presence struct {
 	store   *Store

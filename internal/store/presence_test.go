@@ -60,7 +60,7 @@ func TestPresence(t *testing.T) {
 	put(t, s, "down/hv1", "since=1")
 	put(t, s, "contender/hv1", "192.168.1.1") // it was refused before
 	p := appear(t, t.Context(), s, first, nil)
-	wantKey(t, s, "alive/hv1", "192.168.1.1")
+	wantKey(t, s, "contact/hv1", "192.168.1.1")
 	wantKey(t, s, "down/hv1", "")
 	wantKey(t, s, "contender/hv1", "")
 
@@ -78,7 +78,7 @@ func TestPresence(t *testing.T) {
 	if err := p.Confirm(t.Context(), netip.MustParseAddr("192.168.1.9")); err != nil {
 		t.Error(err)
 	}
-	wantKey(t, s, "alive/hv1", "192.168.1.9")
+	wantKey(t, s, "contact/hv1", "192.168.1.9")
 	wantKey(t, s, "down/hv1", "")
 
 	// It lives for longer than the lease, and that writes nothing.
@@ -97,9 +97,9 @@ func TestPresence(t *testing.T) {
 	if err := p.Leave(t.Context()); err != nil {
 		t.Error(err)
 	}
-	wantKey(t, s, "alive/hv1", "192.168.1.9,stopped")
+	wantKey(t, s, "contact/hv1", "192.168.1.9,stopped")
 	appear(t, t.Context(), s, second, nil)
-	wantKey(t, s, "alive/hv1", "192.168.1.2")
+	wantKey(t, s, "contact/hv1", "192.168.1.2")
 }
 
 // An agent that has been stopped for good goes with its lease.
@@ -109,7 +109,7 @@ func TestPresenceEnds(t *testing.T) {
 	if err := p.Leave(t.Context()); err != nil {
 		t.Error(err)
 	}
-	awaitKey(t, s, "alive/hv1", "")
+	awaitKey(t, s, "contact/hv1", "")
 }
 
 // The announcement is deleted by hand, then taken over by force.
@@ -127,23 +127,23 @@ func TestPresenceTamperedWith(t *testing.T) {
 		}
 	}
 	p := appear(t, t.Context(), s, first, nil)
-	if _, err := s.client.Delete(t.Context(), "/tuplenet/alive/hv1"); err != nil {
+	if _, err := s.client.Delete(t.Context(), "/tuplenet/contact/hv1"); err != nil {
 		t.Fatal(err)
 	}
 	lost(p)
-	wantKey(t, s, "alive/hv1", "")
+	wantKey(t, s, "contact/hv1", "")
 	p = appear(t, t.Context(), s, first, p)
-	put(t, s, "alive/hv1", "192.168.1.2")
+	put(t, s, "contact/hv1", "192.168.1.2")
 	lost(p)
-	wantKey(t, s, "alive/hv1", "192.168.1.2")
+	wantKey(t, s, "contact/hv1", "192.168.1.2")
 	if err := p.Leave(t.Context()); err != nil {
 		t.Error(err)
 	}
-	wantKey(t, s, "alive/hv1", "192.168.1.2")
+	wantKey(t, s, "contact/hv1", "192.168.1.2")
 	// What nobody can read keeps nobody out.
-	put(t, s, "alive/hv1", "nonsense")
+	put(t, s, "contact/hv1", "nonsense")
 	appear(t, t.Context(), s, first, p)
-	wantKey(t, s, "alive/hv1", "192.168.1.1")
+	wantKey(t, s, "contact/hv1", "192.168.1.1")
 }
 
 // A host loses its announcement, while its lease goes on, and comes back with
@@ -154,9 +154,9 @@ func TestPresenceFollowsItself(t *testing.T) {
 	before := appear(t, ctx, s, first, nil)
 	cancel()
 	<-before.Lost()
-	wantKey(t, s, "alive/hv1", "192.168.1.1")
+	wantKey(t, s, "contact/hv1", "192.168.1.1")
 	appear(t, t.Context(), s, second, before)
-	wantKey(t, s, "alive/hv1", "192.168.1.2")
+	wantKey(t, s, "contact/hv1", "192.168.1.2")
 }
 
 func TestDeclareDown(t *testing.T) {
@@ -180,7 +180,7 @@ func TestDeclareDown(t *testing.T) {
 	}
 	declare(3)
 	wantKey(t, s, "down/hv1", "") // stopped, and may be back
-	awaitKey(t, s, "alive/hv1", "")
+	awaitKey(t, s, "contact/hv1", "")
 	declare(4)
 	declare(5)
 	wantKey(t, s, "down/hv1", "since=4")
@@ -208,7 +208,7 @@ func TestWatchOfLeases(t *testing.T) {
 	w.server.Stop()
 	s.Close()
 	w.inSecret(func(s *Store) {
-		for _, key := range []string{"alive/hv1", "contender/hv1", "communicate/push/hv1/cmd/1"} {
+		for _, key := range []string{"contact/hv1", "contender/hv1", "communicate/push/hv1/cmd/1"} {
 			awaitKey(t, s, key, "")
 		}
 	})
