@@ -247,7 +247,7 @@ func TestOwner(t *testing.T) {
 	engine := NewEngine(model)
 	engine.Update(Everything(model))
 	for cookie, f := range engine.All() {
-		if f.Table != TableNeighbour || f.Priority == prioMiss {
+		if f.Table != TableNeighbour || f.Priority == prioMiss || f.Priority == prioTrace {
 			continue
 		}
 		rule, key, ok := engine.Owner(cookie)

@@ -111,6 +111,7 @@ func (f Field) fullMask() Value {
 //	reg0       next hop: the IPv4 address whose MAC is wanted
 //	reg1       OpenFlow port of the tunnel that reg6 stands for, whether or not BFD
 //	           finds it alive; 0: the destination is not known
+//	reg2       the table that a traced packet was last seen in, see rules_trace.go
 //	reg4       flags, 32 bits as in the Geneve option, see below
 //	reg5       destination port id (bits 16-31), source port id (bits 0-15)
 //	reg6       OpenFlow port of the tunnel to take; NoPort: none is alive
@@ -128,6 +129,7 @@ const (
 	RegFlags    = Reg4
 	RegPorts    = Reg5
 	RegTunnel   = Reg6
+	RegSeen     = Reg2
 	RegRouter   = Reg3
 	RegEntry    = Reg7
 	RegOption   = XReg2
@@ -144,6 +146,8 @@ var (
 	BitsMember   = Bits{RegRouter, 25, 7} // of a pool of NAT addresses
 	BitsEntry    = Bits{RegEntry, 0, 16}
 	BitsMended   = Bits{RegEntry, 16, 1}
+	BitsSequence = Bits{RegFlags, 8, 8}   // of a trace
+	BitsCommand  = Bits{RegFlags, 16, 16} // that asked for the trace
 
 	bitRedirected  = Bits{RegFlags, 2, 1}
 	bitLoopback    = Bits{RegFlags, 0, 1}

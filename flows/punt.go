@@ -14,6 +14,7 @@ const (
 	TooLarge                        // for the tunnel (switch that it is in; router that it came through and port it came in by)
 	QuotedAddress                   // an ICMP error whose quoted packet a floating IP has to translate (router)
 	Wanted                          // no flows lead to its destination yet (switch or router; tunnel that it was sent by, if any)
+	Traced                          // it is to be followed, and comes to each table's flows anew (all registers)
 )
 
 // String returns the reason as logs and metrics name it.
@@ -33,6 +34,8 @@ func (r Reason) String() string {
 		return "quoted_address"
 	case Wanted:
 		return "wanted"
+	case Traced:
+		return "traced"
 	}
 	return "unknown"
 }
@@ -46,6 +49,7 @@ const (
 	MeterWaiting Meter = 2 // packets that wait for ARP
 	MeterARP     Meter = 3 // ARP of the physical network
 	MeterWanted  Meter = 4 // packets to destinations without flows
+	MeterTraced  Meter = 5 // packets that are followed
 )
 
 // MeterInfo says what a meter lets through.
@@ -61,6 +65,7 @@ var Meters = []MeterInfo{
 	{MeterWaiting, 1000, 1000},
 	{MeterARP, 500, 500},
 	{MeterWanted, 1000, 1000},
+	{MeterTraced, 10000, 10000}, // a traced packet comes to some 30 tables
 }
 
 // ID returns the meter's number in the bridge. Others may use meters, too;

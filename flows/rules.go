@@ -34,6 +34,7 @@ func kindOf[E topology.Entity]() topology.Kind {
 // its Reader alone, and returns the same flows for the same topology.
 var rules = []rule{
 	flowsOn("pipeline", pipeline),
+	flowsOn("trace", tracePoints),
 	flowsOn("arrival", arrival),
 	flowsOn("nobody", nobody),
 	on("redirect", redirect),

@@ -27,6 +27,11 @@ type Packet struct {
 	InPort   uint32 // OpenFlow port that it came in by; 0 if that was cleared
 	Cookie   uint64 // of the flow
 	Data     []byte // the Ethernet frame
+
+	// Of a packet that waits (flows.Hold): all that it carries along, without
+	// its header fields; and itself, for Resume.
+	Carried flows.State
+	Held    openflow.Held
 }
 
 const (
@@ -67,6 +72,22 @@ func (d *Driver) Inject(frame []byte, actions ...flows.Action) error {
 	err := conn.PacketOut(ctx, frame, actions)
 	if err != nil && conn.Err() != nil {
 		return fmt.Errorf("inject a packet: %w: %w", ErrNotConnected, err)
+	}
+	return err
+}
+
+// Resume lets a packet that waits go on, under other flags. It returns what
+// Inject returns.
+func (d *Driver) Resume(p Packet, flags uint32) error {
+	conn := d.packet.conn.Load()
+	if conn == nil {
+		return fmt.Errorf("resume a packet in bridge %s: %w", d.cfg.Bridge, ErrNotConnected)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), injectTimeout)
+	defer cancel()
+	err := conn.Resume(ctx, p.Held, flows.RegFlags, flags)
+	if err != nil && conn.Err() != nil {
+		return fmt.Errorf("resume a packet: %w: %w", ErrNotConnected, err)
 	}
 	return err
 }
@@ -117,6 +138,14 @@ func (d *Driver) receive(in openflow.PacketIn) {
 		InPort:   uint32(in.Field(flows.InPort)),
 		Cookie:   in.Cookie,
 		Data:     slices.Clone(in.Data),
+	}
+	if in.Held != nil {
+		p.Held = slices.Clone(in.Held)
+		for f := range p.Carried {
+			if flows.Field(f) != flows.RegOption { // that is other registers
+				p.Carried.Set(flows.All(flows.Field(f)), in.Field(flows.Field(f)))
+			}
+		}
 	}
 	select {
 	case d.packet.packets <- p:

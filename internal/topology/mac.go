@@ -33,6 +33,15 @@ func MACFromIP(ip netip.Addr) MAC {
 	return MAC{0xf2, 0x01, b[0], b[1], b[2], b[3]}
 }
 
+// MarshalText implements encoding.TextMarshaler with what String returns.
+func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler with what ParseMAC reads.
+func (m *MAC) UnmarshalText(text []byte) (err error) {
+	*m, err = ParseMAC(string(text))
+	return err
+}
+
 func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 
 // Uint64 returns the address as a number, its first byte the most significant.

@@ -91,7 +91,9 @@ func appendAction(b []byte, a flows.Action) ([]byte, error) {
 		b = binary.BigEndian.AppendUint16(b, portIn16)
 		return append(b, byte(a.Table), 0, 0, 0), nil
 	case flows.Punt:
-		return appendController(b, a), nil
+		return appendController(b, a.Why, false), nil
+	case flows.Hold:
+		return appendController(b, a.Why, true), nil
 	case flows.Choose:
 		return appendBundleLoad(b, a)
 	case flows.Spread:

@@ -12,14 +12,24 @@ import (
 const (
 	controllerMaxLen   = 0
 	controllerUserData = 3
+	controllerPause    = 4
 )
 
-// appendController adds the action that sends the packet to the agent.
-func appendController(b []byte, a flows.Punt) []byte {
-	b = appendNicira(b, niciraController2, 32)
+// appendController adds the action that sends the packet to the agent, and if
+// pause is set waits for its answer.
+func appendController(b []byte, why flows.Reason, pause bool) []byte {
+	size := uint8(32)
+	if pause {
+		size += 8
+	}
+	b = appendNicira(b, niciraController2, size)
 	b = append(b, 0, 0, 0, 0, 0, 0)
 	b = append(b, 0, controllerMaxLen, 0, 6, 0xff, 0xff, 0, 0) // the whole packet
-	return append(b, 0, controllerUserData, 0, 5, byte(a.Why), 0, 0, 0)
+	b = append(b, 0, controllerUserData, 0, 5, byte(why), 0, 0, 0)
+	if pause {
+		b = append(b, 0, controllerPause, 0, 4, 0, 0, 0, 0)
+	}
+	return b
 }
 
 // hashFields are the hashes' numbers (nx_hash_fields).

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"iter"
+	"slices"
 
 	"tuplenet/flows"
 )
@@ -16,6 +18,7 @@ type PacketIn struct {
 	UserData []byte // of the flow's action
 	Data     []byte // the Ethernet frame
 	FullLen  int    // of the frame, in bytes; more than Data has if that was cut
+	Held     Held   // not nil: the packet waits (flows.Hold)
 
 	fields [len(fieldHeaders)]uint64
 }
@@ -29,6 +32,29 @@ func (p *PacketIn) Field(f flows.Field) uint64 {
 	return p.fields[f]
 }
 
+// Held is a packet that waits for Conn.Resume.
+type Held []byte
+
+// Resume lets a packet go on that waits, with a register changed that was not 0.
+// Nobody waits for an answer; a refusal goes to ReceivePackets. A packet can be
+// resumed once.
+func (c *Conn) Resume(ctx context.Context, held Held, register flows.Field, value uint32) error {
+	properties := slices.Clone(held)
+	if !setField(properties, register, value) {
+		return fmt.Errorf("resume a packet on %s: it has no %s", c.path, register)
+	}
+	b := appendHeader(nil, typeExperimenter, 0)
+	b = append(appendNiciraHeader(b, niciraResume), properties...)
+	err := endMessage(b, 0)
+	if err == nil {
+		err = c.write(ctx, b)
+	}
+	if err != nil {
+		return fmt.Errorf("resume a packet on %s: %w", c.path, err)
+	}
+	return nil
+}
+
 // Properties of a packet-in (nx_packet_in2_prop_type) that are of use here.
 const (
 	packetInPacket   = 0
@@ -37,6 +63,8 @@ const (
 	packetInCookie   = 4
 	packetInMetadata = 6
 	packetInUserData = 7
+
+	packetInContinuation = 8
 )
 
 // packetIn2 is the format of packet-ins that has user data
@@ -122,18 +150,57 @@ func isPacketIn(m message) bool {
 // decodePacketIn reads the properties of a packet-in. It refers to b.
 func decodePacketIn(b []byte) (PacketIn, error) {
 	var p PacketIn
-	for len(b) > 0 {
-		if len(b) < 4 {
+	for typ, content := range properties(b) {
+		if typ == packetInContinuation {
+			p.Held = b
+		} else if typ == packetInMalformed || !p.property(typ, content) {
 			return PacketIn{}, errMalformed
 		}
-		typ, n := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
-		if n < 4 || n > len(b) || !p.property(typ, b[4:n:n]) {
-			return PacketIn{}, errMalformed
-		}
-		b = b[min(len(b), (n+7)&^7):]
 	}
 	p.FullLen = max(p.FullLen, len(p.Data))
 	return p, nil
+}
+
+// packetInMalformed stands for what is no property.
+const packetInMalformed = 0xffff
+
+// properties yields the types and the contents of a packet-in's properties; the
+// last one is packetInMalformed if the rest is none.
+func properties(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) > 0 {
+			if len(b) < 4 {
+				yield(packetInMalformed, nil)
+				return
+			}
+			typ, n := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
+			if n < 4 || n > len(b) {
+				yield(packetInMalformed, nil)
+				return
+			}
+			if !yield(typ, b[4:n:n]) {
+				return
+			}
+			b = b[min(len(b), (n+7)&^7):]
+		}
+	}
+}
+
+// setField changes a register in the properties of a packet-in, and reports
+// whether it was there.
+func setField(b []byte, register flows.Field, value uint32) bool {
+	for typ, content := range properties(b) {
+		if typ != packetInMetadata {
+			continue
+		}
+		for h, v := range metadataFields(content) {
+			if fieldOfHeader[h] == register && len(v) == 4 {
+				binary.BigEndian.PutUint32(v, value)
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // property takes the content of a property; it reports false if that is not
@@ -167,25 +234,42 @@ func (p *PacketIn) property(typ uint16, b []byte) (ok bool) {
 // metadata reads a list of fields; those that package flows does not know are
 // skipped.
 func (p *PacketIn) metadata(b []byte) (ok bool) {
-	for len(b) > 0 {
-		if len(b) < 4 {
-			return false
-		}
-		h := binary.BigEndian.Uint32(b)
-		n := int(h & 0xff)
-		if b = b[4:]; n > len(b) {
+	for h, content := range metadataFields(b) {
+		if content == nil {
 			return false
 		}
 		if f, known := fieldOfHeader[h]; known {
 			var v uint64
-			for _, x := range b[:n] {
+			for _, x := range content {
 				v = v<<8 | uint64(x)
 			}
 			p.fields[f] = v
 		}
-		b = b[n:]
 	}
 	return true
+}
+
+// metadataFields yields the headers and the contents of fields; the last
+// content is nil if the rest is no field.
+func metadataFields(b []byte) iter.Seq2[uint32, []byte] {
+	return func(yield func(uint32, []byte) bool) {
+		for len(b) > 0 {
+			if len(b) < 4 {
+				yield(0, nil)
+				return
+			}
+			h := binary.BigEndian.Uint32(b)
+			n := int(h & 0xff)
+			if b = b[4:]; n > len(b) {
+				yield(0, nil)
+				return
+			}
+			if !yield(h, b[:n:n]) {
+				return
+			}
+			b = b[n:]
+		}
+	}
 }
 
 // fieldOfHeader finds fields by their headers.

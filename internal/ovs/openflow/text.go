@@ -115,6 +115,8 @@ func (a actionText) MarshalText() ([]byte, error) {
 		return fmt.Appendf(nil, "meter:%d", a.Meter.ID()), nil
 	case flows.Punt:
 		return fmt.Appendf(nil, "controller(userdata=%02x)", uint8(a.Why)), nil
+	case flows.Hold:
+		return fmt.Appendf(nil, "controller(userdata=%02x,pause)", uint8(a.Why)), nil
 	case flows.Choose:
 		return chooseText(a), nil
 	case flows.Spread:

@@ -37,6 +37,7 @@ const (
 	niciraTLVMod            = 24
 	niciraTLVRequest        = 25
 	niciraTLVReply          = 26
+	niciraResume            = 28
 	niciraCTFlushZone       = 29
 	niciraPacketIn2         = 30
 	niciraCTFlush           = 32
