@@ -197,6 +197,18 @@ func (e *Engine) Owner(cookie uint64) (rule string, key topology.Key, ok bool) {
 	return "", topology.Key{}, false
 }
 
+// OwnerOf returns the rule and the entity that one of the engine's flows comes
+// from.
+func (e *Engine) OwnerOf(f *Flow) (rule string, key topology.Key, ok bool) {
+	var identity uint64
+	identity, _, e.scratch = f.Hash(e.scratch)
+	entry := e.flows[identity]
+	if entry == nil || entry.owner == nil {
+		return "", topology.Key{}, false
+	}
+	return entry.owner.rule.name, entry.owner.node.key, true
+}
+
 // Cookies returns the cookies of the flows in a table that the entity of a key
 // has been asked for by its rules.
 func (e *Engine) Cookies(key topology.Key, table Table) []uint64 {

@@ -40,6 +40,10 @@ const (
 	ARPTpa
 	ARPSha
 	ARPTha
+
+	// Behind the others, though it is metadata: a field's number is part of
+	// cookies.
+	TunSrc // IPv4 address that a packet came from in a tunnel; 0: by none
 	numFields
 )
 
@@ -78,6 +82,7 @@ var fieldInfos = [numFields]fieldInfo{
 	ARPTpa:       {"arp_tpa", 32},
 	ARPSha:       {"arp_sha", 48},
 	ARPTha:       {"arp_tha", 48},
+	TunSrc:       {"tun_src", 32},
 }
 
 // String returns Open vSwitch's name of the field.

@@ -93,8 +93,12 @@ type (
 	// Punt sends a copy of the packet, whole, to the agent.
 	Punt struct{ Why Reason }
 	// Hold sends the packet to the agent, which lets it go on with the actions
-	// that follow. Without an agent it goes no further.
-	Hold struct{ Why Reason }
+	// that follow. Without an agent it goes no further. Table is that of the flow:
+	// of a packet that waits Open vSwitch does not tell it.
+	Hold struct {
+		Why   Reason
+		Table Table
+	}
 	// Choose writes to Dst, of 32 bits, the first of the live ports that a hash
 	// of the packet's Fields prefers (highest random weight), or NoPort if none
 	// is live.
@@ -176,7 +180,7 @@ func (a Resubmit) appendTo(b []byte) []byte     { return append(b, tagResubmit, 
 func (a Goto) appendTo(b []byte) []byte         { return append(b, tagGoto, byte(a.Table)) }
 func (a LimitTo) appendTo(b []byte) []byte      { return append(b, tagLimitTo, byte(a.Meter)) }
 func (a Punt) appendTo(b []byte) []byte         { return append(b, tagPunt, byte(a.Why)) }
-func (a Hold) appendTo(b []byte) []byte         { return append(b, tagHold, byte(a.Why)) }
+func (a Hold) appendTo(b []byte) []byte         { return append(b, tagHold, byte(a.Why), byte(a.Table)) }
 func (a Choose) appendTo(b []byte) []byte {
 	b = a.Dst.appendTo(append(b, tagChoose, byte(a.Fields)))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(a.Ports)))

@@ -19,7 +19,7 @@ func tracePoints(*Reader, topology.Node) []Flow {
 		out = append(out, Flow{t.Table, prioTrace, []Match{Masked(RegSeen, 0, bit), Masked(RegFlags, FlagTraced, FlagTraced)}, []Action{
 			LimitTo{MeterTraced},
 			Load{All(RegSeen), bit},
-			Hold{Traced},
+			Hold{Traced, t.Table},
 			Resubmit{t.Table},
 		}})
 		bit <<= 1

@@ -25,7 +25,7 @@ type Packet struct {
 	Router   uint32 // that has routed it on this chassis; 0 for none
 	Entry    uint16 // port id by which it came into that router
 	InPort   uint32 // OpenFlow port that it came in by; 0 if that was cleared
-	Cookie   uint64 // of the flow
+	Cookie   uint64 // of the flow; 0 if the packet waits
 	Data     []byte // the Ethernet frame
 
 	// Of a packet that waits (flows.Hold): all that it carries along, without
@@ -118,7 +118,11 @@ func (p *packetConn) set(conn *openflow.Conn) (was bool) { return p.conn.Swap(co
 // receive takes a packet from the bridge. Those that flows of others sent are
 // not for the agent, though Open vSwitch sends them to everybody.
 func (d *Driver) receive(in openflow.PacketIn) {
-	if in.Cookie&flows.CookieMask != flows.CookieTag || len(in.UserData) != 1 {
+	switch {
+	case in.Held != nil && len(in.UserData) == 2:
+		// Of a packet that waits Open vSwitch tells neither table nor cookie.
+		in.Table = in.UserData[1]
+	case in.Cookie&flows.CookieMask != flows.CookieTag || len(in.UserData) != 1:
 		return
 	}
 	if in.FullLen > len(in.Data) { // longer than a message can be

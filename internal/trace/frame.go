@@ -12,6 +12,18 @@ import (
 	"tuplenet/internal/topology"
 )
 
+// StateOf returns what flows see of a frame that carries something along.
+func StateOf(frame []byte, carried flows.State) (flows.State, Header) {
+	s, h, _ := Read(frame) // what cannot be read, flows do not see either
+	for f := flows.InPort; f <= flows.CTState; f++ {
+		if f != flows.RegOption { // that is other registers
+			s.Set(flows.All(f), carried[f])
+		}
+	}
+	s.Set(flows.All(flows.TunSrc), carried[flows.TunSrc])
+	return s, h
+}
+
 // Read returns what flows see of an Ethernet frame, and what people see. A frame
 // that is cut off or malformed is read as far as it goes.
 func Read(frame []byte) (flows.State, Header, error) {
@@ -85,4 +97,11 @@ func readIP(b []byte, s *flows.State, h *Header) error {
 		}
 	}
 	return nil
+}
+
+func addr4(a uint32) netip.Addr {
+	if a == 0 {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, a)))
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"strconv"
 )
 
@@ -53,11 +52,7 @@ func ParseRecord(chassis string, sequence int, p map[string]string) (Record, err
 		{"datapath_id", 24, func(v uint64) { r.Datapath = uint32(v) }},
 		{"src_port_id", 16, func(v uint64) { r.From = uint16(v) }},
 		{"dst_port_id", 16, func(v uint64) { r.To = uint16(v) }},
-		{"tun_src", 32, func(v uint64) {
-			if v != 0 {
-				r.TunnelSrc = netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(v))))
-			}
-		}},
+		{"tun_src", 32, func(v uint64) { r.TunnelSrc = addr4(uint32(v)) }},
 	} {
 		v, err := strconv.ParseUint(p[f.name], 10, f.bits)
 		if err != nil {
@@ -68,7 +63,9 @@ func ParseRecord(chassis string, sequence int, p map[string]string) (Record, err
 	if i := p["output_iface_id"]; i != "<UNK_PORT>" {
 		r.Iface = i
 	}
-	if hop, ours := p["hop"]; ours {
+	hop, ours := p["hop"]
+	r.Original = !ours
+	if ours {
 		steps, err := base64.RawURLEncoding.DecodeString(hop)
 		if err == nil {
 			err = json.Unmarshal(steps, &r.Steps)

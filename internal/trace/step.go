@@ -73,8 +73,11 @@ type Record struct {
 	Chassis  string
 	Sequence int // orders the records of one trace
 	Steps    []Step
+	// Original is set if an agent of the original TupleNet tells it. Then there
+	// are no steps, but what follows.
+	Original bool
 	// Stage is the table of the original TupleNet that the packet has come to;
-	// 0: none. A record of an original agent has that and no steps.
+	// 0: none. In which device, between which of its ports, where it came from.
 	Stage     Stage
 	Datapath  uint32
 	From, To  uint16

@@ -91,9 +91,9 @@ func appendAction(b []byte, a flows.Action) ([]byte, error) {
 		b = binary.BigEndian.AppendUint16(b, portIn16)
 		return append(b, byte(a.Table), 0, 0, 0), nil
 	case flows.Punt:
-		return appendController(b, a.Why, false), nil
+		return appendController(b, false, byte(a.Why)), nil
 	case flows.Hold:
-		return appendController(b, a.Why, true), nil
+		return appendController(b, true, byte(a.Why), byte(a.Table)), nil
 	case flows.Choose:
 		return appendBundleLoad(b, a)
 	case flows.Spread:

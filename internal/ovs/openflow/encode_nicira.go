@@ -15,9 +15,9 @@ const (
 	controllerPause    = 4
 )
 
-// appendController adds the action that sends the packet to the agent, and if
-// pause is set waits for its answer.
-func appendController(b []byte, why flows.Reason, pause bool) []byte {
+// appendController adds the action that sends the packet to the agent, with one
+// or two bytes of user data, and if pause is set waits for its answer.
+func appendController(b []byte, pause bool, userData ...byte) []byte {
 	size := uint8(32)
 	if pause {
 		size += 8
@@ -25,7 +25,8 @@ func appendController(b []byte, why flows.Reason, pause bool) []byte {
 	b = appendNicira(b, niciraController2, size)
 	b = append(b, 0, 0, 0, 0, 0, 0)
 	b = append(b, 0, controllerMaxLen, 0, 6, 0xff, 0xff, 0, 0) // the whole packet
-	b = append(b, 0, controllerUserData, 0, 5, byte(why), 0, 0, 0)
+	b = append(b, 0, controllerUserData, 0, byte(4+len(userData)))
+	b = append(append(b, userData...), 0, 0, 0)[:len(b)+4]
 	if pause {
 		b = append(b, 0, controllerPause, 0, 4, 0, 0, 0, 0)
 	}

@@ -38,7 +38,7 @@ func receivePackets(t *testing.T, c *Conn) received {
 	t.Helper()
 	r := received{make(chan PacketIn, 16), make(chan error, 16)}
 	err := c.ReceivePackets(t.Context(), func(p PacketIn) {
-		p.Data, p.UserData = slices.Clone(p.Data), slices.Clone(p.UserData)
+		p.Data, p.UserData, p.Held = slices.Clone(p.Data), slices.Clone(p.UserData), slices.Clone(p.Held)
 		r.packets <- p
 	}, func(err error) { r.errs <- err })
 	if err != nil {
@@ -236,5 +236,46 @@ func TestPacketInMalformed(t *testing.T) {
 	}
 	if len(in.errs) > 0 {
 		t.Errorf("another error: %v", <-in.errs)
+	}
+}
+
+// A packet that waits goes on with what follows, under the flags that the agent
+// gives it, and not before.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	c := bridges(t, o, "br0")[0]
+	file := filepath.Join(o.RunDir(), "p6.pcap")
+	o.Vsctl("add-port", "br0", "p5", "--", "set", "Interface", "p5", "ofport_request=5",
+		"--", "add-port", "br0", "p6", "--", "set", "Interface", "p6", "ofport_request=6", "options:tx_pcap="+file)
+	in := receivePackets(t, c)
+	const traced, marked = flows.FlagTraced | 7<<16, flows.FlagTraced | 7<<16 | 9<<8
+	for i, f := range []*flows.Flow{
+		{Actions: []flows.Action{
+			flows.Load{Dst: flows.All(flows.RegFlags), Value: traced}, flows.Hold{Why: flows.Traced, Table: 3}, flows.Resubmit{Table: 4}}},
+		{Table: 4, Priority: 1, Match: []flows.Match{flows.Exact(flows.RegFlags, marked)}, Actions: []flows.Action{flows.Output{Port: 6}}},
+	} {
+		if err := c.Commit(t.Context(), []Mod{{Add, f, uint64(i + 1)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sent := frame(1, 60)
+	receive(o, "p5", sent)
+	p := next(t, in.packets)
+	if p.Held == nil || !bytes.Equal(p.UserData, []byte{byte(flows.Traced), 3}) || p.Field(flows.RegFlags) != traced {
+		t.Fatalf("held: %v, user data %x, flags %#x", p.Held != nil, p.UserData, p.Field(flows.RegFlags))
+	}
+	if err := c.Resume(t.Context(), p.Held, flows.Reg1, 1); err == nil {
+		t.Error("a register that the packet does not have was changed")
+	}
+	if err := c.Resume(t.Context(), p.Held, flows.RegFlags, marked); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Barrier(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pcap, err := os.ReadFile(file)
+	if err != nil || !bytes.Contains(pcap, sent) {
+		t.Errorf("the frame did not go on: %x (error %v)", pcap, err)
 	}
 }

@@ -115,7 +115,7 @@ func sampleFlows() []*flows.Flow {
 		add(nil, flows.LimitTo{Meter: flows.MeterErrors}, flows.Punt{Why: why}, flows.Output{Port: 1}, flows.Goto{Table: 9})
 	}
 	add(nil, flows.Punt{Why: 255})
-	add(nil, flows.LimitTo{Meter: flows.MeterTraced}, flows.Hold{Why: flows.Traced}, flows.Resubmit{Table: 7})
+	add(nil, flows.LimitTo{Meter: flows.MeterTraced}, flows.Hold{Why: flows.Traced, Table: 9}, flows.Resubmit{Table: 7})
 	external := netip.MustParseAddr("192.0.2.1")
 	add(ip, flows.Track{Zone: 1, Table: 9})
 	add(ip, flows.DecTTL{}, flows.Track{Zone: 65535, Commit: true, Table: 254})

@@ -56,7 +56,7 @@ func (m matchText) MarshalText() ([]byte, error) {
 
 func isIPv4(f flows.Field) bool {
 	switch f {
-	case flows.TunDst, flows.IPSrc, flows.IPDst, flows.ARPSpa, flows.ARPTpa:
+	case flows.TunSrc, flows.TunDst, flows.IPSrc, flows.IPDst, flows.ARPSpa, flows.ARPTpa:
 		return true
 	}
 	return false
@@ -116,7 +116,7 @@ func (a actionText) MarshalText() ([]byte, error) {
 	case flows.Punt:
 		return fmt.Appendf(nil, "controller(userdata=%02x)", uint8(a.Why)), nil
 	case flows.Hold:
-		return fmt.Appendf(nil, "controller(userdata=%02x,pause)", uint8(a.Why)), nil
+		return fmt.Appendf(nil, "controller(userdata=%02x.%02x,pause)", uint8(a.Why), uint8(a.Table)), nil
 	case flows.Choose:
 		return chooseText(a), nil
 	case flows.Spread:

@@ -136,6 +136,7 @@ var fieldHeaders = [...]uint32{
 	flows.Reg7:         oxm(classNXM1, 7, 4),
 	flows.XReg2:        oxm(classPacketRegs, 2, 8),
 	flows.TunID:        oxm(classBasic, 38, 8),
+	flows.TunSrc:       oxm(classNXM1, 31, 4),
 	flows.TunDst:       oxm(classNXM1, 32, 4),
 	flows.TunMetadata0: oxm(classNXM1, 40, 8),
 	flows.CTState:      oxm(classNXM1, 105, 4),

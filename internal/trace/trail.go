@@ -1,0 +1,155 @@
+package trace
+
+import (
+	"net/netip"
+	"slices"
+
+	"tuplenet/flows"
+)
+
+// Trail collects the steps of one traced packet on one chassis, and makes
+// records of them whenever the packet has come to a stage of the original. It
+// knows from each flow where the packet goes next, and so notices when it goes
+// elsewhere.
+type Trail struct {
+	chassis  string
+	source   netip.Addr // of the tunnel that it came by last
+	sequence int
+	stage    Stage  // that the last record was made at
+	steps    []Step // not told yet
+	before   Step   // the last one
+	last     *Header
+	next     map[flows.Table]int // tables that the packet is to come to, with how often; nil: nobody knows
+	seen     int                 // steps in all
+}
+
+// maxSteps is how many tables of a chassis a packet can come to before it is
+// left to itself: it goes round in circles.
+const maxSteps = 1000
+
+// NewTrail returns the trail of a packet that comes to a chassis.
+func NewTrail(chassis string) *Trail { return &Trail{chassis: chassis} }
+
+// Sequence is that of the last record.
+func (t *Trail) Sequence() int { return t.sequence }
+
+// Endless reports whether the packet has been seen too often.
+func (t *Trail) Endless() bool { return t.seen > maxSteps }
+
+// Add takes in that the packet has come to a table, and returns what there is to
+// tell now. Of the step, Add fills in where the packet is; h is what it looks
+// like, s its state, f the flow that it takes, nil if there is none, and sequence
+// what the packet says of the records before.
+func (t *Trail) Add(step Step, h Header, s *flows.State, f *flows.Flow, sequence int) []Record {
+	t.seen++
+	t.sequence = max(t.sequence, sequence)
+	arrival := step.Table == flows.TableArrival
+	if arrival {
+		t.next, t.last = nil, nil
+		t.source = addr4(uint32(s.Get(flows.All(flows.TunSrc))))
+	}
+	if t.next != nil && t.next[step.Table] == 0 {
+		t.astray()
+		t.next = nil
+	}
+	if t.last == nil || *t.last != h {
+		step.Header, t.last = &h, &h
+	}
+	step.Datapath = uint32(s.Get(flows.BitsDatapath))
+	step.From, step.To = uint16(s.Get(flows.BitsSrcPort)), uint16(s.Get(flows.BitsDstPort))
+
+	// What came before is told when the packet has come to a stage: until then
+	// it may turn out that it has gone astray.
+	var out []Record
+	stage := stageOf(step.Table)
+	if stage == SwitchEgressIn && t.stage == SwitchIngressIn {
+		out = append(out, t.record(SwitchIngressOut, step)) // within a chassis these are one
+	}
+	if stage != 0 && stage != DropPacket {
+		out = append(out, t.record(stage, step))
+	}
+	t.steps = append(t.steps, step)
+	t.before = step
+	t.follow(step.Table, f)
+	if len(step.Ends) > 0 && len(t.next) == 0 {
+		if stage != DropPacket {
+			stage = OutputPacket
+		}
+		r := t.record(stage, step)
+		r.Iface = step.Ends[0].Iface
+		out = append(out, r)
+	}
+	return out
+}
+
+// follow notes where a flow sends the packet from a table.
+func (t *Trail) follow(table flows.Table, f *flows.Flow) {
+	if t.next == nil {
+		t.next = map[flows.Table]int{}
+	} else if t.next[table]--; t.next[table] == 0 {
+		delete(t.next, table)
+	}
+	if f == nil {
+		return
+	}
+	for _, a := range f.Actions {
+		switch a := a.(type) {
+		case flows.Goto:
+			t.next[a.Table]++
+		case flows.Resubmit:
+			t.next[a.Table]++
+		case flows.Track:
+			t.next[a.Table]++
+		case flows.Punt:
+			if sendsOn(a.Why) {
+				t.next = nil
+				return
+			}
+		}
+	}
+}
+
+// sendsOn reports whether the agent sends a packet on that came to it for a
+// reason; from which table, no flow says.
+func sendsOn(why flows.Reason) bool {
+	switch why {
+	case flows.NoNeighbour, flows.Wanted, flows.TooLarge, flows.QuotedAddress:
+		return true
+	}
+	return false
+}
+
+// astray marks the step before: the packet took another flow there. If that has
+// been told, it is told again.
+func (t *Trail) astray() {
+	if len(t.steps) == 0 {
+		t.steps = append(t.steps, t.before)
+	}
+	t.steps[len(t.steps)-1].Astray = true
+}
+
+// Flush returns what has not been told of a packet that has not been seen for a
+// while. If it should have come to another table, it went astray.
+func (t *Trail) Flush() []Record {
+	if len(t.next) > 0 {
+		t.astray()
+		last := &t.steps[len(t.steps)-1]
+		last.Ends = append(slices.Clone(last.Ends), End{Kind: Lost})
+		t.next = nil
+	}
+	if len(t.steps) == 0 {
+		return nil
+	}
+	return []Record{t.record(0, t.before)}
+}
+
+func (t *Trail) record(stage Stage, at Step) Record {
+	t.sequence++
+	r := Record{Chassis: t.chassis, Sequence: t.sequence, Steps: t.steps, Stage: stage, TunnelSrc: t.source,
+		Datapath: at.Datapath, From: at.From, To: at.To}
+	t.steps = nil
+	if stage != 0 {
+		t.stage = stage
+	}
+	return r
+}

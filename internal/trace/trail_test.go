@@ -1,0 +1,184 @@
+package trace
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"tuplenet/flows"
+)
+
+// at is a flow of a table that leads on to others.
+func at(table flows.Table, actions ...flows.Action) *flows.Flow {
+	return &flows.Flow{Table: table, Actions: actions}
+}
+
+// walk adds steps of a packet in a switch to a trail.
+func walk(t *Trail, path ...*flows.Flow) (records []Record) {
+	var s flows.State
+	s.Set(flows.BitsDatapath, 7)
+	s.Set(flows.All(flows.TunSrc), 0xc0a80102)
+	for _, f := range path {
+		step := Step{Table: f.Table}
+		for _, a := range f.Actions {
+			if _, out := a.(flows.Output); out {
+				step.Ends = []End{{Kind: Output, Iface: "lsp-bob"}}
+			}
+		}
+		if len(f.Actions) == 0 {
+			step.Ends = []End{{Kind: Drop}}
+		}
+		records = append(records, t.Add(step, Header{TTL: 64}, &s, f, 0)...)
+	}
+	return records
+}
+
+// told lists the stages of records, and behind each the tables of its steps.
+func told(records []Record) (out []any) {
+	for _, r := range records {
+		out = append(out, r.Stage)
+		for _, s := range r.Steps {
+			out = append(out, s.Table)
+			if s.Astray {
+				out = append(out, "astray")
+			}
+			for _, e := range s.Ends {
+				out = append(out, e.Kind)
+			}
+		}
+	}
+	return out
+}
+
+func TestTrail(t *testing.T) {
+	t.Parallel()
+	const hook, lookup, loopback, deliver = flows.TableSwitchHook, flows.TableSwitchLookup, flows.TableSwitchLoopback, flows.TableSwitchDeliver
+	within := []*flows.Flow{at(hook, flows.Goto{Table: lookup}), at(lookup, flows.Goto{Table: loopback}), at(loopback, flows.Goto{Table: deliver})}
+	for name, test := range map[string]struct {
+		path []*flows.Flow
+		want []any
+	}{
+		"delivered": {
+			append(within[:3:3], at(deliver, flows.Output{Port: 1})),
+			[]any{SwitchIngressIn, SwitchIngressOut, hook, lookup, SwitchEgressIn, SwitchEgressOut, loopback, OutputPacket, deliver, Output},
+		},
+		"dropped": {
+			[]*flows.Flow{within[0], at(lookup, flows.Goto{Table: flows.TableDrop}), at(flows.TableDrop)},
+			[]any{SwitchIngressIn, DropPacket, hook, lookup, flows.TableDrop, Drop},
+		},
+		"by another flow than the agent's": {
+			[]*flows.Flow{within[0], within[1], at(flows.TableDrop)},
+			[]any{SwitchIngressIn, DropPacket, hook, lookup, "astray", flows.TableDrop, Drop},
+		},
+		"by another flow when it had arrived": {
+			append(within[:3:3], at(deliver, flows.Output{Port: 1}), at(flows.TableDrop)),
+			[]any{SwitchIngressIn, SwitchIngressOut, hook, lookup, SwitchEgressIn, SwitchEgressOut, loopback, OutputPacket, deliver, Output,
+				DropPacket, deliver, "astray", Output, flows.TableDrop, Drop},
+		},
+		"gone": {
+			within[:1],
+			[]any{SwitchIngressIn, Stage(0), hook, "astray", Lost},
+		},
+		"back again": { // a packet that an edge has sent back
+			append(within[:3:3], at(deliver, flows.Output{Port: 1}), at(flows.TableArrival, flows.Goto{Table: loopback}), within[2]),
+			[]any{SwitchIngressIn, SwitchIngressOut, hook, lookup, SwitchEgressIn, SwitchEgressOut, loopback, OutputPacket, deliver, Output,
+				SwitchEgressIn, flows.TableArrival, Stage(0), loopback, "astray", Lost},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trail := NewTrail("hv1")
+			records := walk(trail, test.path...)
+			records = append(records, trail.Flush()...)
+			if diff := cmp.Diff(test.want, told(records)); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+			for i, r := range records {
+				if r.Sequence != i+1 || r.Chassis != "hv1" {
+					t.Errorf("record %d is %d of %s", i+1, r.Sequence, r.Chassis)
+				}
+			}
+			if again := trail.Flush(); len(again) > 0 {
+				t.Errorf("told twice: %v", told(again))
+			}
+		})
+	}
+}
+
+// Both copies of a packet are followed, that for an edge and that for the agent,
+// and then the packet goes on from where the agent sends it.
+func TestTrailOfAWantedPacket(t *testing.T) {
+	t.Parallel()
+	trail := NewTrail("hv1")
+	records := walk(trail,
+		at(flows.TableSwitchLookup, flows.Resubmit{Table: flows.TableRedirect}, flows.Goto{Table: flows.TableWanted}),
+		at(flows.TableRedirect, flows.Goto{Table: flows.TableDrop}), at(flows.TableDrop),
+		at(flows.TableWanted, flows.Punt{Why: flows.Wanted}),
+		at(flows.TableSwitchLookup, flows.Goto{Table: flows.TableSwitchLoopback}))
+	for _, r := range records {
+		for _, s := range r.Steps {
+			if s.Astray {
+				t.Errorf("astray in %s", s.Table)
+			}
+		}
+	}
+}
+
+// Of a packet that goes round in circles is told for a while.
+func TestTrailEnds(t *testing.T) {
+	t.Parallel()
+	trail := NewTrail("hv1")
+	circle := at(flows.TableSwitchHook, flows.Resubmit{Table: flows.TableSwitchHook})
+	n := 0
+	for ; !trail.Endless() && n < 1e6; n++ {
+		walk(trail, circle)
+	}
+	if n > 2000 {
+		t.Errorf("followed over %d tables", n)
+	}
+}
+
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	r := Record{Chassis: "hv1", Sequence: 3, Stage: SwitchEgressOut, Datapath: 5, From: 266, To: 65535,
+		TunnelSrc: netip.MustParseAddr("192.168.1.2"), Iface: "lsp-bob",
+		Steps: []Step{
+			{Table: 204, Datapath: 5, From: 1, Priority: 100, Rule: "switch-port", Object: "switch port LS,A/lsp=b",
+				Header: &Header{IPSrc: netip.MustParseAddr("10.0.0.1"), IPDst: netip.MustParseAddr("10.0.0.2"), TTL: 64, Proto: 1}},
+			{Table: 210, Astray: true, Ends: []End{{Kind: Output, Iface: "lsp-bob"}}},
+		}}
+	same := cmpopts.EquateComparable(netip.Addr{})
+	got, err := ParseRecord("hv1", 3, r.Properties())
+	if diff := cmp.Diff(r, got, same); diff != "" || err != nil {
+		t.Errorf("read back (-want +got):\n%s%v", diff, err)
+	}
+	// As an agent of the original writes it.
+	original := map[string]string{"cmd_type": "pkt_trace", "table_id": "1", "datapath_id": "5", "src_port_id": "266", "dst_port_id": "0",
+		"tun_src": "0", "output_iface_id": "<UNK_PORT>"}
+	got, err = ParseRecord("hv0", 1, original)
+	if diff := cmp.Diff(Record{Chassis: "hv0", Sequence: 1, Original: true, Stage: SwitchIngressIn, Datapath: 5, From: 266}, got, same); diff != "" || err != nil {
+		t.Errorf("the original's (-want +got):\n%s%v", diff, err)
+	}
+	for name, value := range map[string]string{"cmd_type": "other", "table_id": "x", "src_port_id": "70000", "hop": "%", "datapath_id": ""} {
+		bad := map[string]string{}
+		for k, v := range original {
+			bad[k] = v
+		}
+		bad[name] = value
+		if _, err := ParseRecord("hv0", 1, bad); err == nil {
+			t.Errorf("%s=%s was read", name, value)
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add([]byte{0xf2, 1, 0, 0, 0, 1, 0xf2, 1, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 20, 0, 0, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 8, 0})
+	f.Add([]byte{0xf2, 1, 0, 0, 0, 1, 0xf2, 1, 0, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 1, 2, 3, 4, 5, 6, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2})
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		s, h, err := Read(frame)
+		if err == nil && s.Get(flows.All(flows.EthDst)) != h.EthDst.Uint64() {
+			t.Errorf("the destination is %x for flows and %s for people", s.Get(flows.All(flows.EthDst)), h.EthDst)
+		}
+	})
+}
