@@ -8,7 +8,7 @@ VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>
 LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all deps test-deps build test test-kernel soak demo bench lint fuzz clean
+.PHONY: all deps test-deps build man test test-kernel soak demo bench lint fuzz clean
 
 all: build
 
@@ -18,6 +18,10 @@ deps: ## install what is needed, by package name
 build: ## bin/tuplenet and its names
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tuplenet .
 	@ln -sf tuplenet bin/tpctl
+
+man: build ## packaging/man, the manual pages, and docs/tpctl.md, which says the same
+	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git -c safe.directory='*' log -1 --format=%ct)} bin/tuplenet man packaging/man
+	bin/tuplenet man --markdown >docs/tpctl.md
 
 test-deps:
 	@packaging/deps.sh test

@@ -17,18 +17,24 @@ const module = "tuplenet"
 // arrows point one way: docs/design.md, section 2.
 var rooms = map[string][]string{
 	".":                 {"modes"},
-	"modes":             {"plugins", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology"},
+	"modes":             {"plugins", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/explain", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology"},
 	"plugins":           {"internal/store", "internal/ovs", "internal/topology"},
 	"embedded":          {},
-	"internal/agent":    {"flows", "internal/store", "internal/ovs", "internal/packet", "internal/topology"},
+	"internal/agent":    {"flows", "internal/explain", "internal/store", "internal/ovs", "internal/packet", "internal/status", "internal/trace", "internal/topology"},
 	"internal/lab":      {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/bench":    {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/soak":     {},
-	"internal/ctl":      {"flows", "internal/store", "internal/topology"},
+	"internal/ctl":      {"flows", "internal/explain", "internal/audit", "internal/drawing", "internal/manifest", "internal/status", "internal/store", "internal/trace", "internal/topology"},
 	"internal/cleanup":  {"internal/agent", "internal/ovs"},
-	"internal/doctor":   {"internal/agent", "internal/ovs", "internal/store", "internal/topology"},
+	"internal/doctor":   {"internal/agent", "internal/ovs", "internal/status", "internal/store", "internal/topology"},
+	"internal/status":   {"internal/store", "internal/topology"},
+	"internal/drawing":  {"internal/topology"},
+	"internal/manifest": {"internal/topology"},
+	"internal/audit":    {"flows", "internal/store", "internal/topology"},
 	"internal/store":    {"internal/topology"},
 	"internal/ovs":      {"flows", "internal/topology"},
+	"internal/explain":  {"flows", "internal/trace", "internal/topology"},
+	"internal/trace":    {"flows", "internal/packet", "internal/topology"},
 	"internal/packet":   {"internal/topology"},
 	"flows":             {"internal/topology"},
 	"internal/topology": {},
@@ -37,7 +43,12 @@ var rooms = map[string][]string{
 // pure are the rooms that do no I/O, and the only libraries that they may use.
 var pure = map[string][]string{
 	"flows":             {"github.com/cespare/xxhash/v2"},
+	"internal/audit":    {},
+	"internal/explain":  {},
+	"internal/drawing":  {"golang.org/x/text/width"},
+	"internal/manifest": {"github.com/xrash/smetrics", "go.yaml.in/yaml/v3"},
 	"internal/packet":   {"github.com/gopacket/gopacket", "github.com/gopacket/gopacket/layers"},
+	"internal/trace":    {"github.com/gopacket/gopacket", "github.com/gopacket/gopacket/layers"},
 	"internal/topology": {},
 }
 

@@ -198,7 +198,7 @@ func (e *Engine) Owner(cookie uint64) (rule string, key topology.Key, ok bool) {
 }
 
 // OwnerOf returns the rule and the entity that one of the engine's flows comes
-// from.
+// from; of several that want the same flow, those with the smallest key.
 func (e *Engine) OwnerOf(f *Flow) (rule string, key topology.Key, ok bool) {
 	var identity uint64
 	identity, _, e.scratch = f.Hash(e.scratch)
@@ -206,7 +206,13 @@ func (e *Engine) OwnerOf(f *Flow) (rule string, key topology.Key, ok bool) {
 	if entry == nil || entry.owner == nil {
 		return "", topology.Key{}, false
 	}
-	return entry.owner.rule.name, entry.owner.node.key, true
+	first := entry.owner
+	for _, c := range entry.others {
+		if by := cmp.Or(c.owner.node.key.Compare(first.node.key), cmp.Compare(c.owner.rule.name, first.rule.name)); c.cookie == entry.cookie && by < 0 {
+			first = c.owner
+		}
+	}
+	return first.rule.name, first.node.key, true
 }
 
 // Cookies returns the cookies of the flows in a table that the entity of a key

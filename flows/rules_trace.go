@@ -13,8 +13,13 @@ func tracePoints(*Reader, topology.Node) []Flow {
 	var out []Flow
 	bit := uint64(1)
 	for _, t := range Tables {
-		if t.Table == TableClassify {
+		switch t.Table {
+		case TableClassify:
 			continue // there the flags of what comes by a tunnel are not known yet
+		case TableTunnel:
+			// Behind CheckLarger Open vSwitch cannot hold a packet without losing
+			// what else there is to do with it. The agent knows what happens there.
+			continue
 		}
 		out = append(out, Flow{t.Table, prioTrace, []Match{Masked(RegSeen, 0, bit), Masked(RegFlags, FlagTraced, FlagTraced)}, []Action{
 			LimitTo{MeterTraced},

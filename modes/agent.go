@@ -137,7 +137,7 @@ func runAgent(c *cli.Context, isGateway bool) error {
 	}
 	defer st.Close()
 	cfg.Store, cfg.OVS, cfg.RunDir, cfg.Log = st, ovsConfig(c, log), c.String("rundir"), log
-	cfg.TunnelIP, cfg.Interface = address, c.String("interface")
+	cfg.TunnelIP, cfg.Interface, cfg.Version = address, c.String("interface"), version()
 	err = stopped(ctx, agent.Run(ctx, cfg))
 	if err != nil && c.String("log") != "" { // else it is on standard error
 		log.Error("agent ends", "error", err)

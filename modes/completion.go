@@ -10,16 +10,12 @@ import (
 //go:embed completion
 var completionScripts embed.FS
 
-// completionFlag is what a completion script appends to the words typed so
-// far. It runs no action: the command lists what may come next.
-const completionFlag = "--generate-bash-completion"
-
 func completionCommand() *cli.Command {
 	shells := []string{"bash", "zsh", "fish"}
 	cmd := &cli.Command{
 		Name:        string(ModeCompletion),
 		Usage:       "print the shell completion of tuplenet and tpctl",
-		Description: example("source <(tuplenet completion bash)"),
+		Description: example("source <(tuplenet completion bash)", "tpctl completion zsh > ~/.zfunc/_tuplenet"),
 	}
 	for _, shell := range shells {
 		cmd.Subcommands = append(cmd.Subcommands, &cli.Command{

@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"tuplenet/internal/agent"
 	"tuplenet/internal/ctl"
+	"tuplenet/internal/explain"
 	"tuplenet/internal/store"
 )
 
@@ -62,6 +66,7 @@ func ctlCommand() *cli.Command {
 		object := cmd.Subcommands[i]
 		object.Subcommands = append(object.Subcommands, ctlVerb(command, cmd.OnUsageError))
 	}
+	cmd.Subcommands = append(cmd.Subcommands, completionCommand())
 	return cmd
 }
 
@@ -86,9 +91,19 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 			verb.Flags = append(verb.Flags, &cli.StringFlag{Name: f.Name, Aliases: f.Aliases, Usage: f.Usage, Value: f.Default})
 		}
 	}
+	if command.Host {
+		verb.Flags = append(verb.Flags, hostFlags()...)
+	}
 	verb.Action = func(c *cli.Context) error {
 		env := ctl.Env{
 			Open:  func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, command.ReadOnly()) },
+			Reach: func() (*store.Store, error) { return ctlReach(c, command.ReadOnly()) },
+			Bridge: func(ctx context.Context, raw bool) (explain.Bridge, error) {
+				quiet := slog.New(slog.DiscardHandler) // what matters is in the answer
+				cfg := agent.Config{OVS: ovsConfig(c, quiet), RunDir: c.String("rundir"), Log: quiet}
+				open := func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, true) }
+				return agent.Explain(ctx, open, cfg, raw)
+			},
 			In:    c.App.Reader,
 			Out:   c.App.Writer,
 			Err:   c.App.ErrWriter,
@@ -105,19 +120,22 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 				env.Flags[f.Name] = "true"
 			}
 		}
-		return ctlFailed(c, command.Run(c.Context, env, c.Args().Slice()))
+		ctx := c.Context
+		if c.Bool("watch") { // which lasts until somebody ends it, and has then done all it should
+			var stop context.CancelFunc
+			ctx, stop = signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+		}
+		return ctlFailed(c, command.Run(ctx, env, c.Args().Slice()))
 	}
 	return verb
 }
 
 func ctlOpen(ctx context.Context, c *cli.Context, readOnly bool) (*store.Store, error) {
-	cfg, err := etcdConfig(c, "endpoints")
+	cfg, err := ctlConfig(c, readOnly)
 	if err != nil {
 		return nil, err
 	}
-	cfg.DialTimeout = ctlDialTimeout
-	cfg.ReadOnly = readOnly
-	cfg.Log = slog.New(slog.DiscardHandler) // a command ends with one sentence
 	st, err := store.Open(ctx, cfg)
 	if err != nil && !errors.Is(err, store.ErrVersion) {
 		return nil, fmt.Errorf("%w (-e or TUPLENET_ENDPOINTS names another etcd)", err)
@@ -125,13 +143,39 @@ func ctlOpen(ctx context.Context, c *cli.Context, readOnly bool) (*store.Store, 
 	return st, err
 }
 
+// ctlReach is ctlOpen without asking etcd anything.
+func ctlReach(c *cli.Context, readOnly bool) (*store.Store, error) {
+	cfg, err := ctlConfig(c, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	return store.New(cfg)
+}
+
+func ctlConfig(c *cli.Context, readOnly bool) (store.Config, error) {
+	cfg, err := etcdConfig(c, "endpoints")
+	if err != nil {
+		return store.Config{}, err
+	}
+	cfg.DialTimeout = ctlDialTimeout
+	cfg.ReadOnly = readOnly
+	cfg.Log = slog.New(slog.DiscardHandler) // a command ends with one sentence
+	if c.Bool("watch") {
+		cfg.Log = slog.New(slog.NewTextHandler(c.App.ErrWriter, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	return cfg, nil
+}
+
 func ctlGroup(c *cli.Context) error { return ctlFailed(c, groupAction(c)) }
 
 // ctlFailed prints err to standard output, where scripts look for its words,
 // and returns it for standard error and the exit status.
 func ctlFailed(c *cli.Context, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, ctl.ErrTold):
+		return cli.Exit("", 1)
 	}
 	if !c.Bool("json") {
 		fmt.Fprintln(c.App.Writer, err)

@@ -26,6 +26,7 @@ const (
 	ModeCNM        Mode = "cnm"
 	ModeVersion    Mode = "version"
 	ModeCompletion Mode = "completion"
+	ModeMan        Mode = "man"
 )
 
 // byName are the modes that the binary takes on under another name.
@@ -37,11 +38,11 @@ var byName = map[string]Mode{
 
 // bySubcommand are the modes that a subcommand names. The CNI plugin is not
 // among them: container runtimes call it by its file's name.
-var bySubcommand = []Mode{ModeAgent, ModeGateway, ModeEtcd, ModeCtl, ModeLab, ModeDoctor, ModeCleanup, ModeCNM, ModeVersion, ModeCompletion}
+var bySubcommand = []Mode{ModeAgent, ModeGateway, ModeEtcd, ModeCtl, ModeLab, ModeDoctor, ModeCleanup, ModeCNM, ModeVersion, ModeCompletion, ModeMan}
 
 // ofRoot are the first words that concern the binary as a whole. Any other
 // flag there is one of the agent's.
-var ofRoot = []string{"help", "-h", "-help", "--help", "-v", "-version", "--version", completionFlag}
+var ofRoot = []string{"help", "-h", "-help", "--help", "-v", "-version", "--version"}
 
 // Dispatch picks the mode for argv, as main received it, and the value of
 // CNI_COMMAND. It returns the mode's own argv: the words that called it as one,

@@ -57,7 +57,6 @@ func TestDispatch(t *testing.T) {
 		{argv: "tuplenet -v", mode: ModeRoot, want: []string{"tuplenet", "-v"}},
 		{argv: "tuplenet help ctl", mode: ModeCtl, want: []string{"tuplenet ctl", "--help"}},
 		{argv: "tuplenet help lab up", mode: ModeLab, want: []string{"tuplenet lab", "up", "--help"}},
-		{argv: "tuplenet --generate-bash-completion", mode: ModeRoot, want: []string{"tuplenet", "--generate-bash-completion"}},
 		{argv: "tuplenet agent --help", mode: ModeAgent, want: []string{"tuplenet agent", "--help"}},
 
 		{argv: "tuplenet agnet", mode: ModeUnknown, want: []string{"tuplenet", "agnet"}},

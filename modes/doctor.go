@@ -19,15 +19,16 @@ func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name:  string(ModeDoctor),
 		Usage: "look for what is wrong with this host and the paths to the others",
-		Description: "It prints a line for everything that it has looked at, ok or BAD with what to do about it, and ends\n" +
-			"with status 1 if anything is bad. It changes nothing. Paths are tested from this host to the others\n" +
+		Description: "It prints a line for everything that it has looked at: ok, note for what is worth knowing, or BAD with\n" +
+			"what to do about it, and ends with status 1 if anything is bad. It changes nothing. Paths are tested from this host to the others\n" +
 			"and not back: run it on the others, too. It needs root, for its pings.\n\n" +
 			example("tuplenet doctor --interface eth0 -e 192.168.1.10:2379"),
 		Flags: slices.Concat(etcdFlags("endpoints", "e"), hostFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
 				Usage: "`ADDRESS` of the tunnels, or the interface that has it, as the agent has it"},
-			&cli.DurationFlag{Name: "timeout", Value: time.Second, Usage: "`TIME` that another host may take to answer a ping"},
+			&cli.DurationFlag{Name: "timeout", Value: time.Second, Usage: "`TIME` that another host may take to answer a ping, and etcd or an agent a question"},
 			&cli.StringSliceFlag{Name: "only", Usage: "`CHECK` to carry out, such as flows; may be given several times"},
+			&cli.BoolFlag{Name: "verbose", Usage: "print all details, such as each flow that is not as it should be", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print one JSON object a line", DisableDefaultText: true},
 		}),
 		Action: runDoctor,
@@ -44,23 +45,25 @@ func runDoctor(c *cli.Context) error {
 	if _, err := etcdConfig(c, "endpoints"); err != nil {
 		return err
 	}
-	address, err := agent.TunnelAddress(c.String("interface"))
-	if err != nil {
-		return err
-	}
 	checks, err := chosenChecks(c.StringSlice("only"))
 	if err != nil {
 		return err
 	}
 	env := &doctor.Env{
-		Open:     func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, true) },
-		TunnelIP: address,
-		Wait:     c.Duration("timeout"),
-		RunDir:   c.String("rundir"),
-		OVS:      ovsConfig(c, slog.New(slog.DiscardHandler)), // what matters is in the finding
+		Open:   func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, true) },
+		Reach:  func() (*store.Store, error) { return ctlReach(c, true) },
+		Wait:   c.Duration("timeout"),
+		RunDir: c.String("rundir"),
+		OVS:    ovsConfig(c, slog.New(slog.DiscardHandler)), // what matters is in the finding
 	}
+	env.TunnelIP, env.TunnelErr = agent.TunnelAddress(c.String("interface"))
 	say := func(f doctor.Finding) error {
 		_, err := fmt.Fprintln(c.App.Writer, f)
+		if c.Bool("verbose") {
+			for _, line := range f.Details {
+				fmt.Fprintln(c.App.Writer, "    "+line)
+			}
+		}
 		return err
 	}
 	if c.Bool("json") {

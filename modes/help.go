@@ -23,7 +23,9 @@ func firstExample(description string) string {
 func rootDescription(all []*cli.Command) string {
 	var examples []string
 	for _, c := range all {
-		examples = append(examples, firstExample(c.Description))
+		if !c.Hidden {
+			examples = append(examples, firstExample(c.Description))
+		}
 	}
 	return "Without a mode it is the agent. Called as tpctl, it is \"tuplenet ctl\".\n\n" + example(examples...)
 }

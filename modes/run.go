@@ -24,17 +24,21 @@ func commands() []*cli.Command {
 		cleanupCommand(),
 		versionCommand(),
 		completionCommand(),
+		manCommand(),
 	}
 }
+
+// rootUsage says what the binary as a whole is.
+const rootUsage = "distributed virtual switches and routers on Open vSwitch"
 
 // Run carries out argv, as main received it, in the mode that Dispatch picks,
 // and returns the exit status of the process: 0, 1 for an error, or what the
 // mode asks for by returning a cli.ExitCoder.
 func Run(argv []string, cniCommand string, stdin io.Reader, stdout, stderr io.Writer) int {
-	mode, argv := Dispatch(argv, cniCommand)
-	if completesArguments(argv) {
+	if completes(argv, stdout) {
 		return 0
 	}
+	mode, argv := Dispatch(argv, cniCommand)
 	app, err := newApp(mode, argv)
 	if err == nil {
 		app.Reader, app.Writer, app.ErrWriter = stdin, stdout, stderr
@@ -46,20 +50,13 @@ func Run(argv []string, cniCommand string, stdin io.Reader, stdout, stderr io.Wr
 	return finish(err, mode, stdout, stderr)
 }
 
-// completesArguments reports whether a shell wants to complete what stands
-// behind "--". There the library would take the completion's flag as an
-// argument and run the command.
-func completesArguments(argv []string) bool {
-	return argv[len(argv)-1] == completionFlag && slices.Contains(argv, "--")
-}
-
 // newApp makes the application of a mode, named by argv[0]. Every mode is an
 // application of its own, so that tpctl and "tuplenet ctl" differ in what their
 // help calls them and in nothing else.
 func newApp(mode Mode, argv []string) (*cli.App, error) {
 	all := commands()
 	root := &cli.Command{
-		Usage:       "distributed virtual switches and routers on Open vSwitch",
+		Usage:       rootUsage,
 		UsageText:   "tuplenet [agent options]\ntuplenet MODE [options] [arguments]",
 		Description: rootDescription(all),
 		Subcommands: all,
@@ -81,22 +78,20 @@ func newApp(mode Mode, argv []string) (*cli.App, error) {
 		usage = strings.TrimSpace(argv[0] + " [options] " + cmd.ArgsUsage)
 	}
 	return &cli.App{
-		Name:                 argv[0],
-		Version:              version(),
-		Usage:                cmd.Usage,
-		UsageText:            usage,
-		Description:          cmd.Description,
-		Commands:             cmd.Subcommands,
-		Flags:                cmd.Flags,
-		Before:               cmd.Before,
-		After:                cmd.After,
-		Action:               cmd.Action,
-		BashComplete:         cmd.BashComplete,
-		OnUsageError:         cmd.OnUsageError,
-		SkipFlagParsing:      cmd.SkipFlagParsing,
-		HideHelpCommand:      len(cmd.Subcommands) == 0,
-		EnableBashCompletion: true,
-		ExitErrHandler:       func(*cli.Context, error) {}, // Run reports errors, and ends nothing
+		Name:            argv[0],
+		Version:         version(),
+		Usage:           cmd.Usage,
+		UsageText:       usage,
+		Description:     cmd.Description,
+		Commands:        cmd.Subcommands,
+		Flags:           cmd.Flags,
+		Before:          cmd.Before,
+		After:           cmd.After,
+		Action:          cmd.Action,
+		OnUsageError:    cmd.OnUsageError,
+		SkipFlagParsing: cmd.SkipFlagParsing,
+		HideHelpCommand: len(cmd.Subcommands) == 0,
+		ExitErrHandler:  func(*cli.Context, error) {}, // Run reports errors, and ends nothing
 	}, nil
 }
 

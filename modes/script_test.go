@@ -22,9 +22,13 @@ import (
 // one etcd, named to it by the environment: $TUPLENET_ENDPOINTS and
 // $TUPLENET_PREFIX. Beside testscript's commands a script has
 //
-//	put KEY VALUE    write what stands under the prefix, as another tool would
+//	put KEY VALUE    write what stands under the prefix, as another tool would;
+//	                 with a third argument, "leased", under a lease of a minute
+//	mend             carry out, one by one, the remedies of tpctl check, until it
+//	                 finds nothing that has one; each ends what it is the remedy of
 //	keys             print all keys under the prefix and their values
 //	expand FILE      put the values of $VARIABLES into a file of the script
+//	excerpt DOC FILE write FILE as docs/DOC has it: the block that begins with "# FILE"
 func TestScripts(t *testing.T) {
 	server, err := embedded.Start(t.Context(), embedded.Config{
 		DataDir:    t.TempDir(),
@@ -56,20 +60,28 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(env.Getenv("TUPLENET_CONFIG"), nil, 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"put":    func(ts *testscript.TestScript, neg bool, args []string) { put(ts, client, neg, args) },
-			"expand": expand,
-			"keys":   func(ts *testscript.TestScript, neg bool, args []string) { keys(ts, client, neg, args) },
+			"put":     func(ts *testscript.TestScript, neg bool, args []string) { put(ts, client, neg, args) },
+			"expand":  expand,
+			"mend":    func(ts *testscript.TestScript, neg bool, args []string) { mend(ts, client, neg, args) },
+			"excerpt": excerpt,
+			"keys":    func(ts *testscript.TestScript, neg bool, args []string) { keys(ts, client, neg, args) },
 		},
 	})
 }
 
 func put(ts *testscript.TestScript, client *clientv3.Client, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: put KEY VALUE")
+	if neg || len(args) != 2 && (len(args) != 3 || args[2] != "leased") {
+		ts.Fatalf("usage: put KEY VALUE [leased]")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err := client.Put(ctx, ts.Getenv("TUPLENET_PREFIX")+"/"+args[0], args[1])
+	var opts []clientv3.OpOption
+	if len(args) == 3 {
+		lease, err := client.Grant(ctx, 60)
+		ts.Check(err)
+		opts = append(opts, clientv3.WithLease(lease.ID))
+	}
+	_, err := client.Put(ctx, ts.Getenv("TUPLENET_PREFIX")+"/"+args[0], args[1], opts...)
 	ts.Check(err)
 }
 
@@ -97,4 +109,18 @@ func expand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := os.Expand(ts.ReadFile(args[0]), ts.Getenv)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+func excerpt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: excerpt DOC FILE")
+	}
+	doc, err := os.ReadFile(filepath.Join("..", "docs", args[0]))
+	ts.Check(err)
+	_, block, found := strings.Cut(string(doc), "\n# "+args[1]+"\n")
+	block, _, closed := strings.Cut(block, "\n```\n")
+	if !found || !closed {
+		ts.Fatalf("docs/%s has no block that begins with %q", args[0], "# "+args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(block+"\n"), 0o600))
 }

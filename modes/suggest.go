@@ -39,7 +39,9 @@ func nearest(word string, known []string) string {
 func names(commands []*cli.Command) []string {
 	var list []string
 	for _, c := range commands {
-		list = append(list, c.Name)
+		if !c.Hidden {
+			list = append(list, c.Name)
+		}
 	}
 	return list
 }

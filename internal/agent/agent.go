@@ -43,6 +43,7 @@ type Config struct {
 	BFDMinRx, BFDMinTx int
 	IdleTimeout        time.Duration // after which flows on demand go that no packet has met
 	Metrics            string        // HOST:PORT to serve metrics on, in Prometheus' format; empty for none
+	Version            string        // of the program, for those who ask for the node's status
 }
 
 // agent keeps one node's bridge as the topology wants it.
@@ -63,6 +64,10 @@ type agent struct {
 	presence   *presence
 	liveness   *liveness
 	metrics    *metrics
+	reporter   *reporter
+	tracer     *tracer
+	commands   <-chan store.Command // what tools ask this node for; nil once ctx has ended
+	started    time.Time
 
 	// Of the loop alone.
 	model     *topology.Model
@@ -72,6 +77,7 @@ type agent struct {
 	snapshot  bool             // the store has been read
 	compiled  bool             // the rules have run at least once
 	synced    bool             // the bridge has held all flows at least once
+	syncedAt  time.Time        // when it was last compared with all flows
 	revision  int64            // of the store, that the model shows
 	plugs     map[string]*plug // by iface-id
 	twins     map[string]bool  // interfaces that are ignored because another has their iface-id
@@ -86,6 +92,7 @@ type agent struct {
 	mtu       int                            // for workloads
 	moved     []netip.Addr                   // what TunnelIP has been before
 	bad       map[topology.Key]string        // values that were reported
+	problems  map[flows.Problem]bool         // objects that cannot work as they are stored
 }
 
 // Run keeps the node's bridge as the topology wants it until ctx ends, and then
@@ -149,6 +156,8 @@ func newAgent(cfg Config) *agent {
 		patches:  map[topology.Key]ovs.PatchSpec{},
 		metrics:  newMetrics(),
 		bad:      map[topology.Key]string{},
+		problems: map[flows.Problem]bool{},
+		started:  time.Now(),
 	}
 }
 
@@ -176,6 +185,9 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 		a.demands = newDemands(a)
 		a.presence = newPresence(a.Config, a.self)
 		a.liveness = newLiveness(ctx, a)
+		a.reporter = newReporter(ctx, a)
+		a.tracer = newTracer(ctx, a)
+		a.commands = a.Store.Commands(ctx, a.self)
 		go a.presence.run(ctx, admitted)
 		return nil
 	})
@@ -244,9 +256,12 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 		case p := <-a.ovs.Packets():
 			// All that wait are taken in at once: several may want one thing.
 			for n := len(a.ovs.Packets()); ; n-- {
-				if p.Why == flows.Wanted {
+				switch p.Why {
+				case flows.Traced:
+					a.tracer.packet(p)
+				case flows.Wanted:
 					a.demands.packet(p)
-				} else {
+				default:
 					a.physical.packet(p)
 				}
 				if n <= 0 {
@@ -260,12 +275,20 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 			a.demands.count(ctx)
 		case packets := <-a.demands.counted:
 			a.demands.age(packets)
+		case <-a.tracer.timer.C:
+			a.tracer.tick()
 		case <-a.physical.timer.C:
 			a.physical.tick()
 		case n := <-nics:
 			a.nicChanged(ctx, n)
 		case chassis := <-a.liveness.due:
 			a.liveness.judge(chassis)
+		case c, open := <-a.commands:
+			if !open { // ctx has ended
+				a.commands = nil
+				continue
+			}
+			a.command(ctx, c)
 		}
 		// Before the store has been read nothing is known of what the flows
 		// should be.
@@ -415,6 +438,9 @@ func (a *agent) flush(ctx context.Context) {
 	for _, text := range delta.Conflicts {
 		a.log.Error("mistake in the flow compiler, please report it", "what", text)
 	}
+	if len(delta.Put)+len(delta.Gone) > 0 {
+		a.tracer.changed()
+	}
 	a.carried(delta)
 	whole := a.ovs.NeedsSync() && a.sync(ctx)
 	if !whole {
@@ -453,6 +479,7 @@ func (a *agent) sync(ctx context.Context) bool {
 	if err != nil && !errors.As(err, &refused) {
 		return false
 	}
+	a.syncedAt = time.Now()
 	a.log.Info("flows are in", "flows", a.engine.Len(), "kept", n.Kept, "added", n.Added, "deleted", n.Deleted,
 		"took", time.Since(start).Round(time.Millisecond), "revision", a.revision)
 	return true

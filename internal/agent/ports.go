@@ -33,6 +33,9 @@ const (
 	yielded
 )
 
+// String returns the state as `tpctl status` shows it.
+func (s plugState) String() string { return [...]string{"claiming", "bound", "yielded"}[s] }
+
 // readOVS takes in the interfaces and tunnels that the bridge has now.
 func (a *agent) readOVS() {
 	seen, twins := map[string]bool{}, map[string]bool{}

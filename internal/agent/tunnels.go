@@ -235,6 +235,7 @@ func (a *agent) noted(d flows.Delta) {
 		switch n := n.(type) {
 		case flows.Problem:
 			a.log.Info("a problem is over", "object", n.Object, "was", n.What)
+			delete(a.problems, n)
 			a.metrics.problems.Dec()
 		case flows.Address:
 			a.physical.address(n, false)
@@ -248,6 +249,7 @@ func (a *agent) noted(d flows.Delta) {
 		switch n := n.(type) {
 		case flows.Problem:
 			a.log.Warn("an object cannot work as it is stored", "object", n.Object, "problem", n.What)
+			a.problems[n] = true
 			a.metrics.problems.Inc()
 		case flows.Address:
 			a.physical.address(n, true)

@@ -15,16 +15,43 @@ import (
 	"tuplenet/internal/topology"
 )
 
-// Difference is what an agent that starts now would change.
+// Difference is what an agent that starts now would find amiss.
 type Difference struct {
-	Held    int      // TupleNet's flows in the bridge
-	Missing []string // flows that it would add: their object and what they do
-	Extra   []string // flows that it would delete: their table and cookie
-	Other   []string // what else it would change
+	Held    int // TupleNet's flows in the bridge
+	Missing []FlowDifference
+	Extra   []FlowDifference // flows that no rule makes
+	Changed []FlowDifference // flows that somebody has changed: an agent cannot tell
+	Other   []string         // what else is amiss
+	// Stuck are the cookies of flows that have to be deleted before an agent that
+	// starts makes them anew: by their cookies they look right.
+	Stuck []uint64
+	// Foreign are, by table, the flows of others that stand before TupleNet's and
+	// may take packets from them. They are not amiss: somebody may want that.
+	Foreign map[flows.Table]int
+	Unsaid  error // why it is not known what flows do: they were told apart by their cookies alone
+}
+
+// FlowDifference is a flow that is not as it should be.
+type FlowDifference struct {
+	Table  flows.Table
+	Cookie uint64
+	Object string // that it is made for; empty if nobody knows
+	Want   string // what it should be, in the words of ovs-ofctl(8); empty if it should not be
+	Has    string // what it is, if somebody has changed it
+}
+
+func (f FlowDifference) where() string {
+	text := fmt.Sprintf("table %d (%s)", f.Table, f.Table)
+	if f.Object == "" {
+		return fmt.Sprintf("%s, cookie %#x", text, f.Cookie)
+	}
+	return text + " of " + f.Object
 }
 
 // None reports whether all is as it should be.
-func (d Difference) None() bool { return len(d.Missing)+len(d.Extra)+len(d.Other) == 0 }
+func (d Difference) None() bool {
+	return len(d.Missing)+len(d.Extra)+len(d.Changed)+len(d.Other) == 0
+}
 
 // maxTold bounds how many flows of a kind String tells of.
 const maxTold = 3
@@ -35,11 +62,44 @@ func (d Difference) String() string {
 	if d.None() {
 		return fmt.Sprintf("%d flows, all as they should be", d.Held)
 	}
-	parts := []string{fmt.Sprintf("%d flows, %d missing, %d too many", d.Held, len(d.Missing), len(d.Extra))}
-	for _, list := range [][]string{d.Other, d.Missing, d.Extra} {
-		parts = append(parts, list[:min(len(list), maxTold)]...)
+	counts := fmt.Sprintf("%d flows, %d missing, %d too many", d.Held, len(d.Missing), len(d.Extra))
+	if n := len(d.Changed); n > 0 {
+		counts += fmt.Sprintf(", %d changed by hand", n)
+	}
+	parts := append([]string{counts}, d.Other[:min(len(d.Other), maxTold)]...)
+	for _, list := range []struct {
+		what  string
+		flows []FlowDifference
+	}{{"missing", d.Missing}, {"too many", d.Extra}, {"changed", d.Changed}} {
+		told := len(parts)
+		for _, f := range list.flows {
+			if text := list.what + " in " + f.where(); !slices.Contains(parts[told:], text) && len(parts) < told+maxTold {
+				parts = append(parts, text)
+			}
+		}
 	}
 	return strings.Join(parts, "; ")
+}
+
+// maxDetails bounds Details: a bridge may have lost all of its flows.
+const maxDetails = 200
+
+// Details says all of it, a line each, with the flows themselves.
+func (d Difference) Details() []string {
+	lines := slices.Clone(d.Other)
+	for _, f := range d.Missing {
+		lines = append(lines, fmt.Sprintf("missing in %s: %s", f.where(), f.Want))
+	}
+	for _, f := range d.Extra {
+		lines = append(lines, "too many in "+f.where())
+	}
+	for _, f := range d.Changed {
+		lines = append(lines, fmt.Sprintf("changed in %s: %s, and should be %s", f.where(), f.Has, f.Want))
+	}
+	if more := len(lines) - maxDetails; more > 0 {
+		lines = append(lines[:maxDetails], fmt.Sprintf("and %d more", more))
+	}
+	return lines
 }
 
 // Verify compares what Open vSwitch holds with what an agent would give it that
@@ -53,8 +113,6 @@ func (d Difference) String() string {
 // another chassis is taken for one that has moved away, though an agent that
 // starts would take it back.
 func Verify(ctx context.Context, open func(context.Context) (*store.Store, error), cfg Config) (Difference, error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	cfg, err := cfg.noted()
 	if err != nil {
 		return Difference{}, err
@@ -68,20 +126,40 @@ func Verify(ctx context.Context, open func(context.Context) (*store.Store, error
 	case now.Chassis == "":
 		return Difference{}, fmt.Errorf("this host has no system-id")
 	}
+	d := Difference{Held: len(now.Flows) + len(now.Doubles)}
+	a, wanted, err := compileAnew(ctx, open, cfg, now, &d)
+	if err != nil {
+		return d, err
+	}
+	a.compareFlows(ctx, wanted, now, &d)
+	a.comparePorts(now, &d)
+	a.compareRecord(&d)
+	return d, nil
+}
+
+// compileAnew returns an agent that has just started, on the Open vSwitch that
+// was read, and the flows that it wants. Without a TunnelIP it takes that in the
+// chassis record.
+func compileAnew(ctx context.Context, open func(context.Context) (*store.Store, error), cfg Config, now ovs.Reading, d *Difference) (*agent, []flows.CookieFlow, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var err error
 	if cfg.Store, err = open(ctx); err != nil {
-		return Difference{}, err
+		return nil, nil, err
 	}
 	defer cfg.Store.Close()
 	u, ok := <-cfg.Store.Watch(ctx)
 	if !ok {
-		return Difference{}, fmt.Errorf("read etcd: %w", ctx.Err())
+		return nil, nil, fmt.Errorf("read etcd: %w", ctx.Err())
 	}
 	a := newAgent(cfg)
 	a.self, a.synced = now.Chassis, true
 	a.applyUpdate(u)
-	d := Difference{Held: len(now.Flows)}
-	if err := a.takeReading(now, &d); err != nil {
-		return d, err
+	if own, ok := a.ownRecord(); ok && !a.TunnelIP.IsValid() {
+		a.TunnelIP = own.IP
+	}
+	if err := a.takeReading(now, d); err != nil {
+		return nil, nil, err
 	}
 	for e := range a.model.All() {
 		if e.Key().Kind == topology.KindSwitchPort {
@@ -93,10 +171,7 @@ func Verify(ctx context.Context, open func(context.Context) (*store.Store, error
 		d.Other = append(d.Other, "mistake in the flow compiler: "+text)
 	}
 	a.carried(delta)
-	a.compareFlows(delta.Put, now.Flows, &d)
-	a.comparePorts(now, &d)
-	a.compareRecord(&d)
-	return d, nil
+	return a, delta.Put, nil
 }
 
 // takeReading enters this node's own facts into the model.
@@ -152,28 +227,65 @@ func (a *agent) takeReading(now ovs.Reading, d *Difference) error {
 	return nil
 }
 
-// compareFlows finds flows that are missing and flows that are too many.
-func (a *agent) compareFlows(want []flows.CookieFlow, have map[uint64]flows.Table, d *Difference) {
-	wanted := make(map[uint64]bool, len(want))
+// compareFlows finds flows that are missing, too many or changed, and those of
+// others that stand before them.
+func (a *agent) compareFlows(ctx context.Context, want []flows.CookieFlow, now ovs.Reading, d *Difference) {
+	object := func(f *flows.Flow) string {
+		_, key, ok := a.engine.OwnerOf(f)
+		switch {
+		case !ok:
+			return ""
+		case key.Kind == topology.KindNode:
+			return "this host"
+		}
+		return key.String()
+	}
+	wanted := make(map[uint64]*flows.Flow, len(want))
+	lowest := map[flows.Table]uint16{} // priority
 	for _, f := range want {
-		wanted[f.Cookie] = true
-		if _, ok := have[f.Cookie]; ok {
+		wanted[f.Cookie] = f.Flow
+		if at, ok := lowest[f.Flow.Table]; !ok || f.Flow.Priority < at {
+			lowest[f.Flow.Table] = f.Flow.Priority
+		}
+		if _, ok := now.Flows[f.Cookie]; ok {
 			continue
 		}
 		text, err := openflow.Text(f.Flow, f.Cookie)
 		if err != nil {
 			text = err.Error()
 		}
-		_, object, _ := a.engine.Owner(f.Cookie)
-		d.Missing = append(d.Missing, fmt.Sprintf("missing of %s: %s", object, text))
+		d.Missing = append(d.Missing, FlowDifference{Table: f.Flow.Table, Cookie: f.Cookie, Object: object(f.Flow), Want: text})
 	}
-	for cookie, table := range have {
-		if !wanted[cookie] {
-			d.Extra = append(d.Extra, fmt.Sprintf("too many: table=%d (%s), cookie=%#x", table, table, cookie))
+	extra := slices.Clone(now.Doubles)
+	for _, f := range extra {
+		d.Stuck = append(d.Stuck, f.Cookie)
+	}
+	for cookie, f := range now.Flows {
+		if _, ok := wanted[cookie]; !ok {
+			extra = append(extra, f)
 		}
 	}
-	slices.Sort(d.Missing)
-	slices.Sort(d.Extra)
+	for _, f := range extra {
+		d.Extra = append(d.Extra, FlowDifference{Table: f.Table, Cookie: f.Cookie})
+	}
+	changed, err := now.Changed(ctx, want)
+	d.Unsaid = err
+	for _, c := range changed {
+		f := wanted[c.Cookie]
+		d.Stuck = append(d.Stuck, c.Cookie)
+		d.Changed = append(d.Changed, FlowDifference{Table: f.Table, Cookie: c.Cookie, Object: object(f), Want: c.Want, Has: c.Has})
+	}
+	for _, list := range [][]FlowDifference{d.Missing, d.Extra} {
+		slices.SortFunc(list, func(f, g FlowDifference) int {
+			return cmp.Or(cmp.Compare(f.Table, g.Table), strings.Compare(f.Object, g.Object), cmp.Compare(f.Cookie, g.Cookie))
+		})
+	}
+	d.Foreign = map[flows.Table]int{}
+	for _, f := range now.Foreign {
+		if at, ok := lowest[f.Table]; ok && f.Priority > at && f.Table != flows.TableSwitchHook { // that table is for others
+			d.Foreign[f.Table]++
+		}
+	}
 }
 
 // comparePorts finds tunnels and patch ports that are missing, or too many.

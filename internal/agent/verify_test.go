@@ -3,10 +3,15 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"tuplenet/flows"
 	"tuplenet/internal/ovs"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
@@ -57,25 +62,48 @@ func TestVerify(t *testing.T) {
 	a.Ofctl("add-flow", "-OOpenFlow14", "br-int", "table=250,cookie=0x7e70000000000001,actions=drop")
 	a.Ofctl("add-flow", "-OOpenFlow14", "br-int", "table=251,cookie=0x1,actions=drop") // not TupleNet's
 	a.Ofctl("del-flows", "-OOpenFlow14", "br-int", "table=252")
+	// By hand, which leaves the cookies: a flow changed, and one made of another.
+	a.Ofctl("mod-flows", "-OOpenFlow14", "br-int", "table=253,actions=output:99")
+	double := regexp.MustCompile(`cookie=0x7e7[0-9a-f]+`).FindString(a.flows("210"))
+	a.Ofctl("add-flow", "-OOpenFlow14", "br-int", "table=210,priority=7,metadata=77,"+double+",actions=drop")
+	a.Ofctl("add-flow", "-OOpenFlow14", "br-int", "table=204,priority=60000,cookie=0x2,actions=drop") // of others, before ours
+	a.Ofctl("add-flow", "-OOpenFlow14", "br-int", "table=201,priority=60000,cookie=0x2,actions=drop") // where others may
 	before := a.bridge()
 	d, err := a.verify()
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := d.String() + strings.Join(append(d.Missing, d.Other...), "\n")
-	for _, want := range []string{"missing of ", "table=252", "too many: table=250", "no tunnel leads to chassis hv-b",
+	details := strings.Join(d.Details(), "\n")
+	for _, want := range []string{" missing, 2 too many, 2 changed by hand; ", "; no tunnel leads to chassis hv-b; ",
+		"missing in table 0 (classify) of interface three; ", "too many in table 210 (switch-deliver), " + strings.Replace(double, "=", " ", 1) + "; ",
+		"changed in table 253 (foreign) of this host",
 		"switch port LS/three is not bound, and its interface if-three is here"} {
-		if !strings.Contains(said, want) {
-			t.Errorf("it does not say %q: %s", want, said)
+		if !strings.Contains(d.String(), want) {
+			t.Errorf("it does not say %q: %s", want, d)
 		}
 	}
-	if strings.Contains(said, "cookie=0x1,") {
-		t.Errorf("it minds a flow that is not TupleNet's: %s", said)
+	for _, want := range []string{"missing in table 252 (drop) of this host: priority=0,table=252,", "too many in table 250 (unknown), cookie 0x7e70000000000001",
+		"changed in table 253 (foreign) of this host: table:253 priority=0 cookie:0x7e7", " actions=output:99, and should be table:253 priority=0 cookie:0x7e7"} {
+		if !strings.Contains(details, want) {
+			t.Errorf("its details do not say %q: %s", want, details)
+		}
+	}
+	if strings.Contains(details, "cookie 0x1") || strings.Contains(details, "cookie 0x2") {
+		t.Errorf("it minds a flow that is not TupleNet's: %s", details)
+	}
+	if diff := cmp.Diff(map[flows.Table]int{flows.TableSwitchLookup: 1}, d.Foreign); diff != "" || d.Unsaid != nil {
+		t.Errorf("%v; flows of others that stand before ours (-want +got)\n%s", d.Unsaid, diff)
 	}
 	if after := a.bridge(); after != before {
 		t.Errorf("it has changed flows:\n%s\nwere\n%s", after, before)
 	}
 
+	if len(d.Stuck) != 3 {
+		t.Errorf("an agent cannot mend %#x, want those that were changed and the double", d.Stuck)
+	}
+	for _, cookie := range d.Stuck {
+		a.Ofctl("del-flows", "-OOpenFlow14", "br-int", fmt.Sprintf("cookie=%#x/-1", cookie))
+	}
 	a.start()
 	eventually(t, "a fresh agent has made it right", func() bool {
 		d, err := a.verify()

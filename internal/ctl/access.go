@@ -41,14 +41,14 @@ func (s *session) sayExists(err error, entities []topology.Stored) error {
 
 // exists returns store.ErrNotFound, wrapped, if the store does not hold key.
 func (s *session) exists(key topology.Key) error {
-	_, err := s.store.Get(s.ctx, key)
+	_, err := s.read.Get(s.ctx, key)
 	return err
 }
 
 // list returns the entities of a kind that hang on parent, sorted by name, and
 // tells of those that cannot be used.
 func (s *session) list(kind topology.Kind, parent string) ([]topology.Stored, error) {
-	list, bad, err := s.store.List(s.ctx, kind, parent)
+	list, bad, err := s.read.List(s.ctx, kind, parent)
 	for _, b := range bad {
 		fmt.Fprintf(s.Err, "%s is skipped, its value in the store cannot be used: %v\n", b.Key, b.Err)
 	}
@@ -62,20 +62,13 @@ func (s *session) note(notes ...string) {
 	}
 }
 
-func (s *session) showAll(kind topology.Kind, parent string) error {
-	list, err := s.list(kind, parent)
+// find returns one entity, as a list.
+func (s *session) find(key topology.Key) ([]topology.Stored, error) {
+	e, err := s.read.Get(s.ctx, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.show(list)
-}
-
-func (s *session) showOne(key topology.Key) error {
-	e, err := s.store.Get(s.ctx, key)
-	if err != nil {
-		return err
-	}
-	return s.show([]topology.Stored{e})
+	return []topology.Stored{e}, nil
 }
 
 // childKey returns the key that the first two arguments name: of the switch or
@@ -118,9 +111,25 @@ func (s *session) deleteChild(kind topology.Kind, noun string, args []string) er
 	return s.say("%s %s %s %s deleted", kind.Parent(), key.Parent, noun, key.Name)
 }
 
-// showChildren shows what hangs on the switch or router that the first
-// argument names: the one that the second names, or all.
-func (s *session) showChildren(kind topology.Kind, args []string) error {
+// devices returns the one that args names, or all that hang on nothing.
+func (s *session) devices(kind topology.Kind, args []string) ([]topology.Stored, error) {
+	if len(args) == 0 {
+		return s.list(kind, "")
+	}
+	n, err := name(args[0])
+	if err != nil {
+		return nil, err
+	}
+	return s.find(topology.Key{Kind: kind, Name: n})
+}
+
+// children returns what hangs on the switch or router that the first argument
+// names: the one that the second names, or all. Without arguments (--all) it
+// returns what hangs on any.
+func (s *session) children(kind topology.Kind, args []string) ([]topology.Stored, error) {
+	if len(args) == 0 {
+		return s.list(kind, "")
+	}
 	key := topology.Key{Kind: kind}
 	var err error
 	if len(args) > 1 {
@@ -129,15 +138,31 @@ func (s *session) showChildren(kind topology.Kind, args []string) error {
 		key.Parent, err = name(args[0])
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.exists(parentOf(key)); err != nil {
-		return err
+		return nil, err
 	}
 	if key.Name == "" {
-		return s.showAll(kind, key.Parent)
+		return s.list(kind, key.Parent)
 	}
-	return s.showOne(key)
+	return s.find(key)
+}
+
+// listDevices and listChildren are what commands list that show the entities of
+// a kind as they are.
+func listDevices(kind topology.Kind) func(*session, []string) ([]object, error) {
+	return func(s *session, args []string) ([]object, error) {
+		list, err := s.devices(kind, args)
+		return objectsOf(list), err
+	}
+}
+
+func listChildren(kind topology.Kind) func(*session, []string) ([]object, error) {
+	return func(s *session, args []string) ([]object, error) {
+		list, err := s.children(kind, args)
+		return objectsOf(list), err
+	}
 }
 
 func parentOf(key topology.Key) topology.Key {

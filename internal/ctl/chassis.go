@@ -10,28 +10,17 @@ import (
 	"tuplenet/internal/topology"
 )
 
-// showChassis shows chassis with what is known of whether they are alive.
-func showChassis(s *session, args []string) error {
-	var chassis []topology.Stored
-	var err error
-	if len(args) == 0 {
-		chassis, err = s.list(topology.KindChassis, "")
-	} else {
-		var n string
-		if n, err = name(args[0]); err != nil {
-			return err
-		}
-		chassis = make([]topology.Stored, 1)
-		chassis[0], err = s.store.Get(s.ctx, topology.Key{Kind: topology.KindChassis, Name: n})
-	}
+// listChassis returns chassis with what is known of whether they are alive.
+func listChassis(s *session, args []string) ([]object, error) {
+	chassis, err := s.devices(topology.KindChassis, args)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	known := map[topology.Key]topology.Stored{}
 	for _, kind := range []topology.Kind{topology.KindPresence, topology.KindAbsence, topology.KindContender} {
 		list, err := s.list(kind, "")
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, e := range list {
 			known[e.Key()] = e
@@ -43,7 +32,7 @@ func showChassis(s *session, args []string) error {
 		o.fields = append(o.fields, stateOf(e.Key().Name, known)...)
 		objects[i] = o
 	}
-	return s.showObjects(objects)
+	return objects, nil
 }
 
 // stateOf returns what the store says of whether a chassis is alive: nothing of

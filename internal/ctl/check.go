@@ -54,6 +54,12 @@ func reference(s string) (string, error) {
 	return s, err
 }
 
+// source is what a check reads: the store, or what it would hold.
+type source interface {
+	Get(topology.Key) (topology.Stored, error)             // one entity, or store.ErrNotFound
+	List(topology.Kind, string) ([]topology.Stored, error) // those that hang on a parent, or on any
+}
+
 // portAddress parses the address of a workload's port, or of an outer port.
 func portAddress(s string) (netip.Addr, error) {
 	ip, err := topology.ParseAddr(strings.TrimSpace(s))
@@ -91,40 +97,51 @@ func routerNetwork(s string) (netip.Prefix, error) {
 	if err != nil {
 		return p, err
 	}
+	return p, checkRouterNetwork(p)
+}
+
+// checkRouterNetwork refuses what cannot be a router port's address and network.
+func checkRouterNetwork(p netip.Prefix) error {
 	ip := p.Addr()
 	switch {
 	case p.Bits() < widest:
-		return p, fmt.Errorf("invalid CIDR %s: a switch cannot be wider than /%d, as the low 16 bits of an address are its port's id and two ports would share one", p, widest)
+		return fmt.Errorf("invalid CIDR %s: a switch cannot be wider than /%d, as the low 16 bits of an address are its port's id and two ports would share one", p, widest)
 	case p.Bits() < 31 && ip == p.Masked().Addr():
-		return p, fmt.Errorf("invalid CIDR %s: %s is the address of the network, want that of a host in it", p, ip)
+		return fmt.Errorf("invalid CIDR %s: %s is the address of the network, want that of a host in it", p, ip)
 	case p.Bits() < 31 && !p.Contains(ip.Next()):
-		return p, fmt.Errorf("invalid CIDR %s: %s is the broadcast address of the network, want that of a host in it", p, ip)
+		return fmt.Errorf("invalid CIDR %s: %s is the broadcast address of the network, want that of a host in it", p, ip)
 	case ip == topology.OuterIP:
-		return p, fmt.Errorf("invalid CIDR %s: %s stands for the physical network", p, ip)
+		return fmt.Errorf("invalid CIDR %s: %s stands for the physical network", p, ip)
 	}
-	return p, checkUnicast(ip)
+	return checkUnicast(ip)
 }
 
 // portMAC parses the MAC of a port with the address ip. If s is empty, the
 // port gets the MAC that belongs to its address.
 func portMAC(s string, ip netip.Addr) (topology.MAC, error) {
-	outer := ip == topology.OuterIP
 	if s == "" {
-		if outer {
+		if ip == topology.OuterIP {
 			return topology.OuterMAC, nil
 		}
 		return topology.MACFromIP(ip), nil
 	}
 	mac, err := topology.ParseMAC(strings.TrimSpace(s))
-	switch {
-	case err != nil:
+	if err != nil {
 		return mac, err
-	case outer && mac != topology.OuterMAC:
-		return mac, fmt.Errorf("invalid MAC %s: a port with the address %s has %s", mac, ip, topology.OuterMAC)
-	case mac == topology.MAC{}:
-		return mac, fmt.Errorf("invalid MAC %s: it stands for no port", mac)
-	case !outer && mac.IsMulticast():
-		return mac, fmt.Errorf("invalid MAC %s: a port cannot have a multicast address", mac)
 	}
-	return mac, nil
+	return mac, checkPortMAC(mac, ip)
+}
+
+// checkPortMAC refuses what cannot be the MAC of a port with the address ip.
+func checkPortMAC(mac topology.MAC, ip netip.Addr) error {
+	outer := ip == topology.OuterIP
+	switch {
+	case outer && mac != topology.OuterMAC:
+		return fmt.Errorf("invalid MAC %s: a port with the address %s has %s", mac, ip, topology.OuterMAC)
+	case mac == topology.MAC{}:
+		return fmt.Errorf("invalid MAC %s: it stands for no port", mac)
+	case !outer && mac.IsMulticast():
+		return fmt.Errorf("invalid MAC %s: a port cannot have a multicast address", mac)
+	}
+	return nil
 }

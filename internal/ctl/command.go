@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
+	"tuplenet/internal/explain"
 	"tuplenet/internal/store"
 )
+
+// ErrTold says that something is wrong and that the command has printed what.
+var ErrTold = errors.New("what is wrong has been told")
 
 // timeout bounds the work of one command, or of one step of a command that
 // has several.
@@ -21,15 +26,22 @@ type Command struct {
 	Object  string   // "lsp"
 	Verb    string   // "add"; may be empty
 	Alias   string   // "a"; empty if there is none
-	Args    []string // names of the arguments in order; those in brackets, which stand last, may be left out
+	Args    []string // names of the arguments in order; those in brackets, which stand last, may be left out, and one that ends in "..." may be given several times
 	Flags   []Flag
 	Usage   string // one line: what it does
 	Notes   string // what else there is to know; may be empty
 	Example string // a command line that works
+	Host    bool   // whether it looks at this host's Open vSwitch, and takes the flags that say where that is
 
 	steps bool // whether it takes several steps, each with a timeout of its own
 	reads bool // whether it only shows things; with the verb show it does
+	finds bool // whether it finds out itself what is wrong with etcd, and is to be given a store that was not asked anything yet
 	run   func(*session, []string) error
+
+	// In place of run, a command that prints a list has these.
+	list   func(*session, []string) ([]object, error) // what there is to show, sorted by name
+	fields []string                                   // of its objects, name included, as --filter knows them
+	plain  func(*session, []object) error             // prints them for people; nil: as objects are printed
 }
 
 // Flag is an option of a command.
@@ -51,11 +63,13 @@ var (
 
 // Env is what a command works with.
 type Env struct {
-	Open     func(context.Context) (*store.Store, error) // bounds its own time
-	In       io.Reader                                   // where a confirmation is read
-	Out, Err io.Writer                                   // results; questions, and what is worth knowing beside them
-	JSON     bool                                        // print objects as JSON, one a line
-	Flags    map[string]string                           // values by name, defaults included; "true" for a flag that is set
+	Open     func(context.Context) (*store.Store, error)         // bounds its own time
+	Reach    func() (*store.Store, error)                        // as Open, without asking etcd anything
+	Bridge   func(context.Context, bool) (explain.Bridge, error) // this host's flows, and what they are for; all as ovs-ofctl writes them if so wished
+	In       io.Reader                                           // where a confirmation is read
+	Out, Err io.Writer                                           // results; questions, and what is worth knowing beside them
+	JSON     bool                                                // print objects as JSON, one a line
+	Flags    map[string]string                                   // values by name, defaults included; "true" for a flag that is set
 }
 
 func (e Env) set(f Flag) bool { return e.Flags[f.Name] != "" }
@@ -65,6 +79,7 @@ type session struct {
 	Env
 	ctx   context.Context
 	store *store.Store
+	read  reader // of lists: store, or what a watch has told of it
 }
 
 // Run carries out the command. The order of its checks is that of the
@@ -74,28 +89,59 @@ func (c Command) Run(ctx context.Context, env Env, args []string) error {
 	if err := c.check(len(args), env.Flags); err != nil {
 		return err
 	}
+	chosen, err := c.choice(env)
+	if err != nil {
+		return err
+	}
 	if env.set(recursiveFlag) {
 		if err := confirm(env.In, env.Err, args[0]+" and all data under it will be deleted"); err != nil {
 			return err
 		}
 	}
-	st, err := env.Open(ctx)
+	open := env.Open
+	if c.finds {
+		open = func(context.Context) (*store.Store, error) { return env.Reach() }
+	}
+	st, err := open(ctx)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	s := &session{Env: env, ctx: ctx, store: st}
-	if c.steps {
+	s := &session{Env: env, ctx: ctx, store: st, read: st}
+	switch {
+	case c.list != nil && env.set(watchFlag):
+		return c.watch(s, args, chosen)
+	case c.list != nil:
+		return s.bounded(func(s *session) error { return c.show(s, args, chosen) })
+	case c.steps:
 		return c.run(s, args)
 	}
 	return s.bounded(func(s *session) error { return c.run(s, args) })
+}
+
+// show prints what was chosen of the command's list.
+func (c Command) show(s *session, args []string, chosen choice) error {
+	list, err := c.list(s, args)
+	if err != nil {
+		return err
+	}
+	return c.print(s, chosen.of(list))
+}
+
+func (c Command) print(s *session, list []object) error {
+	if c.plain != nil && !s.JSON {
+		return c.plain(s, list)
+	}
+	return s.showObjects(list)
 }
 
 // bounded does work that is given up after the timeout.
 func (s *session) bounded(work func(*session) error) error {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
-	err := work(&session{Env: s.Env, ctx: ctx, store: s.store})
+	within := *s
+	within.ctx = ctx
+	err := work(&within)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("etcd did not answer within %s: %w", timeout, err)
 	}
@@ -117,9 +163,16 @@ func (c Command) check(n int, flags map[string]string) error {
 			required++
 		}
 	}
-	if n < required || n > len(c.Args) {
+	most := len(c.Args)
+	if most > 0 && strings.HasSuffix(c.Args[most-1], "...]") {
+		most = math.MaxInt
+	}
+	if c.list != nil && flags[allFlag.Name] != "" {
+		required, most = 0, 0
+	}
+	if n < required || n > most {
 		want := "no arguments"
-		if len(c.Args) > 0 {
+		if most > 0 {
 			want = strings.Join(c.Args, " ")
 		}
 		return fmt.Errorf("tpctl %s: require %s, got %d arguments", c.Name(), want, n)

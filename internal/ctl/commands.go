@@ -1,8 +1,14 @@
 package ctl
 
+import (
+	"slices"
+
+	"tuplenet/internal/topology"
+)
+
 // All returns the commands in the order in which help lists them.
 func All() []Command {
-	return []Command{
+	return withListFlags(slices.Concat([]Command{
 		{
 			Object: "ls", Verb: "add", Alias: "a", Args: []string{"SWITCH"},
 			Usage:   "create a logical switch",
@@ -20,7 +26,7 @@ func All() []Command {
 			Object: "ls", Verb: "show", Alias: "s", Args: []string{"[SWITCH]"},
 			Usage:   "show one or all logical switches",
 			Example: "tpctl ls show",
-			run:     showSwitches,
+			list:    listDevices(topology.KindSwitch), fields: []string{"name", "id"},
 		},
 		{
 			Object: "lsp", Verb: "add", Alias: "a", Args: []string{"SWITCH", "PORT", "IP", "[MAC]", "[PEER]"},
@@ -37,10 +43,10 @@ func All() []Command {
 			run:     deleteSwitchPort,
 		},
 		{
-			Object: "lsp", Verb: "show", Alias: "s", Args: []string{"SWITCH", "[PORT]"},
+			Object: "lsp", Verb: "show", Alias: "s", Args: []string{"SWITCH", "[PORT]"}, Flags: []Flag{allFlag},
 			Usage:   "show one or all ports of a logical switch",
 			Example: "tpctl lsp show LS-A",
-			run:     showSwitchPorts,
+			list:    listChildren(topology.KindSwitchPort), fields: []string{"name", "ip", "mac", "peer", "chassis", "switch"},
 		},
 		{
 			Object: "lr", Verb: "add", Alias: "a", Args: []string{"ROUTER", "[CHASSIS]"}, Flags: []Flag{forceFlag},
@@ -68,7 +74,7 @@ func All() []Command {
 			Object: "lr", Verb: "show", Alias: "s", Args: []string{"[ROUTER]"},
 			Usage:   "show one or all logical routers",
 			Example: "tpctl lr show LR-central",
-			run:     showRouters,
+			list:    listDevices(topology.KindRouter), fields: []string{"name", "id", "chassis"},
 		},
 		{
 			Object: "lrp", Verb: "add", Alias: "a", Args: []string{"ROUTER", "PORT", "CIDR", "[MAC]", "[PEER]"},
@@ -85,10 +91,10 @@ func All() []Command {
 			run:     deleteRouterPort,
 		},
 		{
-			Object: "lrp", Verb: "show", Alias: "s", Args: []string{"ROUTER", "[PORT]"},
+			Object: "lrp", Verb: "show", Alias: "s", Args: []string{"ROUTER", "[PORT]"}, Flags: []Flag{allFlag},
 			Usage:   "show one or all ports of a logical router",
 			Example: "tpctl lrp show LR-central",
-			run:     showRouterPorts,
+			list:    listChildren(topology.KindRouterPort), fields: []string{"name", "ip", "prefix", "mac", "peer", "router"},
 		},
 		{
 			Object: "lsr", Verb: "add", Alias: "a", Args: []string{"ROUTER", "NAME", "CIDR", "NEXT_HOP", "OUT_PORT"},
@@ -105,10 +111,10 @@ func All() []Command {
 			run:     deleteRoute,
 		},
 		{
-			Object: "lsr", Verb: "show", Alias: "s", Args: []string{"ROUTER", "[NAME]"},
+			Object: "lsr", Verb: "show", Alias: "s", Args: []string{"ROUTER", "[NAME]"}, Flags: []Flag{allFlag},
 			Usage:   "show one or all static routes of a logical router",
 			Example: "tpctl lsr show LR-edge1",
-			run:     showRoutes,
+			list:    listChildren(topology.KindStaticRoute), fields: []string{"name", "ip", "prefix", "next_hop", "outport", "router"},
 		},
 		{
 			Object: "lnat", Verb: "add", Alias: "a", Args: []string{"ROUTER", "NAME", "CIDR", "snat|dnat", "IP"},
@@ -125,10 +131,10 @@ func All() []Command {
 			run:     deleteNAT,
 		},
 		{
-			Object: "lnat", Verb: "show", Alias: "s", Args: []string{"ROUTER", "[NAME]"},
+			Object: "lnat", Verb: "show", Alias: "s", Args: []string{"ROUTER", "[NAME]"}, Flags: []Flag{allFlag},
 			Usage:   "show one or all NAT rules of a logical router",
 			Example: "tpctl lnat show LR-edge1",
-			run:     showNAT,
+			list:    listChildren(topology.KindNAT), fields: []string{"name", "ip", "prefix", "xlate_type", "xlate_ip", "router"},
 		},
 		{
 			Object: "patchport", Verb: "add", Alias: "a", Args: []string{"SWITCH", "PORT", "CHASSIS", "BRIDGE"}, Flags: []Flag{forceFlag},
@@ -145,10 +151,10 @@ func All() []Command {
 			run:     deletePatchPort,
 		},
 		{
-			Object: "patchport", Verb: "show", Alias: "s", Args: []string{"SWITCH", "[PORT]"},
+			Object: "patchport", Verb: "show", Alias: "s", Args: []string{"SWITCH", "[PORT]"}, Flags: []Flag{allFlag},
 			Usage:   "show one or all ports of a logical switch that lead to the physical network",
 			Example: "tpctl patchport show outside1",
-			run:     showPatchPorts,
+			list:    listPatchPorts, fields: []string{"name", "ip", "mac", "peer", "chassis", "switch"},
 		},
 		{
 			Object: "ch", Verb: "del", Alias: "d", Args: []string{"NAME|IP"},
@@ -164,7 +170,7 @@ func All() []Command {
 			Notes: "A chassis is up now, stopped (for a few seconds after its agent was stopped), or down, with the time since when (15 to 20 s after its agent was killed); of agents that do not tell nothing is said. " +
 				"A contender is the address of another host that was refused, as it has the same system-id.",
 			Example: "tpctl ch show",
-			run:     showChassis,
+			list:    listChassis, fields: []string{"name", "ip", "tick", "mtu", "state", "since", "contender"},
 		},
 		{
 			Object: "edge", Verb: "init", Flags: initFlags, steps: true,
@@ -189,19 +195,5 @@ func All() []Command {
 			Example: "tpctl edge remove --vip 192.168.1.21",
 			run:     edgeRemove,
 		},
-		{
-			Object: "toolbox", Verb: "sync-device-map",
-			Usage:   "make the map of ids in use what the switches and routers say",
-			Notes:   "For a store into which others wrote switches or routers, or whose map is damaged.",
-			Example: "tpctl toolbox sync-device-map",
-			run:     syncDeviceMap,
-		},
-		{
-			Object: "toolbox", Verb: "rebuild-ip-book",
-			Usage:   "make the books of addresses in use what the ports say",
-			Notes:   "For a store into which others wrote ports, or whose books are damaged.",
-			Example: "tpctl toolbox rebuild-ip-book",
-			run:     rebuildIPBooks,
-		},
-	}
+	}, traceCommands(), flowCommands(), topologyCommands(), fileCommands(), statusCommands(), auditCommands(), toolboxCommands()))
 }

@@ -3,8 +3,8 @@ package ctl
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 
+	"tuplenet/internal/manifest"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
@@ -55,7 +55,7 @@ func linkRouter(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
-	switchPort, routerPort := linkPorts(lr, sw, network)
+	switchPort, routerPort := manifest.Link(lr, sw, network)
 	made, err := s.store.Create(s.ctx, switchPort, routerPort)
 	if errors.Is(err, store.ErrExists) {
 		made, err = s.completeLink(s.sayExists(err, []topology.Stored{switchPort, routerPort}), switchPort, routerPort)
@@ -88,14 +88,6 @@ func (s *session) completeLink(exists error, switchPort topology.SwitchPort, rou
 	}, missing)
 }
 
-// linkPorts returns the two ports of a link.
-func linkPorts(lr, sw string, network netip.Prefix) (topology.SwitchPort, topology.RouterPort) {
-	ip, mac := network.Addr(), topology.MACFromIP(network.Addr())
-	switchPort, routerPort := sw+"_to_"+lr, lr+"_to_"+sw
-	return topology.SwitchPort{Switch: sw, Name: switchPort, IP: ip, MAC: mac, Peer: routerPort},
-		topology.RouterPort{Router: lr, Name: routerPort, Net: network, MAC: mac, Peer: switchPort}
-}
-
 func deleteSwitch(s *session, args []string) error {
 	return s.deleteDevice(topology.KindSwitch, args[0])
 }
@@ -120,19 +112,4 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 		return err
 	}
 	return s.say("%s deleted", device)
-}
-
-func showSwitches(s *session, args []string) error { return s.showKind(topology.KindSwitch, args) }
-func showRouters(s *session, args []string) error  { return s.showKind(topology.KindRouter, args) }
-
-// showKind shows the one that args names, or all that hang on nothing.
-func (s *session) showKind(kind topology.Kind, args []string) error {
-	if len(args) == 0 {
-		return s.showAll(kind, "")
-	}
-	n, err := name(args[0])
-	if err != nil {
-		return err
-	}
-	return s.showOne(topology.Key{Kind: kind, Name: n})
 }

@@ -11,7 +11,7 @@ import (
 
 // natOf returns the NAT rules of a router.
 func (n *network) natOf(router string) []topology.NAT {
-	return of(n, func(r topology.NAT) bool { return r.Router == router })
+	return slices.Clip(n.rules[router])
 }
 
 // copyNAT adds to a road that shall be built what it has to have of the NAT of

@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,15 +13,36 @@ import (
 // network is the topology as the planning of an edge's road sees it: read
 // once, and asked by pure functions.
 type network struct {
-	entities []topology.Stored // sorted by key
+	entities []topology.Stored // sorted by key, as are those below
 	byKey    map[topology.Key]topology.Stored
+	byParent map[topology.Key][]topology.Stored // by kind and parent, and by kind alone
+	named    map[string][]topology.SwitchPort   // by bare name
+	rules    map[string][]topology.NAT          // by router
+	sharing  map[destination][]string           // see edgesOf
 }
 
 func newNetwork(entities []topology.Stored) *network {
 	n := &network{entities: slices.SortedFunc(slices.Values(entities), func(a, b topology.Stored) int { return a.Key().Compare(b.Key()) }),
-		byKey: make(map[topology.Key]topology.Stored, len(entities))}
-	for _, e := range entities {
-		n.byKey[e.Key()] = e
+		byKey:    make(map[topology.Key]topology.Stored, len(entities)),
+		byParent: map[topology.Key][]topology.Stored{},
+		named:    map[string][]topology.SwitchPort{},
+		rules:    map[string][]topology.NAT{},
+	}
+	for _, e := range n.entities {
+		key := e.Key()
+		n.byKey[key] = e
+		all := topology.Key{Kind: key.Kind}
+		n.byParent[all] = append(n.byParent[all], e)
+		if key.Parent != "" {
+			siblings := topology.Key{Kind: key.Kind, Parent: key.Parent}
+			n.byParent[siblings] = append(n.byParent[siblings], e)
+		}
+		switch e := e.(type) {
+		case topology.SwitchPort:
+			n.named[e.Name] = append(n.named[e.Name], e)
+		case topology.NAT:
+			n.rules[e.Router] = append(n.rules[e.Router], e)
+		}
 	}
 	return n
 }
@@ -28,12 +50,25 @@ func newNetwork(entities []topology.Stored) *network {
 // of returns the entities of one type that keep returns true for, sorted.
 func of[T topology.Stored](n *network, keep func(T) bool) []T {
 	var list []T
-	for _, e := range n.entities {
-		if e, ok := e.(T); ok && keep(e) {
+	for e := range on[T](n, "") {
+		if keep(e) {
 			list = append(list, e)
 		}
 	}
 	return list
+}
+
+// on yields the entities of one type that hang on parent, or on any if that is
+// empty, sorted.
+func on[T topology.Stored](n *network, parent string) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		var one T
+		for _, e := range n.byParent[topology.Key{Kind: one.Key().Kind, Parent: parent}] {
+			if !yield(e.(T)) {
+				return
+			}
+		}
+	}
 }
 
 func (n *network) has(kind topology.Kind, name string) bool {
@@ -47,11 +82,11 @@ func (n *network) chassisOf(router string) string {
 }
 
 func (n *network) switchPorts(sw string) []topology.SwitchPort {
-	return of(n, func(p topology.SwitchPort) bool { return p.Switch == sw })
+	return slices.Collect(on[topology.SwitchPort](n, sw))
 }
 
 func (n *network) routerPorts(router string) []topology.RouterPort {
-	return of(n, func(p topology.RouterPort) bool { return p.Router == router })
+	return slices.Collect(on[topology.RouterPort](n, router))
 }
 
 // routesBy returns the routes of the router that a port belongs to that leave
@@ -62,16 +97,17 @@ func (n *network) routesBy(port topology.RouterPort) []topology.StaticRoute {
 
 // outerPort returns the port of a switch that leads to the physical network.
 func (n *network) outerPort(sw string) (topology.SwitchPort, bool) {
-	outer := of(n, func(p topology.SwitchPort) bool { return p.Switch == sw && p.Outer() })
-	if len(outer) == 0 {
-		return topology.SwitchPort{}, false
+	for p := range on[topology.SwitchPort](n, sw) {
+		if p.Outer() {
+			return p, true
+		}
 	}
-	return outer[0], true
+	return topology.SwitchPort{}, false
 }
 
 // switchOf returns the switch that a router port is plugged into, or nothing.
 func (n *network) switchOf(port topology.RouterPort) string {
-	peers := of(n, func(p topology.SwitchPort) bool { return p.Name == port.Peer })
+	peers := n.named[port.Peer]
 	if i := slices.IndexFunc(peers, func(p topology.SwitchPort) bool { return p.Peer == port.Name }); i >= 0 {
 		return peers[i].Switch
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tuplenet/internal/manifest"
 	"tuplenet/internal/topology"
 )
 
@@ -253,7 +254,7 @@ func (n *network) construct(w wanted, number int) ([]step, error) {
 		forced = &forceFlag
 	}
 	link := func(router, sw string, network netip.Prefix) step {
-		sp, rp := linkPorts(router, sw, network)
+		sp, rp := manifest.Link(router, sw, network)
 		return step{object: "lr", verb: "link", args: []string{router, sw, network.String()}, makes: []topology.Stored{sp, rp}}
 	}
 	route := func(router, sw string, network netip.Prefix, nextHop netip.Addr) step {
@@ -294,7 +295,7 @@ func (n *network) construct(w wanted, number int) ([]step, error) {
 // centralAddress returns the address of the central router in an edge's inner
 // network: the one that it has there, or the highest that is free.
 func (n *network) centralAddress(w wanted, inner string) (netip.Addr, error) {
-	_, port := linkPorts(w.central, inner, w.inner)
+	_, port := manifest.Link(w.central, inner, w.inner)
 	if has, ok := n.byKey[port.Key()].(topology.RouterPort); ok {
 		return has.Net.Addr(), nil
 	}

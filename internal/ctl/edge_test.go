@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"tuplenet/internal/manifest"
 	"tuplenet/internal/topology"
 )
 
@@ -18,7 +19,7 @@ func addr(s string) netip.Addr   { return netip.MustParseAddr(s) }
 
 // link returns the ports of a link, as "lr link" makes them.
 func link(router, sw, network string) []topology.Stored {
-	sp, rp := linkPorts(router, sw, cidr(network))
+	sp, rp := manifest.Link(router, sw, cidr(network))
 	return []topology.Stored{sp, rp}
 }
 

@@ -103,7 +103,3 @@ func floating(n topology.NAT, rules []topology.NAT) (netip.Prefix, bool) {
 func deleteNAT(s *session, args []string) error {
 	return s.deleteChild(topology.KindNAT, "NAT", args)
 }
-
-func showNAT(s *session, args []string) error {
-	return s.showChildren(topology.KindNAT, args)
-}

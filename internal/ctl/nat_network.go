@@ -63,14 +63,21 @@ func (n *network) checkExternal(rule topology.NAT) error {
 			return bad("no host in network %s of router %s port %s can have it", p.Net.Masked(), p.Router, p.Name)
 		}
 	}
-	for _, r := range of(n, func(r topology.StaticRoute) bool { return r.Router == rule.Router && r.NextHop == rule.XlateIP }) {
+	for r := range on[topology.StaticRoute](n, rule.Router) {
+		if r.NextHop != rule.XlateIP {
+			continue
+		}
 		return bad("it is the next hop of route %s of router %s, which would be cut off for all others there; name an address that no machine has", r.Name, r.Router)
 	}
 	for _, p := range of(n, func(p topology.RouterPort) bool { return p.Net.Addr() == rule.XlateIP }) {
 		return bad("router %s port %s has it; name an address that no machine has", p.Router, p.Name)
 	}
-	for _, p := range of(n, func(p topology.SwitchPort) bool { return p.IP == rule.XlateIP && slices.Contains(switches, p.Switch) }) {
-		return bad("switch %s port %s has it; name an address that no machine has", p.Switch, p.Name)
+	for _, sw := range switches {
+		for p := range on[topology.SwitchPort](n, sw) {
+			if p.IP == rule.XlateIP {
+				return bad("switch %s port %s has it; name an address that no machine has", p.Switch, p.Name)
+			}
+		}
 	}
 	return nil
 }
@@ -108,22 +115,32 @@ func (n *network) hasExit(rule topology.NAT) bool {
 	})
 }
 
+// destination is the routes of one router to one network.
+type destination struct {
+	router  string
+	network netip.Prefix
+}
+
+// edgesOf returns the edges among which central routers choose.
+func (n *network) edgesOf() map[destination][]string {
+	if n.sharing != nil {
+		return n.sharing
+	}
+	n.sharing = map[destination][]string{}
+	for _, r := range of(n, func(r topology.StaticRoute) bool { return n.chassisOf(r.Router) == "" }) {
+		if next := n.nextRouter(r); n.chassisOf(next) != "" {
+			c := destination{r.Router, r.Net.Masked()}
+			n.sharing[c] = append(n.sharing[c], next)
+		}
+	}
+	return n.sharing
+}
+
 // besides returns the other edges among which a central router that sends
 // packets to edge chooses, sorted.
 func (n *network) besides(edge string) []string {
-	type choice struct {
-		router  string
-		network netip.Prefix
-	}
-	edges := map[choice][]string{}
-	for _, r := range of(n, func(r topology.StaticRoute) bool { return n.chassisOf(r.Router) == "" }) {
-		if next := n.nextRouter(r); n.chassisOf(next) != "" {
-			c := choice{r.Router, r.Net.Masked()}
-			edges[c] = append(edges[c], next)
-		}
-	}
 	var others []string
-	for _, list := range edges {
+	for _, list := range n.edgesOf() {
 		if slices.Contains(list, edge) {
 			others = append(others, list...)
 		}

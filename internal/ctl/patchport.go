@@ -3,6 +3,7 @@ package ctl
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
@@ -86,28 +87,13 @@ func deletePatchPort(s *session, args []string) error {
 	return s.deleteChild(topology.KindSwitchPort, "patchport", args)
 }
 
-// showPatchPorts shows the ports of a switch that lead to the physical
-// network, those included that somebody plugs in by hand.
-func showPatchPorts(s *session, args []string) error {
-	if len(args) > 1 {
-		return showSwitchPorts(s, args)
+// listPatchPorts returns the ports of a switch that lead to the physical
+// network, those included that somebody plugs in by hand; or the port that is
+// named, whichever it is.
+func listPatchPorts(s *session, args []string) ([]object, error) {
+	ports, err := s.children(topology.KindSwitchPort, args)
+	if len(args) < 2 {
+		ports = slices.DeleteFunc(ports, func(e topology.Stored) bool { return !e.(topology.SwitchPort).Outer() })
 	}
-	sw, err := name(args[0])
-	if err != nil {
-		return err
-	}
-	if err := s.exists(topology.Key{Kind: topology.KindSwitch, Name: sw}); err != nil {
-		return err
-	}
-	ports, err := s.list(topology.KindSwitchPort, sw)
-	if err != nil {
-		return err
-	}
-	var outer []topology.Stored
-	for _, e := range ports {
-		if e.(topology.SwitchPort).Outer() {
-			outer = append(outer, e)
-		}
-	}
-	return s.show(outer)
+	return objectsOf(ports), err
 }

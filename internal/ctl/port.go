@@ -47,7 +47,13 @@ func addRouterPort(s *session, args []string) error {
 		return err
 	}
 	port := topology.RouterPort{Router: key.Parent, Name: key.Name, Net: network, MAC: mac, Peer: peer}
-	made, err := s.createIf(func(v *store.View) error { return s.checkPeer(v, port) }, port)
+	made, err := s.createIf(func(v *store.View) error {
+		named, err := s.portsNamed(port.Peer)
+		if err != nil {
+			return err
+		}
+		return checkPeer(v, named, port)
+	}, port)
 	if err != nil {
 		return err
 	}
@@ -90,21 +96,29 @@ func (s *session) checkMAC(key topology.Key, given string, mac topology.MAC) err
 	return nil
 }
 
-// checkPeer refuses a router port whose switch port is there and has no place
-// for it. One that is not there may come later.
-func (s *session) checkPeer(v *store.View, port topology.RouterPort) error {
-	if port.Peer == "" {
-		return nil
+// portsNamed returns the keys of the switch ports with a name, which may be
+// empty.
+func (s *session) portsNamed(name string) ([]topology.Key, error) {
+	if name == "" {
+		return nil, nil
 	}
 	all, _, err := s.store.List(s.ctx, topology.KindSwitchPort, "")
-	if err != nil {
-		return err
-	}
+	var named []topology.Key
 	for _, e := range all {
-		if e.Key().Name != port.Peer {
-			continue
+		if e.Key().Name == name {
+			named = append(named, e.Key())
 		}
-		if e, err = v.Get(e.Key()); err != nil {
+	}
+	return named, err
+}
+
+// checkPeer refuses a router port whose switch port is there, under one of the
+// keys that named are, and has no place for it. One that is not there may come
+// later.
+func checkPeer(v source, named []topology.Key, port topology.RouterPort) error {
+	for _, key := range named {
+		e, err := v.Get(key)
+		if err != nil {
 			return err
 		}
 		switch peer := e.(topology.SwitchPort); {
@@ -143,12 +157,4 @@ func deleteRouterPort(s *session, args []string) error {
 		}
 	}
 	return nil
-}
-
-func showSwitchPorts(s *session, args []string) error {
-	return s.showChildren(topology.KindSwitchPort, args)
-}
-
-func showRouterPorts(s *session, args []string) error {
-	return s.showChildren(topology.KindRouterPort, args)
 }

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
@@ -15,7 +16,8 @@ import (
 type object struct {
 	name   string
 	fields []field
-	parent field // in JSON only: an object a line has to say what it hangs on
+	parent field  // in JSON, and among those of all parents: what it hangs on
+	event  string // what became of it, where changes are printed
 }
 
 // field is one property. One that is left out of JSON when it is empty has
@@ -98,7 +100,8 @@ func (o object) writePlain(w io.Writer) {
 // MarshalJSON keeps the order of the fields: scripts read these lines, and so
 // do people.
 func (o object) MarshalJSON() ([]byte, error) {
-	fields := append([]field{{name: "name", value: o.name}}, o.fields...)
+	fields := []field{{name: "event", value: o.event, omitEmpty: true}, {name: "name", value: o.name, omitEmpty: true}}
+	fields = append(fields, o.fields...)
 	if o.parent.name != "" {
 		fields = append(fields, o.parent)
 	}
@@ -129,26 +132,34 @@ func WriteJSON(w io.Writer, v any) error {
 }
 
 // show prints entities in the order given.
-func (s *session) show(list []topology.Stored) error {
+func (s *session) show(list []topology.Stored) error { return s.showObjects(objectsOf(list)) }
+
+func objectsOf(list []topology.Stored) []object {
 	objects := make([]object, len(list))
 	for i, e := range list {
 		objects[i] = objectOf(e)
 	}
-	return s.showObjects(objects)
+	return objects
 }
 
 func (s *session) showObjects(list []object) error {
+	out := bufio.NewWriter(s.Out)
 	if len(list) == 0 && !s.JSON {
-		fmt.Fprintln(s.Out, "empty data set")
+		fmt.Fprintln(out, "empty data set")
 	}
 	for _, o := range list {
-		if !s.JSON {
-			o.writePlain(s.Out)
-		} else if err := WriteJSON(s.Out, o); err != nil {
-			return fmt.Errorf("print %s: %w", o.name, err)
+		if s.JSON {
+			if err := WriteJSON(out, o); err != nil {
+				return fmt.Errorf("print %s: %w", o.name, err)
+			}
+			continue
 		}
+		if s.set(allFlag) && o.parent.name != "" {
+			o.fields = append([]field{o.parent}, o.fields...)
+		}
+		o.writePlain(out)
 	}
-	return nil
+	return out.Flush()
 }
 
 // made says that objects were created: in a sentence, or in JSON as what they

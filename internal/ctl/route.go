@@ -34,13 +34,10 @@ func addRoute(s *session, args []string) error {
 	if err != nil {
 		return fmt.Errorf("next hop: %w", err)
 	}
-	if network.Masked().Addr().IsMulticast() {
-		return fmt.Errorf("invalid CIDR %s: want unicast addresses, multicast is not routed", network)
-	}
-	if !isUnicast(nextHop) {
-		return fmt.Errorf("invalid next hop %s: want a unicast address", nextHop)
-	}
 	route := topology.StaticRoute{Router: key.Parent, Name: key.Name, Net: network, NextHop: nextHop, OutPort: outPort}
+	if err := checkDestination(route); err != nil {
+		return err
+	}
 	made, err := s.createIf(func(v *store.View) error { return checkRoute(v, route) }, route)
 	if err != nil {
 		return err
@@ -53,9 +50,20 @@ func addRoute(s *session, args []string) error {
 	return s.made(made, "router %s %s %s created", route.Router, routeNoun, route.Name)
 }
 
+// checkDestination says what is wrong with a route by itself.
+func checkDestination(r topology.StaticRoute) error {
+	if r.Net.Masked().Addr().IsMulticast() {
+		return fmt.Errorf("invalid CIDR %s: want unicast addresses, multicast is not routed", r.Net)
+	}
+	if !isUnicast(r.NextHop) {
+		return fmt.Errorf("invalid next hop %s: want a unicast address", r.NextHop)
+	}
+	return nil
+}
+
 // checkRoute refuses a route that leads nowhere or that is there already, if
 // under another name.
-func checkRoute(v *store.View, r topology.StaticRoute) error {
+func checkRoute(v source, r topology.StaticRoute) error {
 	port, err := v.Get(topology.Key{Kind: topology.KindRouterPort, Parent: r.Router, Name: r.OutPort})
 	if errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf(`%w; "tpctl lrp show %s" lists its ports`, err, r.Router)
@@ -118,8 +126,4 @@ func checkNextHop(nextHop netip.Addr, port topology.RouterPort) error {
 
 func deleteRoute(s *session, args []string) error {
 	return s.deleteChild(topology.KindStaticRoute, routeNoun, args)
-}
-
-func showRoutes(s *session, args []string) error {
-	return s.showChildren(topology.KindStaticRoute, args)
 }

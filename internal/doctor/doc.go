@@ -3,8 +3,10 @@
 // themselves, and what users see only as "ping works, downloads hang".
 //
 // A Check is one question, and Checks is their list; a new one is a function
-// and a line there. Checks change nothing: they read the store, Open vSwitch and
-// the run directory, and send probes. Remedies are told, not carried out.
+// and a line there. Checks change nothing: they read the store, Open vSwitch, the
+// kernel and the run directory, send probes, and ask agents for their status.
+// What is wrong with one thing keeps nothing else from being looked at. Remedies
+// are told, not carried out.
 //
 // modes/doctor.go is the only caller.
 package doctor

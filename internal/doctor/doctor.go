@@ -4,28 +4,33 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"net"
 	"net/netip"
 	"time"
 
 	"tuplenet/internal/ovs"
+	"tuplenet/internal/status"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
 
 // Finding is one thing that a check has found, good or bad.
 type Finding struct {
-	Check   string `json:"check"`
-	OK      bool   `json:"ok"`
-	Subject string `json:"subject,omitempty"` // what it is about, such as a chassis; empty if the check has one subject only
-	Text    string `json:"text"`
-	Remedy  string `json:"remedy,omitempty"` // what to do about what is bad
+	Check   string   `json:"check"`
+	OK      bool     `json:"ok"`
+	Note    bool     `json:"note,omitempty"`    // it is not bad, and worth knowing
+	Subject string   `json:"subject,omitempty"` // what it is about, such as a chassis; empty if the check has one subject only
+	Text    string   `json:"text"`
+	Remedy  string   `json:"remedy,omitempty"`  // what to do about what is bad
+	Details []string `json:"details,omitempty"` // all of it, where Text tells the first only
 }
 
-// String returns the finding as one line.
+// String returns the finding as one line, without the details.
 func (f Finding) String() string {
 	verdict, subject, remedy := "BAD", "", ""
-	if f.OK {
+	switch {
+	case f.Note:
+		verdict = "note"
+	case f.OK:
 		verdict = "ok "
 	}
 	if f.Subject != "" {
@@ -46,6 +51,11 @@ func bad(subject, text, remedy string) Finding {
 	return Finding{Subject: subject, Text: text, Remedy: remedy}
 }
 
+// note returns a finding that is not bad, with what can be done about it.
+func note(subject, text, remedy string) Finding {
+	return Finding{OK: true, Note: true, Subject: subject, Text: text, Remedy: remedy}
+}
+
 // Check is one question to this host and its network.
 type Check struct {
 	Name string
@@ -57,13 +67,20 @@ type Check struct {
 // Checks returns all checks, in the order in which they build on each other.
 func Checks() []Check {
 	return []Check{
+		{"permissions", checkPermissions},
 		{"agent", checkAgent},
 		{"Open vSwitch", checkOVS},
+		{"kernel", checkKernel},
+		{"interfaces", checkInterfaces},
+		{"tunnel address", checkTunnelAddress},
+		{"checksums", checkChecksums},
 		{"flows", checkFlows},
 		{"etcd", checkStore},
 		{"chassis", checkOwnChassis},
+		{"clock", checkClock},
 		{"workload MTU", checkRecordedMTU},
 		{"path MTU", checkPathMTU},
+		{"BFD", checkBFD},
 	}
 }
 
@@ -82,68 +99,72 @@ func Run(ctx context.Context, env *Env, checks []Check) iter.Seq[Finding] {
 	}
 }
 
-// Env is what checks look at.
+// Env is what checks look at. What costs something is looked at once.
 type Env struct {
-	Open     func(context.Context) (*store.Store, error) // connects to etcd
-	TunnelIP netip.Addr                                  // this host's end of the tunnels
-	Wait     time.Duration                               // how long a probe of the network waits for its answer
-	RunDir   string                                      // the agent's run directory
-	OVS      ovs.Config                                  // this host's Open vSwitch
+	Open      func(context.Context) (*store.Store, error) // connects to etcd
+	Reach     func() (*store.Store, error)                // as Open, without asking etcd anything
+	TunnelIP  netip.Addr                                  // this host's end of the tunnels; the zero Addr if it cannot be told
+	TunnelErr error                                       // why not
+	Wait      time.Duration                               // how long a probe of the network waits for its answer
+	RunDir    string                                      // the agent's run directory
+	OVS       ovs.Config                                  // this host's Open vSwitch
 
-	read    bool // chassis have been read, or cannot be
-	chassis []topology.Chassis
-	unfit   []store.Bad
-	err     error
-
-	ovsRead  bool // ovsFound has been looked up, or cannot be
-	ovsFound ovsState
-	ovsErr   error
+	deployment once[status.Snapshot] // what etcd says, without the agents
+	health     once[ovs.Health]
+	reading    once[ovs.Reading]
+	answers    map[netip.Addr]bool // who has answered a ping of checkPathMTU
 }
 
-// Chassis returns the chassis in the store, by name. They are read once.
-func (e *Env) Chassis(ctx context.Context) ([]topology.Chassis, error) {
-	if !e.read {
-		e.read = true
-		e.err = e.readChassis(ctx)
-	}
-	return e.chassis, e.err
+// once is something that is looked at when it is first asked for.
+type once[T any] struct {
+	done  bool
+	value T
+	err   error
 }
 
-func (e *Env) readChassis(ctx context.Context) error {
-	st, err := e.Open(ctx)
-	if err != nil {
-		return err
+func (o *once[T]) get(look func() (T, error)) (T, error) {
+	if !o.done {
+		o.done = true
+		o.value, o.err = look()
 	}
-	defer st.Close()
-	list, unfit, err := st.List(ctx, topology.KindChassis, "")
-	if err != nil {
-		return err
-	}
-	for _, entity := range list {
-		e.chassis = append(e.chassis, entity.(topology.Chassis))
-	}
-	e.unfit = unfit
-	return nil
+	return o.value, o.err
 }
 
-// nic returns the interface that has this host's tunnel address.
-func (e *Env) nic() (net.Interface, error) {
-	all, err := net.Interfaces()
-	if err != nil {
-		return net.Interface{}, fmt.Errorf("interfaces of this host: %w", err)
-	}
-	for _, i := range all {
-		addrs, err := i.Addrs()
+// snapshot is what etcd says of its members and of the chassis. The error is
+// about what names etcd; whether that works the snapshot tells.
+func (e *Env) snapshot(ctx context.Context) (status.Snapshot, error) {
+	return e.deployment.get(func() (status.Snapshot, error) {
+		st, err := e.Reach()
 		if err != nil {
-			return net.Interface{}, fmt.Errorf("addresses of interface %s: %w", i.Name, err)
+			return status.Snapshot{}, err
 		}
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == e.TunnelIP {
-				return i, nil
-			}
+		defer st.Close()
+		return status.Take(ctx, st, status.Options{Patience: e.Wait, Silent: true})
+	})
+}
+
+// chassis returns the records of the chassis in etcd, by name; none while etcd
+// does not answer.
+func (e *Env) chassis(ctx context.Context) []topology.Chassis {
+	s, _ := e.snapshot(ctx)
+	var all []topology.Chassis
+	for _, c := range s.Chassis {
+		if c.Registered {
+			all = append(all, topology.Chassis{Name: c.Name, IP: c.IP, Tick: c.Tick, MTU: c.MTU})
 		}
 	}
-	return net.Interface{}, fmt.Errorf("no interface of this host has the address %s", e.TunnelIP)
+	return all
+}
+
+// examined is how this host's Open vSwitch is.
+func (e *Env) examined(ctx context.Context) (ovs.Health, error) {
+	return e.health.get(func() (ovs.Health, error) { return ovs.Examine(ctx, e.OVS) })
+}
+
+// read is what this host's Open vSwitch holds. With an error about the flows it
+// returns the rest.
+func (e *Env) read(ctx context.Context) (ovs.Reading, error) {
+	return e.reading.get(func() (ovs.Reading, error) { return ovs.Read(ctx, e.OVS) })
 }
 
 // named tells a chassis by its name and its address.

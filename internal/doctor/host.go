@@ -4,15 +4,70 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"time"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"tuplenet/internal/agent"
-	"tuplenet/internal/ovs"
+	"tuplenet/internal/status"
 )
 
-// checkAgent tells whether an agent runs on this host.
-func checkAgent(_ context.Context, env *Env) []Finding {
+// needed are the capabilities (capabilities(7)) that the agent and this doctor
+// cannot do without.
+var needed = []struct {
+	bit  int
+	name string
+}{{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_NET_RAW, "CAP_NET_RAW"}, {unix.CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"}}
+
+// checkPermissions tells what this process may not do that the agent has to.
+func checkPermissions(_ context.Context, env *Env) []Finding {
+	var findings []Finding
+	missing, err := missingCapabilities()
+	switch {
+	case err != nil:
+		findings = append(findings, bad("", err.Error(), "run it as root"))
+	case len(missing) > 0:
+		findings = append(findings, bad("", fmt.Sprintf("runs as uid %d without %s", os.Geteuid(), strings.Join(missing, ", ")),
+			"run it, and the agent, as root; in a container, with these capabilities"))
+	default:
+		findings = append(findings, good("", "runs with all that the agent needs"))
+	}
+	// Whether it is there is for another check.
+	if err := unix.Access(env.RunDir, unix.W_OK); err != nil && !errors.Is(err, unix.ENOENT) {
+		findings = append(findings, bad(env.RunDir, fmt.Sprintf("the run directory cannot be written to: %v", err),
+			"mount it writable, give it to root, or name another one to the agent with --rundir"))
+	}
+	return findings
+}
+
+// missingCapabilities returns those of needed that this process does not have.
+func missingCapabilities() ([]string, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData // 64 bits
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return nil, fmt.Errorf("capabilities of this process: %w", err)
+	}
+	var missing []string
+	for _, c := range needed {
+		if data[c.bit/32].Effective&(1<<(c.bit%32)) == 0 {
+			missing = append(missing, c.name)
+		}
+	}
+	return missing, nil
+}
+
+// checkAgent tells whether an agent runs on this host, and answers.
+func checkAgent(ctx context.Context, env *Env) []Finding {
+	info, err := os.Stat(env.RunDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return []Finding{bad("", fmt.Sprintf("there is no run directory %s, so that no agent runs with it", env.RunDir),
+			"name the agent's with --rundir, or start an agent")}
+	case err == nil && !info.IsDir():
+		return []Finding{bad("", env.RunDir+" is no directory, so that no agent can run with it", "name the agent's run directory with --rundir")}
+	}
 	pid, err := agent.RunningIn(env.RunDir)
 	if err != nil {
 		return []Finding{bad("", err.Error(), "run it as root")}
@@ -21,73 +76,40 @@ func checkAgent(_ context.Context, env *Env) []Finding {
 		return []Finding{bad("", fmt.Sprintf("none holds the run directory %s; flows and tunnels stay as they were", env.RunDir),
 			"start it, or name its run directory with --rundir")}
 	}
-	return []Finding{good("", "runs with pid %d in %s", pid, env.RunDir)}
-}
-
-// checkOVS tells whether Open vSwitch answers and has what an agent needs.
-func checkOVS(ctx context.Context, env *Env) []Finding {
-	found, err := env.inOVS(ctx)
-	switch {
-	case err != nil && found == (ovsState{}):
-		return []Finding{bad("", err.Error(), "start Open vSwitch, or name the directory of its sockets with --ovs-rundir")}
-	case found.chassis == "":
-		return []Finding{bad("", "has no system-id, so that this host has no name",
-			"give it one: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME")}
-	case found.bridge == "":
-		return []Finding{bad("", "answers, and has no integration bridge br-int", "start the agent, which makes it")}
+	findings := []Finding{good("", "runs with pid %d in %s", pid, env.RunDir)}
+	if report, asked := env.ownReport(ctx); asked && report == nil {
+		findings = append(findings, bad("", fmt.Sprintf("does not answer through etcd within %s", env.Wait),
+			"see its log, and what is bad of etcd; if it hangs, start it anew"))
 	}
-	return []Finding{good("", "answers; its system-id is %s, and %s is there", found.chassis, found.bridge)}
+	return findings
 }
 
-// checkFlows tells whether the integration bridge holds the flows, and has the
-// ports, that an agent would give it that starts now.
-func checkFlows(ctx context.Context, env *Env) []Finding {
-	found, err := env.inOVS(ctx)
-	switch {
-	case found.bridge == "":
+// ownReport asks this host's agent for its status, if etcd says that it runs.
+func (e *Env) ownReport(ctx context.Context) (report *status.Report, asked bool) {
+	own, ok := e.own(ctx)
+	if !ok || own.State != status.Up {
+		return nil, false
+	}
+	reports := e.ask(ctx, []string{own.Name})
+	if r, ok := reports[own.Name]; ok {
+		return &r, true
+	}
+	return nil, reports != nil
+}
+
+// ask asks the agents of chassis for their status; nil if etcd does not let it.
+func (e *Env) ask(ctx context.Context, chassis []string) map[string]status.Report {
+	if len(chassis) == 0 {
 		return nil
-	case err != nil:
-		return []Finding{bad("", err.Error(), "start ovs-vswitchd")}
-	case found.flows == 0:
-		return []Finding{bad("", found.bridge+" holds none of TupleNet's, so that no workload here is reached", "start the agent, or see its log if it runs")}
 	}
-	difference, err := env.verify(ctx)
-	switch {
-	case errors.Is(err, agent.ErrNotNoted):
-		return []Finding{good("", "%s holds %d of TupleNet's", found.bridge, found.flows)}
-	case err != nil:
-		return []Finding{bad("", fmt.Sprintf("%s holds %d of TupleNet's; what they should be cannot be told: %v", found.bridge, found.flows, err),
-			"see what else is bad")}
-	case !difference.None():
-		return []Finding{bad("", found.bridge+" holds "+difference.String(), "see the agent's log; starting it anew makes them right")}
+	st, err := e.Reach()
+	if err != nil {
+		return nil
 	}
-	return []Finding{good("", "%s holds %s", found.bridge, difference)}
-}
-
-// verifyPatience bounds how long etcd and Open vSwitch may take to be read.
-const verifyPatience = 10 * time.Second
-
-// verify compares Open vSwitch with what an agent that starts would make of it.
-func (e *Env) verify(ctx context.Context) (agent.Difference, error) {
-	ctx, cancel := context.WithTimeout(ctx, verifyPatience)
-	defer cancel()
-	return agent.Verify(ctx, e.Open, agent.Config{OVS: e.OVS, TunnelIP: e.TunnelIP, RunDir: e.RunDir, Log: slog.New(slog.DiscardHandler)})
-}
-
-// ovsState is what the checks look at in this host's Open vSwitch.
-type ovsState struct {
-	chassis, bridge string
-	flows           int
-}
-
-// inOVS looks into this host's Open vSwitch, once. With an error about the
-// flows it returns the rest.
-func (e *Env) inOVS(ctx context.Context) (ovsState, error) {
-	if !e.ovsRead {
-		e.ovsRead = true
-		var r ovs.Remains
-		r, e.ovsErr = ovs.FindRemains(ctx, e.OVS)
-		e.ovsFound = ovsState{r.Chassis, r.Bridge, r.Flows}
+	defer st.Close()
+	reports, err := status.Ask(ctx, st, chassis, false, e.Wait)
+	if err != nil {
+		return nil
 	}
-	return e.ovsFound, e.ovsErr
+	return reports
 }

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,9 +26,11 @@ const (
 // than the NIC loses large packets and no others. The way back is for the
 // other host to check: it may be another one.
 func checkPathMTU(ctx context.Context, env *Env) []Finding {
-	all, _ := env.Chassis(ctx)
+	if !env.TunnelIP.IsValid() {
+		return nil
+	}
 	var others []topology.Chassis
-	for _, c := range latest(all) {
+	for _, c := range latest(env.chassis(ctx)) {
 		if c.IP != env.TunnelIP {
 			others = append(others, c)
 		}
@@ -37,7 +40,7 @@ func checkPathMTU(ctx context.Context, env *Env) []Finding {
 	}
 	nic, err := env.nic()
 	if err != nil {
-		return []Finding{bad("", err.Error(), "name the interface of the tunnels with --interface")}
+		return nil
 	}
 	p, err := newPinger(ctx, env.TunnelIP, env.Wait)
 	if err != nil {
@@ -46,17 +49,21 @@ func checkPathMTU(ctx context.Context, env *Env) []Finding {
 	defer p.close()
 
 	full := min(nic.MTU, 0xffff) // the longest IP packet
-	findings := make([]Finding, len(others))
+	findings, answers := make([]Finding, len(others)), make([]bool, len(others))
 	var probes errgroup.Group
 	probes.SetLimit(parallelProbes)
 	for i, c := range others {
 		probes.Go(func() error {
 			size, err := widest(full, func(size int) (bool, error) { return p.ping(ctx, c.IP, size) })
-			findings[i] = judgePath(named(c), nic.Name, full, size, err)
+			findings[i], answers[i] = judgePath(named(c), nic.Name, full, size, err), size > 0
 			return nil
 		})
 	}
 	probes.Wait()
+	env.answers = map[netip.Addr]bool{}
+	for i, c := range others {
+		env.answers[c.IP] = answers[i]
+	}
 	return findings
 }
 

@@ -137,14 +137,24 @@ func (s *Store) create(ctx context.Context, t *txn, e topology.Stored) (topology
 	if err != nil {
 		return nil, err
 	}
-	// What is written has to read as what was meant, also by others.
-	if again, err := topology.Parse(key, e.Value()); err != nil {
-		return nil, fmt.Errorf("%s: %w", describe(key), err)
-	} else if again != e {
-		return nil, fmt.Errorf("%s: invalid value %q: names of peers and chassis cannot contain commas", describe(key), e.Value())
+	if err := checkValue(e); err != nil {
+		return nil, err
 	}
 	t.put(path, e.Value())
 	return e, nil
+}
+
+// checkValue sees to it that what is written reads as what was meant, also by
+// others.
+func checkValue(e topology.Stored) error {
+	again, err := topology.Parse(e.Key(), e.Value())
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", describe(e.Key()), err)
+	case again != e:
+		return fmt.Errorf("%s: invalid value %q: names of peers and chassis cannot contain commas", describe(e.Key()), e.Value())
+	}
+	return nil
 }
 
 // takeDeviceID enters an id, or the lowest free one for 0, into device_ids.

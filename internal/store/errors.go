@@ -25,6 +25,9 @@ var (
 	ErrVersion  = errors.New("db accessed by higher version")
 )
 
+// NotFound returns the error that there is no such object, as Get does.
+func NotFound(key topology.Key) error { return fmt.Errorf("%s %w", describe(key), ErrNotFound) }
+
 // describe names an entity in the words of tpctl: "switch LS-A port lsp-alice".
 func describe(key topology.Key) string {
 	switch key.Kind {

@@ -168,6 +168,12 @@ func (s *Store) init(ctx context.Context) error {
 		}
 		return s.checkVersion(string(resp.Kvs[0].Value))
 	}
+	return s.WriteGlobals(ctx)
+}
+
+// WriteGlobals makes the globals that are missing, as Init does for a store that
+// may be written to.
+func (s *Store) WriteGlobals(ctx context.Context) error {
 	return s.change(ctx, "looking at the store's version", []string{s.layout.version(), s.layout.deviceIDs()}, func(t *txn) error {
 		if text, ok := t.get(s.layout.version()); !ok {
 			t.put(s.layout.version(), strconv.Itoa(version))

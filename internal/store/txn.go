@@ -115,13 +115,23 @@ func (t *txn) book(path, remedy string, rebuild func() (*roaring.Bitmap, error))
 	if text, ok := t.get(path); !ok {
 		bits, err = rebuild()
 	} else if bits, err = decodeBitmap(text); err != nil {
-		err = fmt.Errorf("%s is corrupt (%w); %q makes it anew", path, err, remedy)
+		err = corrupt(path, remedy, err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	t.books[path] = bits
 	return bits, nil
+}
+
+// What makes a book anew that is corrupt.
+const (
+	remedyIDs   = "tpctl toolbox sync-device-map"
+	remedyBooks = "tpctl toolbox rebuild-ip-book"
+)
+
+func corrupt(path, remedy string, err error) error {
+	return fmt.Errorf("%s is corrupt (%w); %q makes it anew", path, err, remedy)
 }
 
 // putBook writes a book back. One that is empty goes, unless it is to stay.
@@ -137,14 +147,23 @@ func (t *txn) putBook(path string, bits *roaring.Bitmap, stays bool) {
 
 // deviceIDs returns the book of the ids of switches and routers.
 func (s *Store) deviceIDs(ctx context.Context, t *txn) (*roaring.Bitmap, error) {
-	return t.book(s.layout.deviceIDs(), "tpctl toolbox sync-device-map", func() (*roaring.Bitmap, error) {
+	return t.book(s.layout.deviceIDs(), remedyIDs, func() (*roaring.Bitmap, error) {
 		return s.usedIDs(ctx, topology.Key{})
 	})
 }
 
 // ipBook returns the book of the port ids in a switch or router.
 func (s *Store) ipBook(ctx context.Context, t *txn, device topology.Key) (*roaring.Bitmap, error) {
-	return t.book(s.layout.book(device), "tpctl toolbox rebuild-ip-book", func() (*roaring.Bitmap, error) {
+	return t.book(s.layout.book(device), remedyBooks, func() (*roaring.Bitmap, error) {
 		return s.usedPortIDs(ctx, device, topology.Key{})
 	})
+}
+
+// bookOf returns the book that an object's id is in: of a switch or router, or
+// of a port.
+func (s *Store) bookOf(ctx context.Context, t *txn, key topology.Key) (*roaring.Bitmap, error) {
+	if key.Kind.Parent() == 0 {
+		return s.deviceIDs(ctx, t)
+	}
+	return s.ipBook(ctx, t, parentOf(key))
 }

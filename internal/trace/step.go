@@ -27,6 +27,8 @@ type Step struct {
 	// Astray says that the packet did not take this flow, though it is the one
 	// that the agent has made for it: Open vSwitch has another.
 	Astray bool `json:"x,omitempty"`
+	// Assumed is what a dry trace takes for granted here: "192.168.1.1 answers ARP".
+	Assumed string `json:"u,omitempty"`
 	// Ends are what happened to the packet here for good. Most steps have none;
 	// one has two where the packet goes to an edge and its agent hears of it.
 	Ends []End `json:"e,omitempty"`

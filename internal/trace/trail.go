@@ -21,6 +21,7 @@ type Trail struct {
 	last     *Header
 	next     map[flows.Table]int // tables that the packet is to come to, with how often; nil: nobody knows
 	seen     int                 // steps in all
+	loose    bool                // the agent sends it on, from anywhere and perhaps in pieces
 }
 
 // maxSteps is how many tables of a chassis a packet can come to before it is
@@ -45,10 +46,10 @@ func (t *Trail) Add(step Step, h Header, s *flows.State, f *flows.Flow, sequence
 	t.sequence = max(t.sequence, sequence)
 	arrival := step.Table == flows.TableArrival
 	if arrival {
-		t.next, t.last = nil, nil
+		t.next, t.last, t.loose = nil, nil, false
 		t.source = addr4(uint32(s.Get(flows.All(flows.TunSrc))))
 	}
-	if t.next != nil && t.next[step.Table] == 0 {
+	if !t.loose && t.next != nil && t.next[step.Table] == 0 {
 		t.astray()
 		t.next = nil
 	}
@@ -71,7 +72,7 @@ func (t *Trail) Add(step Step, h Header, s *flows.State, f *flows.Flow, sequence
 	t.steps = append(t.steps, step)
 	t.before = step
 	t.follow(step.Table, f)
-	if len(step.Ends) > 0 && len(t.next) == 0 {
+	if len(step.Ends) > 0 && (t.loose || len(t.next) == 0) {
 		if stage != DropPacket {
 			stage = OutputPacket
 		}
@@ -101,10 +102,7 @@ func (t *Trail) follow(table flows.Table, f *flows.Flow) {
 		case flows.Track:
 			t.next[a.Table]++
 		case flows.Punt:
-			if sendsOn(a.Why) {
-				t.next = nil
-				return
-			}
+			t.loose = t.loose || sendsOn(a.Why)
 		}
 	}
 }
@@ -131,7 +129,7 @@ func (t *Trail) astray() {
 // Flush returns what has not been told of a packet that has not been seen for a
 // while. If it should have come to another table, it went astray.
 func (t *Trail) Flush() []Record {
-	if len(t.next) > 0 {
+	if !t.loose && len(t.next) > 0 {
 		t.astray()
 		last := &t.steps[len(t.steps)-1]
 		last.Ends = append(slices.Clone(last.Ends), End{Kind: Lost})

@@ -2,10 +2,18 @@
 # /usr/share/bash-completion/completions/tuplenet and link tpctl to it.
 
 _tuplenet() {
-    local current=${COMP_WORDS[COMP_CWORD]}
-    local line=("${COMP_WORDS[@]:0:COMP_CWORD}")
-    [[ $current == -* ]] && line+=("$current")
-    mapfile -t COMPREPLY < <(compgen -W "$("${line[@]}" --generate-bash-completion 2>/dev/null)" -- "$current")
+    # Not COMP_WORDS: there bash cuts addresses at their colons.
+    local line=${COMP_LINE:0:COMP_POINT} words
+    read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    local current=${words[-1]} word
+    # What stands before the last colon or equals sign stays as it is.
+    local before=${current%"${current##*[:=]}"}
+    COMPREPLY=()
+    while IFS= read -r word; do
+        [[ $word == *= ]] && compopt -o nospace
+        COMPREPLY+=("$(printf %q "${word#"$before"}")")
+    done < <("${words[@]}" --generate-bash-completion 2>/dev/null)
 }
 
 complete -o default -F _tuplenet tuplenet tpctl

@@ -2,10 +2,9 @@
 # tuplenet.fish in a completions directory and link tpctl.fish to it.
 
 function __tuplenet_complete
-    set -l line (commandline -opc)
+    set -l words (commandline -opc)
     set -l current (commandline -ct)
-    string match -q -- '-*' $current; and set -a line $current
-    $line --generate-bash-completion 2>/dev/null
+    $words "$current" --generate-bash-completion 2>/dev/null
 end
 
 complete -c tuplenet -f -a '(__tuplenet_complete)'

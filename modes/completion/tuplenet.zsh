@@ -3,11 +3,12 @@
 # it as _tuplenet in a directory of $fpath.
 
 _tuplenet() {
-    local -a line candidates
-    line=("${(@)words[1,CURRENT-1]}")
-    [[ ${words[CURRENT]} == -* ]] && line+=("${words[CURRENT]}")
-    candidates=("${(@f)$("${line[@]}" --generate-bash-completion 2>/dev/null)}")
-    compadd -a candidates || _files
+    local -a candidates
+    candidates=("${(@f)$("${(@Q)words[1,CURRENT]}" --generate-bash-completion 2>/dev/null)}")
+    candidates=(${candidates:#})
+    (($#candidates)) || { _files; return }
+    compadd -S '' -- ${(M)candidates:#*=}
+    compadd -- ${candidates:#*=}
 }
 
 if [[ $funcstack[1] == _tuplenet ]]; then

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 )
 
 // FlowStat is a flow that the bridge holds.
@@ -17,6 +18,23 @@ type FlowStat struct {
 	Match    []byte // OXM fields as they came, without padding
 	Packets  uint64
 	Bytes    uint64
+	Age      time.Duration // since it was made
+
+	Instructions []byte // as they came
+}
+
+// AppendFlowMod adds the message that would make the flow, as AppendFlowMods
+// does for one of ours: two that are equal make equal flows. Open vSwitch may
+// show one that we have made in other words, which ovs-ofctl(8) prints alike.
+func (s *FlowStat) AppendFlowMod(b []byte) ([]byte, error) {
+	start := len(b)
+	b = appendFlowModHead(b, 0, s.Cookie, s.Table, s.Priority)
+	b = binary.BigEndian.AppendUint16(b, 1) // OXM
+	b = binary.BigEndian.AppendUint16(b, uint16(4+len(s.Match)))
+	b = append(b, s.Match...)
+	b = append(b, make([]byte, -(4+len(s.Match))&7)...)
+	b = append(b, s.Instructions...)
+	return b, endMessage(b, start)
 }
 
 const (
@@ -30,7 +48,7 @@ const dumpBacklog = 16
 
 // Dump yields the bridge's flows, in no order, whose cookies agree with cookie
 // in the bits of mask; a mask of 0 yields all. A FlowStat's Match is valid
-// until the next one. An error ends the sequence.
+// until the next one, and so are its Instructions. An error ends the sequence.
 //
 // The loop must not make other requests on the connection: while it does not
 // take what comes in, nothing else comes in either.
@@ -129,8 +147,10 @@ func decodeFlowStats(m message, yield func(FlowStat) bool) (more bool, err error
 			Cookie:   binary.BigEndian.Uint64(b[24:]),
 			Packets:  binary.BigEndian.Uint64(b[32:]),
 			Bytes:    binary.BigEndian.Uint64(b[40:]),
+			Age:      time.Duration(binary.BigEndian.Uint32(b[4:]))*time.Second + time.Duration(binary.BigEndian.Uint32(b[8:])),
 			Match:    b[flowStatsLen:matchEnd:matchEnd],
 		}
+		s.Instructions = b[min((matchEnd+7)&^7, n):n:n] // behind the match's padding
 		if !yield(s) {
 			return false, nil
 		}

@@ -60,32 +60,36 @@ const noMatch = 0x0001_0004_0000_0000
 // importance.
 func appendFlowMod(b []byte, xid uint32, m *Mod) ([]byte, error) {
 	start := len(b)
-	b = appendHeader(b, typeFlowMod, xid)
-	b = binary.BigEndian.AppendUint64(b, m.Cookie)
 	if m.Command == Delete {
-		b = binary.BigEndian.AppendUint64(b, ^uint64(0)) // the whole cookie
-		b = append(b, allTables, flowModDelete, 0, 0, 0, 0, 0, 0)
-	} else {
-		b = binary.BigEndian.AppendUint64(b, 0)
-		b = append(b, byte(m.Flow.Table), flowModAdd, 0, 0, 0, 0)
-		b = binary.BigEndian.AppendUint16(b, m.Flow.Priority)
+		b = appendFlowModHead(b, xid, m.Cookie, allTables, 0)
+		binary.BigEndian.PutUint64(b[start+headerLen+8:], ^uint64(0)) // the whole cookie
+		b[start+headerLen+17] = flowModDelete
+		b = binary.BigEndian.AppendUint64(b, noMatch)
+		return b, endMessage(b, start)
 	}
+	b = appendFlowModHead(b, xid, m.Cookie, uint8(m.Flow.Table), m.Flow.Priority)
+	var err error
+	if b, err = appendMatch(b, m.Flow.Match); err != nil {
+		return nil, err
+	}
+	if b, err = appendInstructions(b, m.Flow.Actions); err != nil {
+		return nil, err
+	}
+	return b, endMessage(b, start)
+}
+
+// appendFlowModHead adds what of an ofp_flow_mod that adds a flow stands before
+// the match.
+func appendFlowModHead(b []byte, xid uint32, cookie uint64, table uint8, priority uint16) []byte {
+	b = appendHeader(b, typeFlowMod, xid)
+	b = binary.BigEndian.AppendUint64(b, cookie)
+	b = binary.BigEndian.AppendUint64(b, 0) // cookie mask
+	b = append(b, table, flowModAdd, 0, 0, 0, 0)
+	b = binary.BigEndian.AppendUint16(b, priority)
 	b = binary.BigEndian.AppendUint32(b, noBuffer)
 	b = binary.BigEndian.AppendUint32(b, anyPort)
 	b = binary.BigEndian.AppendUint32(b, anyGroup)
-	b = append(b, 0, 0, 0, 0) // flags, importance
-	var err error
-	if m.Command == Delete {
-		b = binary.BigEndian.AppendUint64(b, noMatch)
-	} else {
-		if b, err = appendMatch(b, m.Flow.Match); err != nil {
-			return nil, err
-		}
-		if b, err = appendInstructions(b, m.Flow.Actions); err != nil {
-			return nil, err
-		}
-	}
-	return b, endMessage(b, start)
+	return append(b, 0, 0, 0, 0) // flags, importance
 }
 
 func appendMatch(b []byte, match []flows.Match) ([]byte, error) {

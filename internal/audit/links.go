@@ -1,0 +1,126 @@
+package audit
+
+import (
+	"fmt"
+
+	"tuplenet/internal/topology"
+)
+
+// links finds objects without the switch or router that they hang on, and ports
+// that are not joined to what they name.
+func (a *audit) links() {
+	a.orphans()
+	namedBy := map[string]bool{} // router ports that a switch port names
+	for _, p := range a.switchPorts {
+		if p.Peer != "" && !p.Outer() {
+			namedBy[p.Peer] = true
+			a.switchEnd(p)
+		}
+	}
+	for _, p := range a.routerPorts {
+		a.routerEnd(p, namedBy[p.Name])
+	}
+}
+
+func (a *audit) orphans() {
+	var parents []topology.Key
+	children := map[topology.Key][]topology.Key{}
+	for _, item := range a.items {
+		key := item.Key
+		parent := topology.Key{Kind: key.Kind.Parent(), Name: key.Parent}
+		if parent.Kind == 0 || a.byKey[key] == nil || a.byKey[parent] != nil {
+			continue
+		}
+		if children[parent] == nil {
+			parents = append(parents, parent)
+		}
+		children[parent] = append(children[parent], key)
+	}
+	for _, parent := range parents {
+		list := children[parent]
+		a.found(ParentMissing, parent, Finding{
+			What:   "it does not exist, but " + count(list, "object", func(k topology.Key) string { return k.Kind.String() + " " + k.Name }) + " is kept under its name",
+			Advice: "or, if nobody wants it back, delete what is there one by one: " + del(list[0]),
+			Remedy: []string{command("tpctl", objects[parent.Kind], "add", parent.Name)},
+		})
+	}
+}
+
+// switchEnd checks a switch port that names a router port.
+func (a *audit) switchEnd(p topology.SwitchPort) {
+	rp, ok := a.routerPortNamed(p.Peer)
+	switch {
+	case !ok && a.named[topology.Key{Kind: topology.KindRouterPort, Name: p.Peer}]:
+		// That one is ignored or unreadable, and told of by itself.
+	case !ok:
+		a.found(PeerMissing, p.Key(), Finding{What: "its peer, router port " + p.Peer + ", does not exist", Remedy: []string{del(p.Key())},
+			Advice: "or make the router port again with this one as its peer"})
+	case rp.Peer == p.Name:
+		a.linked(rp, p)
+	case rp.Peer == "":
+		whole := rp
+		whole.Peer = p.Name
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names no peer", rp.Key()),
+			Remedy: []string{del(rp.Key()), addRouterPort(whole)}})
+	default:
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names %s as its own", rp.Key(), rp.Peer), Remedy: []string{del(p.Key())}})
+	}
+}
+
+// routerEnd checks a router port; named tells whether a switch port names it.
+func (a *audit) routerEnd(p topology.RouterPort, named bool) {
+	if p.Peer == "" {
+		if !named {
+			a.found(RouterPortUnplugged, p.Key(), Finding{What: "it has no peer", Remedy: []string{del(p.Key())},
+				Advice: "or plug it in: make it again with a switch port as its peer, and that with this one"})
+		}
+		return
+	}
+	sp, ok := a.portNamed(p.Peer)
+	switch {
+	case !ok && a.named[topology.Key{Kind: topology.KindSwitchPort, Name: p.Peer}]:
+	case !ok:
+		a.found(PeerMissing, p.Key(), Finding{What: "its peer, switch port " + p.Peer + ", does not exist", Remedy: []string{a.relink(p)}})
+	case sp.Outer():
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, leads to the physical network", sp.Key()), Remedy: []string{del(p.Key())}})
+	case sp.Peer == p.Name:
+	case sp.Peer == "" && sp.Chassis == "":
+		whole := sp
+		whole.Peer = p.Name
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names no peer", sp.Key()),
+			Remedy: []string{del(sp.Key()), addPort(whole)}})
+	case sp.Peer == "":
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, is a workload's", sp.Key()), Remedy: []string{del(p.Key())}})
+	default:
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names %s as its own", sp.Key(), sp.Peer), Remedy: []string{del(p.Key())}})
+	}
+}
+
+// relink is the command for a router port whose switch port is gone: it makes
+// that again if the two were a link and the switch is still there, or else
+// deletes the router port, too.
+func (a *audit) relink(p topology.RouterPort) string {
+	for _, sw := range a.switches {
+		if p.Name == p.Router+"_to_"+sw.Name && p.Peer == sw.Name+"_to_"+p.Router && p.MAC == topology.MACFromIP(p.Net.Addr()) &&
+			a.model.Get(topology.PortAt(sw.Name, p.ID())) == nil {
+			return command("tpctl", "lr", "link", p.Router, sw.Name, p.Net.String())
+		}
+	}
+	return del(p.Key())
+}
+
+// linked checks the two ends of a link against each other.
+func (a *audit) linked(rp topology.RouterPort, sp topology.SwitchPort) {
+	if sp.IP == rp.Net.Addr() && sp.MAC == rp.MAC {
+		return
+	}
+	right := sp
+	right.IP, right.MAC = rp.Net.Addr(), rp.MAC
+	remedy := []string{del(sp.Key()), addPort(right)}
+	if other, ok := a.model.Get(topology.PortAt(sp.Switch, right.ID())).(topology.SwitchPort); ok && other != sp {
+		remedy = a.unplug(rp)
+	}
+	a.found(LinkMismatch, rp.Key(), Finding{
+		What:   fmt.Sprintf("it has %s %s, but %s, which it is plugged into, %s %s", rp.Net.Addr(), rp.MAC, sp.Key(), sp.IP, sp.MAC),
+		Remedy: remedy})
+}

@@ -1,0 +1,123 @@
+package audit
+
+import (
+	"strings"
+
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
+)
+
+// Action is what a repair does.
+type Action uint8
+
+// The actions, in the order in which they are carried out: first what the
+// others need.
+const (
+	WriteGlobals   Action = iota + 1 // make the globals that are missing
+	SyncDeviceIDs                    // make device_ids anew
+	RebuildIPBooks                   // make all books of addresses anew
+	Renumber                         // give the switch or router Key another id
+	ReleasePorts                     // end the binding of ports to the chassis Key, which is gone
+	RemoveKey                        // delete Item, if it and While are as they were read
+)
+
+// Repair is what mends a finding.
+type Repair struct {
+	Action Action
+	Key    topology.Key
+	Item   store.Item
+	While  *store.Item
+}
+
+// String says what the repair does. Repairs that say the same are the same.
+func (r Repair) String() string {
+	switch r.Action {
+	case WriteGlobals:
+		return "write the globals that are missing"
+	case SyncDeviceIDs:
+		return "tpctl toolbox sync-device-map"
+	case RebuildIPBooks:
+		return "tpctl toolbox rebuild-ip-book"
+	case Renumber:
+		return "give " + r.Key.String() + " an id of its own"
+	case ReleasePorts:
+		return "release the ports that are bound to " + r.Key.String()
+	}
+	return "delete " + r.Item.Path
+}
+
+// objects are tpctl's words for kinds.
+var objects = map[topology.Kind]string{
+	topology.KindSwitch:      "ls",
+	topology.KindSwitchPort:  "lsp",
+	topology.KindRouter:      "lr",
+	topology.KindRouterPort:  "lrp",
+	topology.KindStaticRoute: "lsr",
+	topology.KindNAT:         "lnat",
+	topology.KindChassis:     "ch",
+}
+
+// command puts words together as a shell reads them.
+func command(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = quote(w)
+	}
+	return strings.Join(quoted, " ")
+}
+
+// quote returns a word as a shell takes it for one.
+func quote(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=,@+%", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// del is the command that deletes an entity.
+func del(key topology.Key) string {
+	words := []string{"tpctl", objects[key.Kind], "del"}
+	if key.Parent != "" {
+		words = append(words, key.Parent)
+	}
+	return command(append(words, key.Name)...)
+}
+
+// delAll is the command that deletes a switch or router with what hangs on it.
+func delAll(key topology.Key) string {
+	return "echo yes | " + command("tpctl", objects[key.Kind], "del", "-r", key.Name)
+}
+
+// repairOnly is the command for what nothing but a repair mends.
+func repairOnly(name string) string { return command("tpctl", "check", "--repair", "--yes", name) }
+
+// addPort is the command that makes a switch port.
+func addPort(p topology.SwitchPort) string {
+	words := []string{"tpctl", "lsp", "add", p.Switch, p.Name, p.IP.String(), p.MAC.String()}
+	if p.Peer != "" {
+		words = append(words, p.Peer)
+	}
+	return command(words...)
+}
+
+// addRouterPort is the command that makes a router port.
+func addRouterPort(p topology.RouterPort) string {
+	words := []string{"tpctl", "lrp", "add", p.Router, p.Name, p.Net.String(), p.MAC.String()}
+	if p.Peer != "" {
+		words = append(words, p.Peer)
+	}
+	return command(words...)
+}
+
+// unplug returns the commands that take a router port away, and the switch port
+// that it is plugged into.
+func (a *audit) unplug(p topology.RouterPort) []string {
+	commands := []string{del(p.Key())}
+	if sp, ok := a.plugged(p); ok {
+		commands = append(commands, del(sp.Key()))
+	}
+	return commands
+}

@@ -1,0 +1,318 @@
+package ctl
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tuplenet/internal/manifest"
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
+)
+
+// maxTries is how often apply starts again, without anything written in
+// between, when others change what it is about to write.
+const maxTries = 20
+
+// application is one run of apply.
+type application struct {
+	*session
+	wanted   manifest.Description
+	keep     func(topology.Key) bool
+	approved map[topology.Key]bool // what may be deleted; nil before anybody was asked
+	tally    tally
+	started  time.Time
+}
+
+func applyFiles(s *session, _ []string) error {
+	keep, err := s.kept()
+	if err != nil {
+		return err
+	}
+	files := strings.Split(s.Flags[fileFlag.Name], ",")
+	asks := s.set(pruneFlag) && !s.set(dryRunFlag) && !s.set(yesFlag)
+	if asks && slices.Contains(files, "-") {
+		return fmt.Errorf("standard input cannot both hold the description and confirm --%s: give --%s, too", pruneFlag.Name, yesFlag.Name)
+	}
+	wanted, err := s.readFiles()
+	if err != nil {
+		return err
+	}
+	if len(wanted) == 0 && s.set(pruneFlag) {
+		return fmt.Errorf("the files describe nothing, and --%s would delete everything; \"tpctl ls del -r\" and \"tpctl lr del -r\" do that one by one", pruneFlag.Name)
+	}
+	a := &application{session: s, wanted: wanted, keep: keep, started: time.Now()}
+	for tries := 0; ; tries++ {
+		before := a.tally.total()
+		err := a.attempt()
+		if a.tally.total() > before {
+			tries = 0
+		}
+		if !errors.Is(err, store.ErrChanged) {
+			return err
+		}
+		if tries == maxTries || s.ctx.Err() != nil {
+			return a.interrupted(fmt.Errorf("others keep writing what is to be written: %w", err))
+		}
+	}
+}
+
+// attempt reads the store and does what is to be done. store.ErrChanged says that
+// others have changed something since it was read.
+func (a *application) attempt() error {
+	var snapshot *store.Snapshot
+	err := a.bounded(func(s *session) (err error) {
+		snapshot, err = s.store.Snapshot(s.ctx)
+		return err
+	})
+	if err != nil {
+		return a.interrupted(err)
+	}
+	changes := a.wanted.Plan(stateOfStore(snapshot), a.set(pruneFlag), func(key topology.Key) bool {
+		return a.keep(key) || a.approved != nil && !a.approved[key]
+	})
+	problems, notes := checkChanges(snapshot, changes, a.set(forceFlag))
+	if err := problems.Err(); err != nil {
+		return a.interrupted(err)
+	}
+	if a.set(dryRunFlag) {
+		a.note(notes...)
+		if err := a.printChanges(changes); err != nil {
+			return err
+		}
+		a.tally.add(changes)
+		return a.summary()
+	}
+	if a.approved == nil {
+		a.note(notes...)
+		if err := a.approve(changes); err != nil {
+			return err
+		}
+	}
+	a.tellSpared(snapshot, changes)
+	if err := a.write(snapshot, changes); err != nil {
+		return err
+	}
+	return a.summary()
+}
+
+// tellSpared tells of switches and routers that were to be deleted and have got
+// something meanwhile that nobody was asked about.
+func (a *application) tellSpared(snapshot *store.Snapshot, changes []manifest.Change) {
+	stays := maps.Clone(a.approved)
+	for _, c := range changes {
+		delete(stays, c.Key)
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(stays), topology.Key.Compare) {
+		if snapshot.Entities[key] != nil {
+			a.note(fmt.Sprintf("%s stays, as something new hangs on it; run it again to delete it", key))
+		}
+	}
+}
+
+// shown bounds how many deletions are listed before the question.
+const shown = 20
+
+// approve asks whether what is to be deleted may be.
+func (a *application) approve(changes []manifest.Change) error {
+	a.approved = map[topology.Key]bool{}
+	var lines []string
+	plugged := 0
+	for _, c := range changes {
+		if c.Action() != manifest.Delete {
+			continue
+		}
+		a.approved[c.Key] = true
+		lines = append(lines, changeLine(c))
+		if p, ok := c.Before.(topology.SwitchPort); ok && p.Chassis != "" && !p.Outer() {
+			plugged++
+		}
+	}
+	if len(lines) == 0 || a.set(yesFlag) {
+		return nil
+	}
+	what := fmt.Sprintf("%s will be deleted", plural(len(lines), "object"))
+	if plugged > 0 {
+		what += fmt.Sprintf(", %s of them with something plugged in", plural(plugged, "port"))
+	}
+	if more := len(lines) - shown; more > 0 {
+		lines = append(lines[:shown], fmt.Sprintf("and %d more, which --%s shows", more, dryRunFlag.Name))
+	}
+	return confirm(a.In, a.Err, strings.Join(append(lines, what), "\n"))
+}
+
+// write writes changes, a transaction for each batch.
+func (a *application) write(snapshot *store.Snapshot, changes []manifest.Change) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	batches, err := snapshot.Batches(editsOf(manifest.Groups(changes)))
+	if err != nil {
+		return err
+	}
+	byKey := make(map[topology.Key]manifest.Change, len(changes))
+	for _, c := range changes {
+		byKey[c.Key] = c
+	}
+	if err := a.bounded(func(s *session) error { return s.store.WriteGlobals(s.ctx) }); err != nil {
+		return a.interrupted(err)
+	}
+	bar := a.newProgress(len(changes))
+	defer bar.clear()
+	for _, batch := range batches {
+		if err := a.bounded(func(s *session) error { return snapshot.Write(s.ctx, batch) }); err != nil {
+			bar.clear()
+			if errors.Is(err, store.ErrChanged) {
+				return err
+			}
+			return a.interrupted(err)
+		}
+		for _, e := range batch {
+			a.tally.add([]manifest.Change{byKey[e.Key]})
+		}
+		bar.show(len(batch))
+	}
+	return nil
+}
+
+// editsOf returns groups as the store takes them.
+func editsOf(groups []manifest.Group) []store.Group {
+	list := make([]store.Group, len(groups))
+	for i, group := range groups {
+		for _, unit := range group {
+			var edits store.Unit
+			for _, c := range unit {
+				edits = append(edits, store.Edit{Key: c.Key, After: c.After})
+			}
+			list[i] = append(list[i], edits)
+		}
+	}
+	return list
+}
+
+// interrupted says how far it came before err.
+func (a *application) interrupted(err error) error {
+	if a.tally.total() == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\n%s before that, all of it complete; run it again to go on", err, a.tally)
+}
+
+// summary tells what was done, or would be.
+func (a *application) summary() error {
+	took := time.Since(a.started)
+	if a.JSON {
+		return WriteJSON(a.Out, a.tally.result(a.set(dryRunFlag), took))
+	}
+	switch {
+	case a.tally.total() == 0:
+		return a.say("nothing to do: the store holds the %s described", plural(len(a.wanted), "object"))
+	case a.set(dryRunFlag):
+		return a.say("dry run: %s", a.tally)
+	}
+	return a.say("%s in %.1f s", a.tally, took.Seconds())
+}
+
+// tally counts what was done, by what was done to which kind.
+type tally map[manifest.Action]map[topology.Kind]int
+
+func (t *tally) add(changes []manifest.Change) {
+	if *t == nil {
+		*t = tally{}
+	}
+	for _, c := range changes {
+		if (*t)[c.Action()] == nil {
+			(*t)[c.Action()] = map[topology.Kind]int{}
+		}
+		(*t)[c.Action()][c.Key.Kind]++
+	}
+}
+
+func (t tally) total() int {
+	return t.count(manifest.Create) + t.count(manifest.Modify) + t.count(manifest.Delete)
+}
+
+func (t tally) count(a manifest.Action) int {
+	sum := 0
+	for _, n := range t[a] {
+		sum += n
+	}
+	return sum
+}
+
+// String returns "3 switches, 200 ports created, 1 changed, 0 deleted".
+func (t tally) String() string {
+	made, created := t[manifest.Create], []string(nil)
+	for _, k := range []struct {
+		n    int
+		noun string
+	}{
+		{made[topology.KindSwitch], "switch"},
+		{made[topology.KindRouter], "router"},
+		{made[topology.KindSwitchPort] + made[topology.KindRouterPort], "port"},
+		{made[topology.KindStaticRoute], "route"},
+		{made[topology.KindNAT], "NAT rule"},
+	} {
+		if k.n > 0 {
+			created = append(created, plural(k.n, k.noun))
+		}
+	}
+	if len(created) == 0 {
+		created = []string{"0"}
+	}
+	return fmt.Sprintf("%s created, %d changed, %d deleted", strings.Join(created, ", "), t.count(manifest.Modify), t.count(manifest.Delete))
+}
+
+// result returns the counts as they are printed in JSON.
+func (t tally) result(dryRun bool, took time.Duration) any {
+	return struct {
+		Created int     `json:"created"`
+		Changed int     `json:"changed"`
+		Deleted int     `json:"deleted"`
+		DryRun  bool    `json:"dry_run,omitempty"`
+		Seconds float64 `json:"seconds"`
+	}{t.count(manifest.Create), t.count(manifest.Modify), t.count(manifest.Delete), dryRun, took.Seconds()}
+}
+
+// plural returns "1 port" or "2 ports".
+func plural(n int, noun string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(noun, "ch"):
+		noun += "es"
+	default:
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// progress is a line that tells a person how far it is.
+type progress struct {
+	out         io.Writer // nil: nobody looks
+	done, total int
+}
+
+func (a *application) newProgress(total int) *progress {
+	p := &progress{total: total}
+	if isTerminal(a.Err) {
+		p.out = a.Err
+	}
+	return p
+}
+
+func (p *progress) show(more int) {
+	p.done += more
+	if p.out != nil {
+		fmt.Fprintf(p.out, "\r%d of %s written", p.done, plural(p.total, "object"))
+	}
+}
+
+func (p *progress) clear() {
+	if p.out != nil {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,200 @@
+package ctl
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Flags of every command that prints a list; withListFlags adds them.
+var (
+	filterFlag = Flag{Name: "filter", Value: "CONDITION", Many: true,
+		Usage: "show only what meets the `CONDITION`: FIELD=VALUE, FIELD!=VALUE or FIELD~PATTERN; may be given several times"}
+	sortFlag = Flag{Name: "sort", Value: "FIELD", Usage: "sort by `FIELD`, instead of by name; -FIELD is the other way round"}
+	allFlag  = Flag{Name: "all", Usage: "show those of all switches or routers, each with its own"}
+)
+
+// withListFlags gives commands that print lists the flags that lists have.
+func withListFlags(commands []Command) []Command {
+	for i, c := range commands {
+		if c.list == nil {
+			continue
+		}
+		flags := append(slices.Clone(c.Flags), filterFlag, sortFlag)
+		if !c.Host { // only the store tells of changes
+			flags = append(flags, watchFlag)
+		}
+		commands[i].Flags = flags
+	}
+	return commands
+}
+
+// Fields returns the names by which the objects that the command lists can be
+// filtered and sorted; none if it prints no list.
+func (c Command) Fields() []string { return c.fields }
+
+// choice is what of a list is shown, and in which order.
+type choice struct {
+	conditions []condition
+	sort       string // field, or empty
+	descending bool
+}
+
+// choice reads the flags of a list.
+func (c Command) choice(env Env) (choice, error) {
+	var ch choice
+	if text := env.Flags[filterFlag.Name]; text != "" {
+		for one := range strings.SplitSeq(text, ",") {
+			cond, err := parseCondition(one)
+			if err == nil {
+				err = c.knows(cond.field)
+			}
+			if err != nil {
+				return ch, fmt.Errorf("invalid --filter %q: %w", one, err)
+			}
+			ch.conditions = append(ch.conditions, cond)
+		}
+	}
+	ch.sort, ch.descending = strings.CutPrefix(env.Flags[sortFlag.Name], "-")
+	if ch.sort != "" {
+		if err := c.knows(ch.sort); err != nil {
+			return ch, fmt.Errorf("invalid --sort %q: %w", env.Flags[sortFlag.Name], err)
+		}
+	}
+	return ch, nil
+}
+
+func (c Command) knows(field string) error {
+	if slices.Contains(c.fields, field) {
+		return nil
+	}
+	return fmt.Errorf("tpctl %s has no field %q, its fields are %s", c.Name(), field, strings.Join(c.fields, ", "))
+}
+
+// of returns the objects that were chosen, in their order.
+func (ch choice) of(list []object) []object {
+	list = slices.DeleteFunc(list, func(o object) bool {
+		return slices.ContainsFunc(ch.conditions, func(c condition) bool { return !c.met(o) })
+	})
+	if ch.sort != "" {
+		slices.SortStableFunc(list, func(a, b object) int {
+			n := compareTexts(a.get(ch.sort), b.get(ch.sort))
+			if ch.descending {
+				return -n
+			}
+			return n
+		})
+	}
+	return list
+}
+
+// condition is one that an object meets or not.
+type condition struct {
+	field, op, value string       // op is =, != or ~
+	network          netip.Prefix // value, if it is one
+}
+
+func parseCondition(text string) (c condition, err error) {
+	at := strings.IndexAny(text, "=!~")
+	if at < 1 {
+		return c, fmt.Errorf("want FIELD=VALUE, FIELD!=VALUE or FIELD~PATTERN")
+	}
+	c.field, c.op, c.value = text[:at], text[at:at+1], text[at+1:]
+	switch c.op {
+	case "!":
+		var ok bool
+		if c.value, ok = strings.CutPrefix(c.value, "="); !ok {
+			return c, fmt.Errorf("want FIELD!=VALUE")
+		}
+		c.op = "!="
+	case "~":
+		if _, err := path.Match(c.value, ""); err != nil {
+			return c, fmt.Errorf("the pattern has a bracket that is not closed, or nothing behind a backslash")
+		}
+	}
+	if strings.Contains(c.value, "/") {
+		c.network, _ = netip.ParsePrefix(c.value) // else it is a text like any other
+	}
+	return c, nil
+}
+
+func (c condition) met(o object) bool {
+	has := o.get(c.field)
+	switch c.op {
+	case "~":
+		// * stands for slashes, too: what has them here is no path.
+		ok, _ := path.Match(strings.ReplaceAll(c.value, "/", "\x00"), strings.ReplaceAll(has, "/", "\x00"))
+		return ok
+	case "!=":
+		return !c.equals(has)
+	}
+	return c.equals(has)
+}
+
+// equals reports whether a field's text is the value, or an address or a
+// network within it.
+func (c condition) equals(has string) bool {
+	if has == c.value || !c.network.IsValid() {
+		return has == c.value
+	}
+	if ip, err := netip.ParseAddr(has); err == nil {
+		return c.network.Contains(ip)
+	}
+	within, err := netip.ParsePrefix(has)
+	return err == nil && within.Bits() >= c.network.Bits() && c.network.Contains(within.Addr())
+}
+
+// get returns a field's text as it is in JSON, and nothing for one that the
+// object does not have.
+func (o object) get(name string) string {
+	if name == "name" {
+		return o.name
+	}
+	for _, f := range append(o.fields[:len(o.fields):len(o.fields)], o.parent) {
+		if f.name == name {
+			return f.text()
+		}
+	}
+	return ""
+}
+
+func (f field) text() string {
+	if m, ok := f.value.(json.Marshaler); ok {
+		if text, err := m.MarshalJSON(); err == nil {
+			return strings.Trim(string(text), `"`)
+		}
+	}
+	return fmt.Sprint(f.value)
+}
+
+// compareTexts orders texts: nothing, then numbers, then addresses, both by
+// their value, then all else.
+func compareTexts(a, b string) int {
+	x, y := rankOf(a), rankOf(b)
+	return cmp.Or(cmp.Compare(x.class, y.class), cmp.Compare(x.number, y.number), x.ip.Compare(y.ip), strings.Compare(a, b))
+}
+
+// rank is where a text stands among others.
+type rank struct {
+	class  int
+	number float64
+	ip     netip.Addr
+}
+
+func rankOf(text string) rank {
+	if text == "" {
+		return rank{}
+	}
+	if n, err := strconv.ParseFloat(text, 64); err == nil {
+		return rank{class: 1, number: n}
+	}
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return rank{class: 2, ip: ip}
+	}
+	return rank{class: 3}
+}

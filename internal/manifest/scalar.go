@@ -1,0 +1,92 @@
+package manifest
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/xrash/smetrics"
+	"go.yaml.in/yaml/v3"
+
+	"tuplenet/internal/topology"
+)
+
+// outer is the address of a port to the physical network, as people write it.
+const outer = "outer"
+
+// text reads a value as it is written; whether YAML takes it for a number or a
+// date does not matter.
+func (r *reader) text(n *yaml.Node, of string) string {
+	if isNull(n) || !r.is(n, yaml.ScalarNode, of) {
+		return ""
+	}
+	return strings.TrimSpace(n.Value)
+}
+
+func (r *reader) id(n *yaml.Node) uint32 {
+	if isNull(n) {
+		return 0
+	}
+	text := r.text(n, "id")
+	id, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || id == 0 || id > topology.MaxID {
+		r.fail(n, "invalid id %q, want a number from 1 to %d, or no id for the lowest that is free", text, topology.MaxID)
+	}
+	return uint32(id)
+}
+
+func (r *reader) address(n *yaml.Node, of string) netip.Addr {
+	return value(r, n, of, topology.ParseAddr)
+}
+
+func (r *reader) network(n *yaml.Node, of string) netip.Prefix {
+	return value(r, n, of, topology.ParsePrefix)
+}
+
+func (r *reader) mac(n *yaml.Node) topology.MAC {
+	if isNull(n) {
+		return topology.MAC{}
+	}
+	return value(r, n, "mac", topology.ParseMAC)
+}
+
+// portAddress reads the address of a switch port: an IPv4 address, or that
+// which stands for the physical network by its name.
+func (r *reader) portAddress(n *yaml.Node) netip.Addr {
+	if n.Value == outer {
+		return topology.OuterIP
+	}
+	return r.address(n, "ip")
+}
+
+func value[T any](r *reader, n *yaml.Node, of string, parse func(string) (T, error)) T {
+	var none T
+	before := len(r.problems)
+	text := r.text(n, of)
+	if len(r.problems) > before {
+		return none
+	}
+	v, err := parse(text)
+	if err != nil {
+		r.fail(n, "%s: %s", of, err)
+		return none
+	}
+	return v
+}
+
+// nearest ends a sentence about a field that there is not: with the one that is
+// most like it, or with all.
+func nearest(name string, known []field) string {
+	best, fewest := "", min(3, len(name))
+	var all []string
+	for _, f := range known {
+		if edits := smetrics.WagnerFischer(strings.ToLower(name), f.name, 1, 1, 1); edits < fewest {
+			best, fewest = f.name, edits
+		}
+		all = append(all, f.name)
+	}
+	if best != "" {
+		return "; did you mean " + strconv.Quote(best) + "?"
+	}
+	return "; there are: " + strings.Join(all, ", ")
+}

@@ -1,0 +1,163 @@
+package status
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"tuplenet/internal/store"
+)
+
+// Command is the property cmd of the command that asks an agent for a Report,
+// and the property cmd_type of its answer.
+const Command = "status"
+
+// The other properties: of the command, that all details are wanted; of the
+// answer, the report.
+const (
+	detailProperty = "detail"
+	reportProperty = "report"
+)
+
+// Question returns the command that asks for a Report, with its Detail or not.
+func Question(detail bool) store.Properties {
+	p := store.Properties{"cmd": Command}
+	if detail {
+		p[detailProperty] = "true"
+	}
+	return p
+}
+
+// WantsDetail reports whether a Question wants the Detail.
+func WantsDetail(p store.Properties) bool { return p[detailProperty] == "true" }
+
+// Report is what an agent says of its node. Times are the node's own.
+type Report struct {
+	Version string    `json:"version"`         // of the agent
+	Time    time.Time `json:"time"`            // of the report
+	Started time.Time `json:"started"`         // when the agent was
+	Synced  time.Time `json:"synced,omitzero"` // when the bridge was last compared with all flows; zero if never
+	InSync  bool      `json:"in_sync"`         // the bridge holds the flows that it should
+
+	IP       string `json:"ip"`       // tunnel address
+	MTU      int    `json:"mtu"`      // for workloads, in bytes; 0 if unknown
+	Revision int64  `json:"revision"` // of etcd, that the agent has seen
+
+	OnDemand bool `json:"on_demand"` // flows to other chassis are made when traffic goes there
+	Edge     bool `json:"edge"`      // a router is pinned to the chassis
+
+	Flows    int `json:"flows"`
+	Tunnels  int `json:"tunnels"`  // that Open vSwitch has
+	Wanted   int `json:"wanted"`   // tunnels that it should have
+	Watched  int `json:"watched"`  // tunnels that BFD watches
+	Alive    int `json:"alive"`    // and finds alive
+	Ports    int `json:"ports"`    // switch ports bound here
+	Problems int `json:"problems"` // objects that cannot work as they are stored
+
+	Detail *Detail `json:"detail,omitempty"`
+}
+
+// maxListed bounds the lists of a Detail, so that it fits into a value of etcd.
+const maxListed = 1000
+
+// Detail is what a Report holds if it is asked for. A list has at most a
+// thousand members; the counts tell how many there are.
+type Detail struct {
+	OpenVSwitch string `json:"open_vswitch,omitempty"` // version; empty if it does not answer
+	Datapath    string `json:"datapath,omitempty"`     // type: system (the kernel's) or netdev (userspace)
+	Dropped     uint64 `json:"dropped"`                // packets that no flow could deliver
+
+	Settings Settings `json:"settings"`
+
+	Tables        []Table     `json:"tables"`
+	TunnelList    []Tunnel    `json:"tunnel_list"`
+	Interfaces    int         `json:"interfaces"` // that name a switch port
+	PortList      []Port      `json:"port_list"`
+	Neighbours    int         `json:"neighbours"`
+	NeighbourList []Neighbour `json:"neighbour_list"`
+	Demands       int         `json:"demands"`
+	DemandList    []string    `json:"demand_list"` // switch/port
+	ProblemList   []string    `json:"problem_list"`
+}
+
+// Settings are those of the agent.
+type Settings struct {
+	OnDemand bool   `json:"on_demand"`
+	Redirect bool   `json:"redirect"`
+	Untunnel bool   `json:"untunnel"`
+	Hash     string `json:"hash"`       // what chooses among equal routes
+	MinRx    int    `json:"bfd_min_rx"` // ms
+	MinTx    int    `json:"bfd_min_tx"` // ms
+	Idle     int    `json:"idle"`       // seconds after which unused flows go
+}
+
+// Table is how many flows a table holds.
+type Table struct {
+	Number int    `json:"table"`
+	Name   string `json:"name"`
+	Flows  int    `json:"flows"`
+}
+
+// Tunnel is one to another chassis.
+type Tunnel struct {
+	Chassis string `json:"chassis"`
+	IP      string `json:"ip"` // empty for the one that takes what comes from all
+	Name    string `json:"name"`
+	OFPort  uint32 `json:"ofport"`
+	BFD     string `json:"bfd"` // "up", "down", or empty if it is not watched
+}
+
+// Port is an interface that names a switch port.
+type Port struct {
+	Name      string `json:"port"`
+	Switch    string `json:"switch,omitempty"` // empty if no switch has the port
+	IP        string `json:"ip,omitempty"`
+	Interface string `json:"interface"`
+	OFPort    uint32 `json:"ofport"`
+	State     string `json:"state"`           // bound, claiming or yielded (it has moved to another chassis)
+	Outer     bool   `json:"outer,omitempty"` // leads to the physical network
+	Dark      bool   `json:"dark,omitempty"`  // and no device there has a link
+}
+
+// Neighbour is a machine of the physical network whose MAC the agent knows.
+type Neighbour struct {
+	Switch string `json:"switch"`
+	IP     string `json:"ip"`
+	MAC    string `json:"mac"`
+}
+
+// Answer returns the report as the answer of a chassis to a command.
+func (r Report) Answer(command uint16, chassis string) (store.Answer, error) {
+	if r.Detail != nil {
+		d := *r.Detail
+		d.TunnelList = first(d.TunnelList)
+		d.PortList = first(d.PortList)
+		d.NeighbourList = first(d.NeighbourList)
+		d.DemandList = first(d.DemandList)
+		d.ProblemList = first(d.ProblemList)
+		r.Detail = &d
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return store.Answer{}, fmt.Errorf("report of chassis %s: %w", chassis, err)
+	}
+	// Base64, as properties hold neither "," nor "=".
+	return store.Answer{Command: command, Chassis: chassis, Properties: store.Properties{
+		"cmd_type": Command, reportProperty: base64.RawURLEncoding.EncodeToString(text)}}, nil
+}
+
+func first[E any](list []E) []E { return list[:min(len(list), maxListed)] }
+
+// ReportOf returns the report that an answer holds.
+func ReportOf(a store.Answer) (Report, error) {
+	var r Report
+	text, err := base64.RawURLEncoding.DecodeString(a.Properties[reportProperty])
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	if err != nil {
+		return Report{}, fmt.Errorf("report of chassis %s: %w", a.Chassis, err)
+	}
+	return r, nil
+}

@@ -1,0 +1,381 @@
+package trace
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"tuplenet/flows"
+	"tuplenet/internal/topology"
+)
+
+// TestPathText prints paths as people read them. Each file of testdata/path names
+// the file of testdata/dry whose topology it adds to ("base"), and says which
+// packets are sent and what is printed.
+func TestPathText(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/path/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no golden files", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := NewNetwork(basedOn(t, section(archive, "base"), section(archive, "topology")), settingsOf(section(archive, "settings")))
+			var got strings.Builder
+			for line := range strings.Lines(section(archive, "packets")) {
+				fmt.Fprintf(&got, "$ %s", line)
+				word := strings.Fields(line)
+				if v, ok := CanSend(n.model, word[0]); !ok {
+					fmt.Fprintln(&got, v)
+					continue
+				}
+				for _, records := range tracePacket(t, n, word) {
+					p := Assemble(records, n.model)
+					if !p.Complete() && p.End.OK() {
+						t.Errorf("%s: arrived, and yet not complete", line)
+					}
+					if err := p.WriteText(&got, false); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if *update {
+				archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return f.Name == "text" })
+				archive.Files = append(archive.Files, txtar.File{Name: "text", Data: []byte(got.String())})
+				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(section(archive, "text"), got.String()); diff != "" {
+				t.Errorf("the text differs (-want +got; go test ./internal/trace -run PathText -update rewrites it):\n%s", diff)
+			}
+		})
+	}
+}
+
+// basedOn returns the topology of a file of testdata/dry with lines added, and
+// with those left out that begin with "-".
+func basedOn(t testing.TB, base, more string) []topology.Change {
+	t.Helper()
+	archive, err := txtar.ParseFile("testdata/dry/" + strings.TrimSpace(base) + ".txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := section(archive, "topology")
+	for line := range strings.Lines(more) {
+		out, isOut := strings.CutPrefix(strings.TrimSpace(line), "-")
+		if !isOut {
+			text += line
+			continue
+		}
+		var kept strings.Builder
+		for l := range strings.Lines(text) {
+			if !strings.HasPrefix(l, out+" ") {
+				kept.WriteString(l)
+			}
+		}
+		if kept.Len() == len(text) {
+			t.Fatalf("no line begins with %q", out)
+		}
+		text = kept.String()
+	}
+	return stored(t, text)
+}
+
+// twoHosts is a small topology: Alice on hv1 and Bob on hv2, a router between.
+const twoHosts = `LS/LS-A id=1
+LS/LS-B id=2
+LR/LR-1 id=3
+LS/LS-A/lsp/lsp-alice ip=10.20.1.10,mac=f2:01:00:00:00:01,chassis=hv1
+LS/LS-B/lsp/lsp-bob ip=10.20.2.10,mac=f2:01:00:00:00:02,chassis=hv2
+LS/LS-A/lsp/LS-A_to_LR-1 ip=10.20.1.1,mac=f2:01:0a:14:01:01,peer=LR-1_to_LS-A
+LR/LR-1/lrp/LR-1_to_LS-A ip=10.20.1.1,prefix=24,mac=f2:01:0a:14:01:01,peer=LS-A_to_LR-1
+LS/LS-B/lsp/LS-B_to_LR-1 ip=10.20.2.1,mac=f2:01:0a:14:02:01,peer=LR-1_to_LS-B
+LR/LR-1/lrp/LR-1_to_LS-B ip=10.20.2.1,prefix=24,mac=f2:01:0a:14:02:01,peer=LS-B_to_LR-1
+chassis/hv1 ip=192.168.1.10,mtu=1438,tick=1
+chassis/hv2 ip=192.168.1.11,mtu=1438,tick=1
+chassis/edge1 ip=192.168.1.12,mtu=1438,tick=1
+`
+
+func model(t testing.TB, text string, more ...topology.Entity) *topology.Model {
+	t.Helper()
+	m := topology.NewModel()
+	m.Apply(stored(t, text))
+	for _, e := range more {
+		m.Apply([]topology.Change{{Key: e.Key(), Entity: e}})
+	}
+	return m
+}
+
+// The ids of the ports of twoHosts.
+const (
+	alice   = 1<<8 | 10
+	bob     = 2<<8 | 10
+	fromLSA = 1<<8 | 1
+	fromLSB = 2<<8 | 1
+)
+
+func step(table flows.Table, datapath uint32, from, to uint16, ends ...End) Step {
+	return Step{Table: table, Datapath: datapath, From: from, To: to, Ends: ends}
+}
+
+// toBob is a live trace of a frame from Alice to Bob, who is in her switch for
+// once.
+func toBob() []Record {
+	return []Record{
+		{Chassis: "hv1", Sequence: 1, Steps: []Step{step(flows.TableSwitchARP, 2, alice, 0)}},
+		{Chassis: "hv1", Sequence: 2, Stage: SwitchIngressOut, Steps: []Step{step(flows.TableSwitchLookup, 2, alice, 0)}},
+		{Chassis: "hv1", Sequence: 3, Stage: OutputPacket, Steps: []Step{
+			step(flows.TableSwitchOutput, 2, alice, bob),
+			step(flows.TableTunnel, 2, alice, bob, End{Kind: Tunnel, Chassis: "hv2"})}},
+		{Chassis: "hv2", Sequence: 4, Steps: []Step{step(flows.TableArrival, 2, alice, bob), step(flows.TableSwitchLoopback, 2, alice, bob)}},
+		{Chassis: "hv2", Sequence: 5, Stage: OutputPacket, Iface: "lsp-bob", Steps: []Step{
+			step(flows.TableSwitchDeliver, 2, alice, bob, End{Kind: Output, Iface: "lsp-bob"})}},
+	}
+}
+
+func TestAssembleOrder(t *testing.T) {
+	t.Parallel()
+	m := model(t, twoHosts)
+	want := Assemble(toBob(), m)
+	if !want.End.OK() || !want.Complete() || len(want.Hops) != 2 || want.Hops[0].Tunnel != "hv2" || want.Hops[1].To != "lsp-bob" {
+		t.Fatalf("the path is %+v", want)
+	}
+	records := toBob()
+	slices.Reverse(records)
+	if diff := cmp.Diff(text(t, want), text(t, Assemble(records, m))); diff != "" {
+		t.Errorf("the order in which records come makes a difference (-want +got):\n%s", diff)
+	}
+	for i := range toBob() {
+		if p := Assemble(slices.Delete(toBob(), i, i+1), m); p.Complete() {
+			t.Errorf("without record %d the path passes for complete:\n%s", i+1, text(t, p))
+		}
+	}
+}
+
+func text(t testing.TB, p Path) string {
+	t.Helper()
+	var b strings.Builder
+	if err := p.WriteText(&b, true); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestAssembleRedirected has an edge get the packet, and the agent a copy, which
+// go on counting from the same number.
+func TestAssembleRedirected(t *testing.T) {
+	t.Parallel()
+	m := model(t, twoHosts)
+	tunnel := func(to string, from, port uint16) Step {
+		return step(flows.TableTunnel, 2, from, port, End{Kind: Tunnel, Chassis: to})
+	}
+	records := []Record{
+		{Chassis: "hv1", Sequence: 1, Steps: []Step{step(flows.TableSwitchARP, 2, alice, 0)}},
+		{Chassis: "hv1", Sequence: 2, Steps: []Step{step(flows.TableSwitchLookup, 2, alice, 0), step(flows.TableRedirect, 2, alice, 0),
+			step(flows.TableSwitchOutput, 2, alice, 0), tunnel("edge1", alice, 0), step(flows.TableWanted, 2, alice, 0, End{Kind: Wanted})}},
+		{Chassis: "edge1", Sequence: 2, Steps: []Step{step(flows.TableArrival, 2, alice, 0)}},
+		{Chassis: "edge1", Sequence: 3, Steps: []Step{step(flows.TableSwitchLookup, 2, alice, 0), step(flows.TableSwitchOutput, 2, alice, bob), tunnel("hv2", alice, bob)}},
+		{Chassis: "hv2", Sequence: 4, Steps: []Step{step(flows.TableArrival, 2, alice, bob), step(flows.TableSwitchDeliver, 2, alice, bob, End{Kind: Output, Iface: "lsp-bob"})}},
+	}
+	p := Assemble(records, m)
+	const want = `hv1    switch LS-B  port 266 -> ?        switch-lookup
+    redirected by way of edge1: there are no flows to its destination here, and the agent was asked for them
+    Geneve to edge1 (192.168.1.12)
+edge1  switch LS-B  port 266 -> lsp-bob  switch-lookup
+    Geneve to hv2 (192.168.1.11)
+hv2    switch LS-B  port 266 -> lsp-bob  switch-deliver
+delivered to lsp-bob on hv2
+`
+	var b strings.Builder
+	if err := p.WriteText(&b, false); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if !p.Complete() {
+		t.Error("the path is complete")
+	}
+}
+
+// TestVerdicts has packets come to ends that no dry trace comes to.
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	presence := topology.Presence{Chassis: "hv2"}
+	lost := toBob()[:3]
+	for _, c := range []struct {
+		name    string
+		records []Record
+		more    []topology.Entity
+		reason  Reason
+		text    string
+	}{
+		{"nothing", nil, nil, LostOnTheWay, "no agent has seen the packet"},
+		{"down", lost, []topology.Entity{topology.Absence{Chassis: "hv2", Since: 1}}, ChassisDown,
+			"sent from hv1 to hv2 (192.168.1.11), which is down since 1970-01-01T00:00:01Z, and not seen there; start its agent, or its host"},
+		{"stopped", lost, []topology.Entity{topology.Presence{Chassis: "hv2", Stopped: true}}, ChassisDown,
+			"sent from hv1 to hv2 (192.168.1.11), whose agent has been stopped, and not seen there; start its agent"},
+		{"unknown", lost, nil, LostOnTheWay, "sent from hv1 to hv2 (192.168.1.11) and not seen there; it is not known whether the agent there runs"},
+		{"runs", lost, []topology.Entity{presence}, LostOnTheWay, "sent from hv1 to hv2 (192.168.1.11) and not seen there, though its agent runs: " +
+			`the network between them loses it, or the agent was busy; "tuplenet doctor" on hv1 tells what the path to hv2 takes`},
+		{"refused", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{{Ends: []End{{Kind: Refused, Why: "the flows are not in yet"}}}}}}, nil, AwaitsAgent,
+			`not sent by the agent of hv1: the flows are not in yet; "tuplenet doctor" on hv1 tells more`},
+		{"astray", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{
+			{Table: flows.TableSwitchLookup, Datapath: 2, From: alice, Object: "switch port LS-B/lsp-bob", Astray: true},
+			step(flows.TableDrop, 2, alice, 0, End{Kind: Drop})}}}, nil, FlowsDiffer,
+			"dropped in switch LS-B on hv1: hv1: in table switch-lookup the packet took another flow than the agent made for switch port LS-B/lsp-bob: " +
+				`run "tuplenet doctor --only flows" there`},
+		{"hook", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{
+			{Table: flows.TableSwitchHook, Datapath: 2, From: alice, Astray: true, Ends: []End{{Kind: Lost}}}}}}, nil, ThirdParty,
+			"vanished in switch LS-B on hv1: hv1: in table switch-hook, which is left to third parties, the packet took a flow of theirs"},
+		{"held", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{
+			{Table: flows.TableSwitchLookup, Datapath: 2, From: alice, Header: &Header{EthDst: topology.MAC{0xf2, 1, 0, 0, 0, 2}}}, step(flows.TableRedirect, 2, alice, 0), step(flows.TableDrop, 2, alice, 0, End{Kind: Drop}),
+			step(flows.TableWanted, 2, alice, 0, End{Kind: Wanted})}}}, nil, AwaitsAgent,
+			"held by the agent of hv1, which makes the flows to its destination; the next one should arrive"},
+		{"arp", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{
+			{Table: flows.TableRouterRoute, Datapath: 3, From: fromLSA, Object: "static route LR-1/out"},
+			step(flows.TableNeighbour, 2, fromLSB, 0, End{Kind: Waits, Why: "no_neighbour"})}}},
+			[]topology.Entity{topology.StaticRoute{Router: "LR-1", Name: "out", Net: prefix("0.0.0.0/0"), NextHop: addr("10.20.2.254"), OutPort: "LR-1_to_LS-B"}}, AwaitsARP,
+			"held by the agent of hv1, as nobody in the physical network behind switch LS-B has answered ARP for 10.20.2.254 yet; see whether 10.20.2.254 is up"},
+		{"original", []Record{
+			{Chassis: "hv1", Sequence: 1, Original: true, Stage: SwitchIngressIn, Datapath: 2, From: alice},
+			{Chassis: "hv1", Sequence: 2, Original: true, Stage: DropPacket, Datapath: 2, From: alice}}, nil, NotTold,
+			"dropped in switch LS-B on hv1, whose agent, of the original TupleNet, does not say why"},
+		{"original sent", []Record{
+			{Chassis: "hv1", Sequence: 1, Original: true, Stage: OutputPacket, Datapath: 2, From: alice, To: bob, Iface: "hv2"}}, nil, LostOnTheWay,
+			"sent from hv1 to hv2 (192.168.1.11) and not seen there; it is not known whether the agent there runs"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			p := Assemble(c.records, model(t, twoHosts, c.more...))
+			if p.End.OK() || p.End.Reason != c.reason || p.End.String() != c.text {
+				t.Errorf("%s: %s\nwant %s: %s", p.End.Reason, p.End, c.reason, c.text)
+			}
+		})
+	}
+}
+
+// TestMixed joins what agents of both kinds tell.
+func TestMixed(t *testing.T) {
+	t.Parallel()
+	m := model(t, twoHosts)
+	records := append(toBob()[:3],
+		Record{Chassis: "hv2", Sequence: 4, Original: true, Stage: SwitchEgressIn, Datapath: 2, From: alice, To: bob},
+		Record{Chassis: "hv2", Sequence: 5, Original: true, Stage: OutputPacket, Datapath: 2, From: alice, To: bob, Iface: "lsp-bob"})
+	p := Assemble(records, m)
+	if !p.End.OK() || len(p.Hops) != 2 || !p.Hops[1].Original || p.Hops[1].To != "lsp-bob" {
+		t.Errorf("the path is\n%s", text(t, p))
+	}
+	if p.Complete() {
+		t.Error("of the records of an original agent nobody knows whether they are all")
+	}
+}
+
+func TestSpoil(t *testing.T) {
+	t.Parallel()
+	p := Assemble(toBob(), model(t, twoHosts))
+	p.Spoil("bad ICMP checksum")
+	if p.End.OK() || p.End.Reason != BadChecksum || p.End.Text != "delivered to lsp-bob on hv2, where it is dropped: bad ICMP checksum" {
+		t.Errorf("%+v", p.End)
+	}
+}
+
+// TestWriteOriginal prints the lines that the original's tool prints.
+func TestWriteOriginal(t *testing.T) {
+	t.Parallel()
+	m := model(t, twoHosts)
+	records := []Record{
+		{Chassis: "hv1", Sequence: 1, Stage: SwitchIngressIn, Datapath: 1, From: alice, To: 77},
+		{Chassis: "hv1", Sequence: 2, Stage: RouterIngressIn, Datapath: 3, From: fromLSA, To: fromLSA},
+		{Chassis: "hv1", Sequence: 3, Stage: RouterEgressIn, Datapath: 3, From: fromLSA, To: fromLSB},
+		{Chassis: "hv1", Sequence: 4, Stage: RouterEgressOut, Datapath: 2, From: fromLSB, To: fromLSB},
+		{Chassis: "hv1", Sequence: 5, Stage: OutputPacket, Datapath: 2, From: fromLSB, To: bob,
+			Steps: []Step{step(flows.TableTunnel, 2, fromLSB, bob, End{Kind: Tunnel, Chassis: "hv2"})}},
+		{Chassis: "hv2", Sequence: 6, Original: true, Stage: OutputPacket, Datapath: 2, From: fromLSB, To: bob, Iface: "lsp-bob"},
+		{Chassis: "hv2", Sequence: 7, Stage: DropPacket, Datapath: 99},
+	}
+	var b strings.Builder
+	if err := WriteOriginal(&b, records, m); err != nil {
+		t.Fatal(err)
+	}
+	const want = `type:LS,pipeline:LS-A,from:lsp-alice,to:<UNKNOW>,stage:TABLE_LSP_TRACE_INGRESS_IN,chassis:hv1,output_iface_id:<UNK_PORT>
+type:LR,pipeline:LR-1,from:LR-1_to_LS-A,to:<UNKNOW>,stage:TABLE_LRP_TRACE_INGRESS_IN,chassis:hv1,output_iface_id:<UNK_PORT>
+type:LR,pipeline:LR-1,from:LR-1_to_LS-A,to:LR-1_to_LS-B,stage:TABLE_LRP_TRACE_EGRESS_IN,chassis:hv1,output_iface_id:<UNK_PORT>
+type:LR,pipeline:LR-1,from:LR-1_to_LS-B,to:LR-1_to_LS-B,stage:TABLE_LRP_TRACE_EGRESS_OUT,chassis:hv1,output_iface_id:<UNK_PORT>
+type:LS,pipeline:LS-B,from:LS-B_to_LR-1,to:lsp-bob,stage:TABLE_OUTPUT_PKT,chassis:hv1,output_iface_id:hv2
+type:LS,pipeline:LS-B,from:LS-B_to_LR-1,to:lsp-bob,stage:TABLE_OUTPUT_PKT,chassis:hv2,output_iface_id:lsp-bob
+<ERROR>
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	b.Reset()
+	if err := WriteOriginal(&b, nil, m); err != nil || b.String() != "error no traces\n" {
+		t.Errorf("without records it prints %q, %v", b.String(), err)
+	}
+}
+
+func TestWriteGraph(t *testing.T) {
+	t.Parallel()
+	p := Assemble(toBob(), model(t, twoHosts))
+	var b strings.Builder
+	if err := p.WriteGraph(&b, "lsp-alice", false); err != nil {
+		t.Fatal(err)
+	}
+	const want = `lsp-alice
+  │
+┌─▼─ hv1 ─────┐
+│ switch LS-B │
+└─┬───────────┘
+  │ Geneve to hv2 (192.168.1.11)
+  │
+┌─▼─ hv2 ─────┐
+│ switch LS-B │
+└─┬───────────┘
+  ▼
+delivered to lsp-bob on hv2
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	b.Reset()
+	if err := p.WriteGraph(&b, "lsp-alice", true); err != nil {
+		t.Fatal(err)
+	}
+	if i := strings.IndexFunc(b.String(), func(r rune) bool { return r > '~' }); i >= 0 {
+		t.Errorf("character %d is no ASCII:\n%s", i, b.String())
+	}
+	b.Reset()
+	if err := p.WriteDot(&b, "lsp-alice"); err != nil || !strings.Contains(b.String(), `hop0 -> hop1 [label="Geneve to hv2 (192.168.1.11)"];`) {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
+func TestSilent(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		more []topology.Entity
+		text string
+	}{
+		{nil, "the agent of hv1 has not answered within 2s, and it is not known whether it runs; start it there, or see how the path ought to be with --dry"},
+		{[]topology.Entity{topology.Presence{Chassis: "hv1"}}, `the agent of hv1 has not answered within 2s; "tuplenet doctor" on hv1 tells more`},
+	} {
+		if v := Silent(model(t, twoHosts, c.more...), "lsp-alice", 2*time.Second); v.OK() || v.String() != c.text {
+			t.Errorf("%s\nwant %s", v, c.text)
+		}
+	}
+}

@@ -1,0 +1,371 @@
+package trace
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"tuplenet/flows"
+	"tuplenet/internal/topology"
+)
+
+// Outcome is what became of a packet in the end.
+type Outcome string
+
+// The outcomes.
+const (
+	Delivered Outcome = "delivered" // to a workload
+	Left      Outcome = "left"      // to the physical network, or to the host's own network stack
+	Answered  Outcome = "answered"  // by a router; an ARP request by the network
+	Dropped   Outcome = "dropped"
+	Waiting   Outcome = "waiting" // at an agent
+	Unsent    Outcome = "unsent"  // the agent did not send it
+	Vanished  Outcome = "vanished"
+)
+
+// Reason says, for programs, why a packet did not arrive.
+type Reason string
+
+// The reasons.
+const (
+	NoDestination Reason = "no-destination" // nobody has the address or MAC
+	NotBound      Reason = "not-bound"      // the port is plugged in nowhere, or not where it is said to be
+	ChassisDown   Reason = "chassis-down"   // the destination's chassis is down, or not known
+	NotThere      Reason = "no-flows"       // the destination is there, but the flows to it are not
+	NoRoute       Reason = "no-route"       // of a router
+	TTL           Reason = "ttl"            // is used up
+	NoNAT         Reason = "nat"            // it could not be translated
+	BFD           Reason = "bfd"            // finds no way
+	TooLarge      Reason = "too-large"      // for a tunnel
+	Hairpin       Reason = "hairpin"        // it would return to the port that it came from
+	RouterGone    Reason = "router-gone"    // it lives nowhere, or is not joined as it should be
+	NotRouted     Reason = "not-routed"     // multicast, no IPv4, or nothing that a router answers
+	AwaitsARP     Reason = "arp"            // a machine of the physical network has not told its MAC
+	AwaitsAgent   Reason = "agent"          // which has to work on it
+	FlowsDiffer   Reason = "flows-differ"   // Open vSwitch has other flows than the agent made
+	ThirdParty    Reason = "third-party"    // it took a flow of somebody else's
+	LostOnTheWay  Reason = "lost"           // nobody has seen where it went
+	BadChecksum   Reason = "bad-checksum"   // whoever receives it drops it
+	NotTold       Reason = "not-told"       // an agent of the original TupleNet does not say why
+)
+
+// Verdict is what became of a packet, where, and why.
+type Verdict struct {
+	Outcome Outcome `json:"outcome"`
+	Reason  Reason  `json:"reason,omitempty"`
+	Port    string  `json:"port,omitempty"` // that it arrived at
+	Chassis string  `json:"chassis,omitempty"`
+	Device  string  `json:"device,omitempty"`
+	Table   string  `json:"table,omitempty"` // that decided against it
+	Object  string  `json:"object,omitempty"`
+	Text    string  `json:"text"` // a sentence
+	Remedy  string  `json:"remedy,omitempty"`
+}
+
+// OK reports whether the packet arrived: at a workload, in the physical network,
+// or at a router that answered it.
+func (v Verdict) OK() bool {
+	return v.Outcome == Delivered || v.Outcome == Left || v.Outcome == Answered
+}
+
+// String returns the sentence, and what can be done.
+func (v Verdict) String() string {
+	if v.Remedy == "" {
+		return v.Text
+	}
+	return v.Text + "; " + v.Remedy
+}
+
+// Spoil makes a packet that arrived one that its receiver drops: it was broken
+// from the beginning, and no switch looks at checksums.
+func (p *Path) Spoil(damage string) {
+	if p.End.OK() {
+		p.End.Outcome, p.End.Reason = Dropped, BadChecksum
+		p.End.Text += ", where it is dropped: " + damage
+	}
+}
+
+// last returns the hop that the packet came to last.
+func (a *assembly) last() *Hop { return &a.hops[len(a.hops)-1] }
+
+// end returns the step that the packet came to last, and what became of it there
+// if that is known.
+func (a *assembly) end() (s seen, end End, known bool) {
+	steps := a.last().steps
+	for i := len(steps) - 1; i >= 0; i-- {
+		if s = steps[i]; !s.is(flows.TableWanted) {
+			break
+		}
+	}
+	for _, e := range s.Ends {
+		if e.Kind != Wanted {
+			return s, e, true
+		}
+	}
+	return s, End{}, false
+}
+
+// held reports whether the agent has the packet and sends it on when it has made
+// flows to its destination: no edge was there to take it.
+func (a *assembly) held() bool {
+	h := a.last()
+	_, end, known := a.end()
+	return h.steps[len(h.steps)-1].is(flows.TableWanted) && (!known || end.Kind == Drop) && a.why(h, h.culprit()).reason == NotThere
+}
+
+// final reports whether the packet has come to an end that it does not go on
+// from.
+func (a *assembly) final() bool {
+	if len(a.hops) == 0 || a.held() {
+		return false
+	}
+	_, end, known := a.end()
+	return known && end.Kind != Tunnel && end.Kind != Waits
+}
+
+// verdict says what became of the packet.
+func (a *assembly) verdict() Verdict {
+	if len(a.hops) == 0 {
+		return Verdict{Outcome: Vanished, Reason: LostOnTheWay, Text: "no agent has seen the packet"}
+	}
+	h := a.last()
+	v := Verdict{Chassis: h.Chassis, Device: h.Device}
+	s, end, known := a.end()
+	switch {
+	case a.held():
+		v.Outcome, v.Reason = Waiting, AwaitsAgent
+		v.Text = fmt.Sprintf("held by the agent of %s, which makes the flows to its destination", h.Chassis)
+		v.Remedy = "the next one should arrive"
+	case !known && h.Wanted:
+		v = a.dropped(v, end) // the copy's end is the packet's
+	case !known:
+		v = a.unseen(v, s)
+	case end.Kind == Output:
+		v = a.arrived(v, end)
+	case end.Kind == Host:
+		v.Outcome, v.Text = Left, "left by the network stack of "+h.Chassis+" (untunnel mode)"
+	case end.Kind == Tunnel:
+		v = a.lostBehind(v, end.Chassis)
+	case end.Kind == Waits:
+		v = a.waits(v, s, end)
+	case end.Kind == Refused:
+		v.Outcome, v.Reason, v.Device = Unsent, AwaitsAgent, ""
+		v.Text = fmt.Sprintf("not sent by the agent of %s: %s", h.Chassis, end.Why)
+		v.Remedy = doctor(h.Chassis)
+	case end.Kind == Lost:
+		v = a.unseen(v, s)
+		if end.Why != "" {
+			v.Text += ": " + end.Why
+		}
+	case s.stage != 0:
+		v.Outcome, v.Reason = Dropped, NotTold
+		v.Text = fmt.Sprintf("dropped in %s on %s, whose agent, of the original TupleNet, does not say why", h.Device, h.Chassis)
+	default:
+		v = a.dropped(v, end)
+	}
+	if by := a.answerer(); by != "" {
+		if v.OK() {
+			v.Outcome, v.Text = Answered, by+" answered, and the answer was "+v.Text
+		} else {
+			v.Text = by + " answered, and the answer was " + v.Text
+		}
+	}
+	return v
+}
+
+// arrived says where the packet left the network.
+func (a *assembly) arrived(v Verdict, end End) Verdict {
+	v.Port = end.Iface
+	port, ok := a.m.Get(topology.Key{Kind: topology.KindPortName, Name: end.Iface}).(topology.SwitchPort)
+	switch {
+	case !ok:
+		v.Outcome, v.Text = Left, fmt.Sprintf("sent out of interface %s on %s", end.Iface, v.Chassis)
+	case port.Outer():
+		v.Outcome, v.Text = Left, fmt.Sprintf("sent to the physical network by %s on %s", end.Iface, v.Chassis)
+		if port.Peer != "" {
+			v.Text += " (bridge " + port.Peer + ")"
+		}
+	default:
+		v.Outcome, v.Text = Delivered, fmt.Sprintf("delivered to %s on %s", end.Iface, v.Chassis)
+	}
+	return v
+}
+
+// answerer names who answered the packet itself, if somebody did.
+func (a *assembly) answerer() string {
+	for i := range a.hops {
+		h := &a.hops[i]
+		if slices.ContainsFunc(h.Changes, func(c string) bool { return strings.HasPrefix(c, answers) }) {
+			return h.Device + " on " + h.Chassis
+		}
+	}
+	first, last := a.hops[0].steps[0].header, a.last()
+	s := last.steps[len(last.steps)-1]
+	if first.ARP == arpRequest && (s.header.ARP == arpReply || s.is(flows.TableNeighbourDone)) {
+		return "the network"
+	}
+	return ""
+}
+
+// unseen says of a packet that has come to no known end where it was last.
+func (a *assembly) unseen(v Verdict, s seen) Verdict {
+	v.Outcome, v.Reason = Vanished, LostOnTheWay
+	if s.stage != 0 {
+		v.Text = fmt.Sprintf("last seen in %s on %s, whose agent is of the original TupleNet", v.Device, v.Chassis)
+		return v
+	}
+	v.Table, v.Object = s.Table.String(), s.Object
+	v.Text = fmt.Sprintf("not seen any more after table %s of %s on %s", v.Table, v.Device, v.Chassis)
+	v.Remedy = doctor(v.Chassis)
+	return v
+}
+
+// lostBehind says why a packet that was sent to a chassis was not seen there.
+func (a *assembly) lostBehind(v Verdict, chassis string) Verdict {
+	v.Outcome = Vanished
+	if chassis == "" {
+		v.Reason, v.Text = LostOnTheWay, fmt.Sprintf("sent from %s into a tunnel that leads to no chassis", v.Chassis)
+		return v
+	}
+	v.Text = fmt.Sprintf("sent from %s to %s", v.Chassis, chassis)
+	c, _ := a.m.Get(topology.Chassis{Name: chassis}.Key()).(topology.Chassis)
+	if c.IP.IsValid() {
+		v.Text += fmt.Sprintf(" (%s)", c.IP)
+	}
+	_, present := a.m.Get(topology.Presence{Chassis: chassis}.Key()).(topology.Presence)
+	switch state, remedy := a.state(chassis); {
+	case state != "":
+		v.Reason, v.Text, v.Remedy = ChassisDown, v.Text+", "+state+", and not seen there", remedy
+	case !present:
+		v.Reason, v.Text = LostOnTheWay, v.Text+" and not seen there; it is not known whether the agent there runs"
+	default:
+		v.Reason, v.Text = LostOnTheWay, v.Text+" and not seen there, though its agent runs: the network between them loses it, or the agent was busy"
+		v.Remedy = fmt.Sprintf(`"tuplenet doctor" on %s tells what the path to %s takes`, v.Chassis, chassis)
+	}
+	return v
+}
+
+// waits says what the packet waits for.
+func (a *assembly) waits(v Verdict, s seen, end End) Verdict {
+	v.Outcome, v.Reason = Waiting, AwaitsAgent
+	v.Table, v.Object = s.Table.String(), s.Object
+	switch end.Why {
+	case flows.NoNeighbour.String():
+		v.Reason = AwaitsARP
+		v.Text = fmt.Sprintf("held by the agent of %s, as nobody in the physical network behind %s has answered ARP for %s yet",
+			v.Chassis, v.Device, a.nextHop())
+		v.Remedy = fmt.Sprintf("see whether %s is up", a.nextHop())
+	case flows.TooLarge.String():
+		v.Reason = TooLarge
+		v.Text = fmt.Sprintf("too large for the tunnel: the agent of %s sends it on in fragments, which are not followed", v.Chassis)
+	case flows.QuotedAddress.String():
+		v.Text = fmt.Sprintf("with the agent of %s, which translates the packet that the ICMP error quotes and sends it on", v.Chassis)
+	default:
+		v.Text = fmt.Sprintf("held by the agent of %s: %s", v.Chassis, end.Why)
+	}
+	return v
+}
+
+// nextHop returns the address that the packet goes to next: that of the static
+// route that it took last, or its destination.
+func (a *assembly) nextHop() netip.Addr {
+	for i := len(a.hops) - 1; i >= 0; i-- {
+		h := &a.hops[i]
+		name, ok := strings.CutPrefix(h.Object, topology.KindStaticRoute.String()+" ")
+		if router, route, slash := strings.Cut(name, "/"); ok && slash {
+			if r, ok := a.m.Get(topology.StaticRoute{Router: router, Name: route}.Key()).(topology.StaticRoute); ok {
+				return r.NextHop
+			}
+		}
+		if strings.HasPrefix(h.Device, topology.KindRouter.String()+" ") {
+			break
+		}
+	}
+	s := a.last().culprit()
+	return s.header.IPDst
+}
+
+// warnings tells where the packet took other flows than agents have made.
+func (a *assembly) warnings() []string {
+	var out []string
+	for i := range a.hops {
+		for _, s := range a.hops[i].steps {
+			if s.Astray {
+				out = append(out, astray(s))
+			}
+		}
+	}
+	return out
+}
+
+func astray(s seen) string {
+	if s.is(flows.TableSwitchHook) {
+		return fmt.Sprintf("%s: in table %s, which is left to third parties, the packet took a flow of theirs", s.chassis, s.Table)
+	}
+	made := "made for " + s.Object
+	if s.Object == "" {
+		made = "made there"
+	}
+	return fmt.Sprintf(`%s: in table %s the packet took another flow than the agent %s: run "tuplenet doctor --only flows" there`, s.chassis, s.Table, made)
+}
+
+// say fills in what became of the packet.
+func (a *assembly) say(p *Path) {
+	p.End, p.Warnings = a.verdict(), a.warnings()
+	if p.End.OK() || len(a.hops) == 0 {
+		return
+	}
+	// A flow that is not as it should be is the reason for what came of it.
+	for _, s := range a.last().steps {
+		if !s.Astray {
+			continue
+		}
+		p.End.Reason, p.End.Table, p.End.Object = FlowsDiffer, s.Table.String(), s.Object
+		if s.is(flows.TableSwitchHook) {
+			p.End.Reason = ThirdParty
+		}
+		where := fmt.Sprintf("%s in %s on %s", p.End.Outcome, cmp.Or(p.End.Device, "no switch"), p.End.Chassis)
+		p.End.Text, p.End.Remedy = where+": "+astray(s), ""
+	}
+}
+
+func since(down topology.Absence) string { return time.Unix(down.Since, 0).UTC().Format(time.RFC3339) }
+
+// CanSend reports whether a packet can be sent from a port, as far as the store
+// tells; if not, the verdict says why.
+func CanSend(m *topology.Model, name string) (Verdict, bool) {
+	port, err := SourcePort(m, name)
+	if err != nil {
+		return Verdict{Outcome: Unsent, Reason: NoDestination, Text: err.Error()}, false
+	}
+	v := Verdict{Outcome: Unsent, Chassis: port.Chassis}
+	if port.Chassis == "" {
+		v.Reason, v.Text = NotBound, fmt.Sprintf("not sent: port %s of switch %s is plugged in nowhere", port.Name, port.Switch)
+		v.Remedy = fmt.Sprintf(`"ovs-vsctl set Interface DEVICE external_ids:iface-id=%s" plugs an interface in`, port.Name)
+		return v, false
+	}
+	a := assembly{m: m}
+	if state, remedy := a.state(port.Chassis); state != "" {
+		v.Reason, v.Remedy = ChassisDown, remedy
+		v.Text = fmt.Sprintf("not sent: port %s is on %s, %s", port.Name, port.Chassis, state)
+		return v, false
+	}
+	return v, true
+}
+
+// Silent is the verdict on a packet of which no agent has told anything.
+func Silent(m *topology.Model, name string, patience time.Duration) Verdict {
+	port, _ := m.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
+	v := Verdict{Outcome: Unsent, Reason: AwaitsAgent, Chassis: port.Chassis,
+		Text: fmt.Sprintf("the agent of %s has not answered within %s", port.Chassis, patience)}
+	if m.Get(topology.Presence{Chassis: port.Chassis}.Key()) == nil {
+		v.Text += ", and it is not known whether it runs"
+		v.Remedy = "start it there, or see how the path ought to be with --dry"
+	} else {
+		v.Remedy = doctor(port.Chassis)
+	}
+	return v
+}
