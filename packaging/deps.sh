@@ -3,7 +3,7 @@
 # Ubuntu's packages. Does nothing when all of it is there.
 #
 #	deps.sh		for the demo and the lab
-#	deps.sh test	for the tests, too: traffic, paths, a web server, and shells to complete in
+#	deps.sh test	for the tests, too: traffic, paths, a web server, shells to complete in, and what checks manual pages
 #	deps.sh kernel	for the kernel's datapath, too: an emulator, and a kernel
 set -eu
 
@@ -28,7 +28,7 @@ quietly() {
 
 case "${1:-}" in
 "") ;;
-test) packages="$packages iperf3 wget traceroute iputils-tracepath busybox-static zsh fish" ;;
+test) packages="$packages iperf3 wget traceroute iputils-tracepath busybox-static zsh fish mandoc" ;;
 kernel) packages="$packages iperf3 qemu-system-x86 busybox-static" ;;
 *) fail "deps.sh knows no $1, only test and kernel" ;;
 esac

@@ -46,7 +46,24 @@ func (d *Driver) ensureBridgeOps(s *session) ([]ovsdb.Operation, error) {
 		want.Protocols = append(want.Protocols, openFlow14)
 	}
 	d.log.Info("adjusting the integration bridge", "bridge", b.Name, "fail_mode", *want.FailMode, "protocols", want.Protocols)
-	return s.client.Where(b).Update(want, &want.FailMode, &want.Protocols)
+	ops, err := s.client.Where(b).Update(want, &want.FailMode, &want.Protocols)
+	root := findRoot(s.cache)
+	if err != nil || root == nil {
+		return ops, err
+	}
+	more, err := s.client.Where(root).Mutate(root, model.Mutation{Field: &root.NextCfg, Mutator: ovsdb.MutateOperationAdd, Value: 1})
+	d.adjusted = root.NextCfg + 1
+	return append(ops, more...), err
+}
+
+// settled reports, once, that ovs-vswitchd has done what ensureBridge changed.
+func (d *Driver) settled(s *session) bool {
+	root := findRoot(s.cache)
+	if d.adjusted == 0 || root == nil || root.CurCfg < d.adjusted {
+		return false
+	}
+	d.adjusted = 0
+	return true
 }
 
 // createBridgeOps returns the operations that make the bridge with its local

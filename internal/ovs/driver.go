@@ -50,9 +50,10 @@ type Driver struct {
 	session *session   // nil while OVSDB is away
 	view    view       // what was last seen of the bridge; kept while OVSDB is away
 
-	// Used by the goroutine of watch alone: what was said already.
-	faults    map[string]string
-	bridgeErr string
+	// Used by the goroutine of watch alone.
+	adjusted  int               // next_cfg of a change to the bridge that ovs-vswitchd has not made yet; 0: there is none
+	faults    map[string]string // that were told
+	bridgeErr string            // that was told
 
 	tunnels tunnelWishes
 	patches patchPairs
@@ -211,6 +212,10 @@ func (d *Driver) follow(ctx context.Context, s *session) {
 func (d *Driver) refresh(ctx context.Context, s *session) error {
 	if err := d.ensureBridge(ctx, s); err != nil {
 		return err
+	}
+	if d.settled(s) {
+		// With another fail mode ovs-vswitchd throws all flows away.
+		d.flow.renew()
 	}
 	v, whole := readView(s.cache, d.cfg.Bridge)
 	if !whole {

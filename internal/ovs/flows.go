@@ -201,6 +201,13 @@ func (f *flowConn) set(conn *openflow.Conn) (wasSynced bool) {
 	return wasSynced
 }
 
+// renew leads back to away, and from there up again.
+func (f *flowConn) renew() {
+	if conn, _ := f.current(); conn != nil {
+		conn.Close()
+	}
+}
+
 // bundler sends changes of flows in bundles. After an error it does nothing.
 type bundler struct {
 	ctx      context.Context

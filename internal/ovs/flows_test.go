@@ -327,6 +327,27 @@ func TestBridgeDeleted(t *testing.T) {
 	}
 }
 
+// ovs-vswitchd throws the flows away when the fail mode changes, and again when
+// the driver changes it back.
+func TestFailModeChanged(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	d, _ := open(t, o)
+	ms := mods(testFlow(1, 1))
+	syncFlows(t, d, ms)
+	for range 3 {
+		o.Vsctl("del-fail-mode", "br-int")
+		await(t, d, "the loss of the flows", d.NeedsSync)
+		syncFlows(t, d, ms)
+		if got := o.Ofctl("dump-flows", "br-int"); !strings.Contains(got, "metadata=0x1") || strings.Contains(got, "NORMAL") {
+			t.Errorf("the bridge holds\n%s", got)
+		}
+	}
+	if got := o.Vsctl("get", "Bridge", "br-int", "fail_mode"); got != "secure" {
+		t.Errorf("fail mode is %s", got)
+	}
+}
+
 // TestApplyWhileDatabaseIsAway: ovs-vswitchd then answers nothing, so nobody
 // knows what became of the change. The next Sync finds out.
 func TestApplyWhileDatabaseIsAway(t *testing.T) {

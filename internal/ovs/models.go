@@ -19,6 +19,8 @@ type (
 		Bridges     []string          `ovsdb:"bridges"`
 		OtherConfig map[string]string `ovsdb:"other_config"`
 		ExternalIDs map[string]string `ovsdb:"external_ids"`
+		NextCfg     int               `ovsdb:"next_cfg"`
+		CurCfg      int               `ovsdb:"cur_cfg"`
 	}
 	bridge struct {
 		UUID         string   `ovsdb:"_uuid"`
@@ -70,7 +72,7 @@ func databaseModel() (model.ClientDBModel, error) {
 func monitorOptions() []client.MonitorOption {
 	o, b, p, i := &openVSwitch{}, &bridge{}, &port{}, &iface{}
 	return []client.MonitorOption{
-		client.WithTable(o, &o.Bridges, &o.OtherConfig, &o.ExternalIDs),
+		client.WithTable(o, &o.Bridges, &o.OtherConfig, &o.ExternalIDs, &o.NextCfg, &o.CurCfg),
 		client.WithTable(b, &b.Name, &b.DatapathType, &b.FailMode, &b.Protocols, &b.Ports),
 		client.WithTable(p, &p.Name, &p.Interfaces),
 		client.WithTable(i, &i.Name, &i.Type, &i.Options, &i.ExternalIDs, &i.OFPort, &i.Error,
