@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -77,7 +78,7 @@ func (t *Trail) Add(step Step, h Header, s *flows.State, f *flows.Flow, sequence
 			stage = OutputPacket
 		}
 		r := t.record(stage, step)
-		r.Iface = step.Ends[0].Iface
+		r.Iface = cmp.Or(step.Ends[0].Iface, step.Ends[0].Chassis)
 		out = append(out, r)
 	}
 	return out

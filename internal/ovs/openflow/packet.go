@@ -126,8 +126,11 @@ func appendPacketOut(b, frame []byte, actions []flows.Action) ([]byte, error) {
 	start := len(b)
 	b = appendHeader(b, typePacketOut, 0)
 	b = binary.BigEndian.AppendUint32(b, noBuffer)
-	b = binary.BigEndian.AppendUint32(b, portAgent) // where it came in
-	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)           // the length is set below
+	// Where it came in: not by the agent, but by a port that the datapath has.
+	// Else what an action sets in_port to is not found when the packet comes back
+	// from connection tracking, and it is lost.
+	b = binary.BigEndian.AppendUint32(b, portLocal)
+	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0) // the length is set below
 	actionsAt := len(b)
 	b, err := appendActions(b, actions)
 	if err != nil {

@@ -286,7 +286,7 @@ OFPT_BUNDLE_ADD_MESSAGE (OF1.4) (xid=0x6):
 OFPT_FLOW_MOD (OF1.4) (xid=0x6): ADD table:7 priority=9,ip,nw_dst=10.0.0.1 cookie:0x7e7 actions=goto_table:8
 OFPT_BUNDLE_CONTROL (OF1.4) (xid=0x7):
  bundle_id=0x4 type=DISCARD_REQUEST flags=atomic ordered
-OFPT_PACKET_OUT (OF1.4) (xid=0x0): in_port=CONTROLLER actions=load:0x5->OXM_OF_METADATA[],resubmit(,9),output:3 data_len=60
+OFPT_PACKET_OUT (OF1.4) (xid=0x0): in_port=LOCAL actions=load:0x5->OXM_OF_METADATA[],resubmit(,9),output:3 data_len=60
 vlan_tci=0x0000,dl_src=02:00:00:00:00:01,dl_dst=ff:ff:ff:ff:ff:ff,dl_type=0x88b5
 OFPT_METER_MOD (OF1.4) (xid=0x9): ADD meter=32369 pktps burst bands=
 type=drop rate=200 burst_size=300

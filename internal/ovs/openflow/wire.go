@@ -52,7 +52,6 @@ const (
 	portIn       = 0xfffffff8
 	portIn16     = 0xfff8 // portIn where Nicira's actions have 16 bits for a port
 	portLocal    = 0xfffffffe
-	portAgent    = 0xfffffffd // OFPP_CONTROLLER
 	niciraVendor = 0x00002320
 )
 
