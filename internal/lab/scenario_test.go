@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,7 +16,8 @@ import (
 
 // TestScenarios runs docs/scenarios: what a user would do, on a lab of several
 // hosts with real Open vSwitch and real packets. Each script has a lab name of
-// its own in TUPLENET_LAB, and its lab is taken down whatever happens.
+// its own in TUPLENET_LAB, and its lab is taken down whatever happens. Before that the
+// live and the dry trace have to agree on the ways between all its ports.
 //
 // Beside testscript's commands there are
 //
@@ -37,6 +39,15 @@ func TestScenarios(t *testing.T) {
 			env.Defer(func() {
 				if out, err := exec.Command(filepath.Join(bin, "tuplenet"), "lab", "down", "--name", name).CombinedOutput(); err != nil {
 					t.Errorf("lab %s is not down: %v\n%s", name, err, out)
+				}
+			})
+			scenario := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
+			env.Defer(func() { // before the lab is taken down
+				if disagreeing[scenario] != "" {
+					return
+				}
+				if err := checkAgreement(commandIn(filepath.Join(bin, "tpctl"), env.Vars)); err != nil {
+					t.Errorf("%s: %v", scenario, err)
 				}
 			})
 			return nil
