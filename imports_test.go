@@ -21,7 +21,7 @@ var rooms = map[string][]string{
 	"plugins":           {"internal/store", "internal/ovs", "internal/topology"},
 	"embedded":          {},
 	"internal/agent":    {"flows", "internal/explain", "internal/store", "internal/ovs", "internal/packet", "internal/status", "internal/trace", "internal/topology"},
-	"internal/lab":      {"flows", "internal/store", "internal/ovs", "internal/topology"},
+	"internal/lab":      {"internal/store", "internal/ovs", "internal/topology"},
 	"internal/bench":    {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/soak":     {},
 	"internal/ctl":      {"flows", "internal/explain", "internal/audit", "internal/drawing", "internal/manifest", "internal/status", "internal/store", "internal/trace", "internal/topology"},

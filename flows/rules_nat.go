@@ -105,6 +105,9 @@ func readNAT(r *Reader, rule topology.NAT) (n nat, problem string, ok bool) {
 	if n.router, ok = r.Router(rule.Router); !ok {
 		return n, "", false
 	}
+	if !topology.IsUnicast(rule.XlateIP) {
+		return n, "its external address " + rule.XlateIP.String() + " is no machine's", false
+	}
 	if rule.Type == topology.DNAT && !rule.Single() {
 		return n, "a dnat rule translates to one address, not to " + rule.Net.String(), false
 	}
@@ -130,8 +133,8 @@ func readNAT(r *Reader, rule topology.NAT) (n nat, problem string, ok bool) {
 		if !e.port.Net.Contains(rule.XlateIP) {
 			continue
 		}
-		if edge := e.port.Net.Masked(); edge.Bits() < 31 && (rule.XlateIP == edge.Addr() || !edge.Contains(rule.XlateIP.Next())) {
-			return n, is + "no machine's, but that of the network " + edge.String() + " or its broadcast address", false
+		if !topology.IsHost(rule.XlateIP, e.port.Net) {
+			return n, is + "no machine's, but that of the network " + e.port.Net.Masked().String() + " or its broadcast address", false
 		}
 		if other, taken := r.PortWith(e.sw.Name, rule.XlateIP); taken && other != e.sp {
 			return n, is + "that of " + other.Key().String(), false

@@ -36,6 +36,9 @@ func pathOf(r *Reader, route topology.StaticRoute) (p path, problem string, ok b
 	if p.out.Net.Addr() == route.NextHop {
 		return p, "its next hop " + route.NextHop.String() + " is its own output port", false
 	}
+	if !topology.IsUnicast(route.NextHop) || !topology.IsHost(route.NextHop, p.out.Net) {
+		return p, "its next hop " + route.NextHop.String() + " is no machine's", false
+	}
 	_, sw, ok := r.SwitchOf(p.out)
 	if !ok {
 		return p, "", false // the port says so itself

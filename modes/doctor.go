@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -93,10 +94,13 @@ func chosenChecks(only []string) ([]doctor.Check, error) {
 	for _, check := range all {
 		known = append(known, check.Name)
 	}
+	var chosen []string
 	for _, name := range only {
-		if !slices.Contains(known, name) {
+		i := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, name) })
+		if i < 0 {
 			return nil, unknown("check", name, known)
 		}
+		chosen = append(chosen, known[i])
 	}
-	return slices.DeleteFunc(all, func(check doctor.Check) bool { return !slices.Contains(only, check.Name) }), nil
+	return slices.DeleteFunc(all, func(check doctor.Check) bool { return !slices.Contains(chosen, check.Name) }), nil
 }

@@ -27,7 +27,7 @@ func labCommand() *cli.Command {
 			"`tuplenet lab status` lists them.\n\n" +
 			example("sudo tuplenet lab up", "sudo tuplenet lab exec lsp-alice -- ping 10.20.2.10", "sudo tuplenet lab down"),
 		Subcommands: []*cli.Command{
-			labUp(), labDown(), labStatus(), labExec(), labPing(), labPath(),
+			labUp(), labDown(), labStatus(), labExec(), labPing(),
 			labVerb("plug", "plug a workload into a port of the topology, on a host", "PORT HOST", "tuplenet lab plug lsp-carol host-bob",
 				func(ctx context.Context, l *lab.Lab, args []string) error {
 					return l.AddWorkload(ctx, args[0], args[1])
@@ -167,8 +167,8 @@ func labUp() *cli.Command {
 					return errors.Join(err, l.Down())
 				}
 			}
-			_, err = fmt.Fprintf(c.App.Writer, "lab %s is up after %.1f s: %d hosts, %d workloads\n",
-				l.Name, time.Since(start).Seconds(), len(spec.Hosts), len(spec.Workloads))
+			_, err = fmt.Fprintf(c.App.Writer, "lab %s is up after %.1f s: %d hosts, %d workloads\nfor tpctl here: export TUPLENET_ENDPOINTS=%s\n",
+				l.Name, time.Since(start).Seconds(), len(spec.Hosts), len(spec.Workloads), l.Endpoints())
 			return err
 		},
 	}
@@ -321,26 +321,6 @@ func labCheck() *cli.Command {
 					return cli.Exit("", 1)
 				}
 				return nil
-			})
-		},
-	}
-}
-
-func labPath() *cli.Command {
-	return &cli.Command{
-		Name: "path", Usage: "tell the way of a ping from a workload, without sending it", ArgsUsage: "FROM TO|IP",
-		Description: "The exit status is 0 only if the packet leaves to a port of the lab.\n\n" + example("tuplenet lab path lsp-alice lsp-bob"),
-		Flags:       labFlags(),
-		Action: func(c *cli.Context) error {
-			return withLab(c, 2, func(ctx context.Context, l *lab.Lab) error {
-				hops, arrives, err := l.Path(ctx, c.Args().Get(0), c.Args().Get(1))
-				for _, h := range hops {
-					fmt.Fprintln(c.App.Writer, h)
-				}
-				if err == nil && !arrives {
-					return cli.Exit("", 1)
-				}
-				return err
 			})
 		},
 	}

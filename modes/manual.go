@@ -17,7 +17,7 @@ const aboutCtl = `tpctl shows and changes TupleNet's virtual network, which is k
 	`Every command does its work in one transaction or says in one sentence why it does not, and then its exit status is not 0. ` +
 	`Flags may stand anywhere; ` + "`--`" + ` ends them. "tuplenet ctl" is the same as tpctl.`
 
-const aboutLists = `Commands that print a list have flags in common, the last of them if the list comes from etcd:
+const aboutLists = `Commands that print a list have flags in common:
 
 `
 
@@ -33,7 +33,7 @@ FIELD~PATTERN
 :   The value is like the pattern, in which ` + "`*`" + ` stands for any text, ` + "`?`" + ` for one character, and ` + "`[a-f]`" + ` for one of several: ` + "`name~web-*`" + `.
 
 Of several conditions all have to be met. With --watch the list is printed, and then what changes in it: on a terminal the list is drawn anew; ` +
-	`else there is a line for each object that was added, changed or deleted, which with --json has the field "event". It goes on while etcd is away, until it is interrupted.
+	`else there is a line for each object that was added, changed or deleted, which with --json has the field "event". It goes on while etcd is away, until it is interrupted. What etcd does not tell of, flows, is looked at every two seconds.
 
 ` + "```" + `
 tpctl lsp show --all --filter chassis= --filter ip=10.20.0.0/16

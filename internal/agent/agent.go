@@ -439,7 +439,7 @@ func (a *agent) flush(ctx context.Context) {
 		a.log.Error("mistake in the flow compiler, please report it", "what", text)
 	}
 	if len(delta.Put)+len(delta.Gone) > 0 {
-		a.tracer.changed()
+		a.tracer.changed(delta)
 	}
 	a.carried(delta)
 	whole := a.ovs.NeedsSync() && a.sync(ctx)

@@ -148,16 +148,17 @@ func (e *errands) entry(router topology.Router, id uint16) (topology.RouterPort,
 	return port, ok
 }
 
-// fragment sends a packet into the tunnel in pieces.
+// fragment sends a packet into the tunnel in pieces. Of a traced packet the first
+// one is followed: one path, not several that nobody can tell apart.
 func (e *errands) fragment(p ovs.Packet) []injection {
 	pieces, err := packet.Fragment(p.Data, e.mtu())
 	if err != nil {
 		return nil
 	}
-	actions := append(registers(p), flows.Resubmit{Table: flows.TableSwitchOutput})
 	var out []injection
 	for _, piece := range pieces {
-		out = append(out, injection{piece, actions})
+		out = append(out, injection{piece, append(registers(p), flows.Resubmit{Table: flows.TableSwitchOutput})})
+		p.Flags &^= flows.FlagTraced
 	}
 	return out
 }

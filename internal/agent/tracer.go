@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -22,20 +23,20 @@ const (
 	// traceSilence is how long a packet has not been seen when it is taken for
 	// gone. From one table to the next it takes well under a millisecond.
 	traceSilence = 200 * time.Millisecond
-	// traceMemory is how long a packet is remembered that may come back.
-	traceMemory = 30 * time.Second
-	// maxTrails bounds the packets that are followed at a time; others go on
-	// without being told of.
-	maxTrails = 4096
+	// traceMemory is how long a packet is remembered at least that may come back:
+	// longer than ARP takes to fail. After twice the time its command's id can be
+	// another one's.
+	traceMemory = 5 * time.Second
 )
 
 // tracer follows traced packets through this node's tables (flows/rules_trace.go)
 // and tells those who asked, through etcd. The agent's loop owns it.
 type tracer struct {
 	a      *agent
-	tables *trace.Tables     // of the present flows; nil: they have changed
+	tables *trace.Tables     // of the present flows; nil: nobody has asked for a while
 	trails map[uint16]*trail // by command
 	timer  *time.Timer       // fires when tick is to be called
+	due    time.Time         // when it does
 	soon   bool              // it does so for a trail that falls silent
 	queue  chan store.Answer
 }
@@ -43,8 +44,9 @@ type tracer struct {
 // trail is one packet's.
 type trail struct {
 	*trace.Trail
-	seen time.Time
-	told bool // nothing is left to tell
+	seen    time.Time
+	dropped uint64 // packets for the agent that were dropped until then
+	told    bool   // nothing is left to tell
 }
 
 // newTracer returns a tracer that writes what there is to tell until ctx ends.
@@ -91,12 +93,15 @@ func (t *tracer) begin(c store.Command) {
 		why = "the flows are not in yet"
 	}
 	if why == "" {
-		err = t.a.ovs.Inject(frame,
+		err := t.a.ovs.Inject(frame,
 			flows.Load{Dst: flows.All(flows.InPort), Value: uint64(i.OFPort)},
 			flows.Load{Dst: flows.All(flows.RegFlags), Value: uint64(c.ID)<<flows.BitsCommand.Ofs | flows.FlagTraced},
 			flows.Resubmit{Table: flows.TableClassify})
-		if err != nil {
+		switch {
+		case errors.Is(err, ovs.ErrNotConnected):
 			why = "Open vSwitch is away"
+		case err != nil:
+			why = err.Error()
 		}
 	}
 	if why != "" {
@@ -105,18 +110,26 @@ func (t *tracer) begin(c store.Command) {
 	}
 }
 
-// changed says that the flows are not those of before.
-func (t *tracer) changed() { t.tables = nil }
+// changed takes in that the flows have changed.
+func (t *tracer) changed(d flows.Delta) {
+	if t.tables != nil {
+		t.tables.Apply(d)
+	}
+}
 
 // packet takes a packet that waits in a table, tells of it, and lets it go on.
 func (t *tracer) packet(p ovs.Packet) {
+	if !t.a.synced { // what the flows should be is not known yet
+		t.resume(p, p.Flags)
+		return
+	}
 	command := uint16(p.Flags >> flows.BitsCommand.Ofs)
 	of := t.trails[command]
-	if of == nil && len(t.trails) < maxTrails {
+	if of == nil {
 		of = &trail{Trail: trace.NewTrail(t.a.self)}
 		t.trails[command] = of
 	}
-	if of == nil || of.Endless() {
+	if of.Endless() {
 		t.resume(p, p.Flags&^flows.FlagTraced)
 		return
 	}
@@ -124,7 +137,7 @@ func (t *tracer) packet(p ovs.Packet) {
 		t.tables = trace.NewTables(t.a.engine.All())
 	}
 	state, header := trace.StateOf(p.Data, p.Carried)
-	of.seen, of.told = time.Now(), false
+	of.seen, of.dropped, of.told = time.Now(), t.a.ovs.Dropped(), false
 	f := t.step(of, p, p.Table, header, &state)
 	if f != nil && leadsTo(f, flows.TableTunnel) { // where it is not held
 		for _, action := range f.Actions {
@@ -135,8 +148,7 @@ func (t *tracer) packet(p ovs.Packet) {
 		t.step(of, p, flows.TableTunnel, header, &state)
 	}
 	if !t.soon {
-		t.soon = true
-		t.timer.Reset(traceSilence)
+		t.wake(traceSilence, true)
 	}
 	sequence := uint32(min(of.Sequence(), 0xff))
 	t.resume(p, p.Flags&^(0xff<<flows.BitsSequence.Ofs)|sequence<<flows.BitsSequence.Ofs)
@@ -190,10 +202,21 @@ func (t *tracer) output(ofport uint32) trace.End {
 	return trace.End{Kind: trace.Lost, Why: "it left by no port that is known"}
 }
 
+// wake has tick called in a while, for a trail that falls silent or to forget
+// trails.
+func (t *tracer) wake(in time.Duration, soon bool) {
+	t.timer.Reset(in)
+	t.due, t.soon = time.Now().Add(in), soon
+}
+
 // tick tells what is left of packets that have not been seen for a while.
 func (t *tracer) tick() {
 	now := time.Now()
-	t.soon = false
+	if late := now.Sub(t.due); late > traceSilence/4 || len(t.a.ovs.Packets()) > 0 {
+		t.wake(traceSilence/2, t.soon) // the agent was busy, and has not looked
+		return
+	}
+	soon := false
 	for command, of := range t.trails {
 		switch silent := now.Sub(of.seen); {
 		case silent > traceMemory:
@@ -201,17 +224,21 @@ func (t *tracer) tick() {
 		case of.told:
 		case silent >= traceSilence:
 			of.told = true
+			if of.dropped != t.a.ovs.Dropped() || !t.a.ovs.InSync() {
+				of.Excuse()
+			}
 			t.tell(command, of.Flush())
 		default:
-			t.soon = true
+			soon = true
 		}
 	}
-	if t.soon {
-		t.timer.Reset(traceSilence / 2)
-	} else if len(t.trails) > 0 {
-		t.timer.Reset(traceMemory)
-	} else {
-		t.tables = nil // nobody asks any more
+	switch {
+	case soon:
+		t.wake(traceSilence/2, true)
+	case len(t.trails) > 0:
+		t.wake(traceMemory, false)
+	default:
+		t.soon, t.tables = false, nil // nobody asks any more
 	}
 }
 

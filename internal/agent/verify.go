@@ -141,14 +141,14 @@ func Verify(ctx context.Context, open func(context.Context) (*store.Store, error
 // was read, and the flows that it wants. Without a TunnelIP it takes that in the
 // chassis record.
 func compileAnew(ctx context.Context, open func(context.Context) (*store.Store, error), cfg Config, now ovs.Reading, d *Difference) (*agent, []flows.CookieFlow, error) {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	var err error
 	if cfg.Store, err = open(ctx); err != nil {
 		return nil, nil, err
 	}
 	defer cfg.Store.Close()
-	u, ok := <-cfg.Store.Watch(ctx)
+	watch, stop := context.WithCancel(ctx)
+	u, ok := <-cfg.Store.Watch(watch)
+	stop() // before the store is closed, which would be a loss to the watch
 	if !ok {
 		return nil, nil, fmt.Errorf("read etcd: %w", ctx.Err())
 	}

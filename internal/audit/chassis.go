@@ -96,7 +96,7 @@ func (a *audit) oneChassis(name string, has *carried) {
 	}
 	if down != nil && down.Err == nil {
 		switch {
-		case contact != nil && alive:
+		case alive && contact.Leased:
 			a.found(DownContradicted, down.Key, Finding{What: "it is declared down, but its agent runs",
 				Remedy: []string{repairOnly(down.Path)}, Repair: &Repair{Action: RemoveKey, Item: *down, While: contact}})
 		case record == nil:
@@ -138,7 +138,7 @@ func (a *audit) gone(key topology.Key, has *carried) {
 	}
 	for _, p := range has.patches {
 		a.found(PatchPortGone, p.Key(), Finding{What: "chassis " + key.Name + ", whose bridge " + p.Peer + " it leads to, has no record",
-			Advice: "or start its agent", Remedy: []string{command("tpctl", "patchport", "del", p.Switch, p.Name)}})
+			Advice: "or start its agent", Remedy: []string{command(append([]string{"tpctl", "patchport", "del"}, operands(p.Switch, p.Name)...)...)}})
 	}
 	for _, r := range has.routers {
 		f := Finding{What: "chassis " + key.Name + ", which it is pinned to, has no record", Advice: "or start its agent", Remedy: []string{delAll(r.Key())}}

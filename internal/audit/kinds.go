@@ -46,6 +46,7 @@ const (
 	LinkMismatch
 	DuplicateID
 	DuplicatePort
+	PortUnusable
 	DuplicateRoute
 	DuplicateNAT
 	DuplicateTunnelAddress
@@ -118,6 +119,8 @@ var kinds = [...]about{
 		"The one that was created later is ignored, with all that hangs on it.", "Give it an id of its own (--repair does)."},
 	DuplicatePort: {"duplicate-port", Error, "Two ports have one address, port id (the low 16 bits of the address) or MAC in a switch or router, or one name anywhere.",
 		"The one that was created later is ignored: packets to it are lost or reach the other one.", "Delete it, or make it again with another address or name."},
+	PortUnusable: {"port-unusable", Error, "A port has an address or MAC that no machine can have.",
+		"Packets to it are lost.", "Delete it, and make it again with another one."},
 	DuplicateRoute: {"duplicate-route", Warning, "Two static routes of a router are equal but for their names.",
 		"None; when one is deleted the packets still go that way.", "Delete the one that was created later."},
 	DuplicateNAT: {"duplicate-nat", Warning, "Two NAT rules of a router are equal but for their names, or two dnat rules have one external address.",

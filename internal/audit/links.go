@@ -41,7 +41,7 @@ func (a *audit) orphans() {
 		a.found(ParentMissing, parent, Finding{
 			What:   "it does not exist, but " + count(list, "object", func(k topology.Key) string { return k.Kind.String() + " " + k.Name }) + " is kept under its name",
 			Advice: "or, if nobody wants it back, delete what is there one by one: " + del(list[0]),
-			Remedy: []string{command("tpctl", objects[parent.Kind], "add", parent.Name)},
+			Remedy: []string{tpctl(parent.Kind, "add", parent.Name)},
 		})
 	}
 }
@@ -103,7 +103,7 @@ func (a *audit) relink(p topology.RouterPort) string {
 	for _, sw := range a.switches {
 		if p.Name == p.Router+"_to_"+sw.Name && p.Peer == sw.Name+"_to_"+p.Router && p.MAC == topology.MACFromIP(p.Net.Addr()) &&
 			a.model.Get(topology.PortAt(sw.Name, p.ID())) == nil {
-			return command("tpctl", "lr", "link", p.Router, sw.Name, p.Net.String())
+			return tpctl(topology.KindRouter, "link", p.Router, sw.Name, p.Net.String())
 		}
 	}
 	return del(p.Key())

@@ -83,7 +83,7 @@ func (a *audit) floatingElsewhere() {
 			f := Finding{What: "it lacks the floating IP " + ip}
 			for _, n := range lacks[edge][ip] {
 				n.Name = a.freeName(edge, n)
-				f.Remedy = append(f.Remedy, command("tpctl", "lnat", "add", edge, n.Name, n.Net.String(), string(n.Type), n.XlateIP.String()))
+				f.Remedy = append(f.Remedy, tpctl(topology.KindNAT, "add", edge, n.Name, n.Net.String(), string(n.Type), n.XlateIP.String()))
 			}
 			a.found(FloatingIPMissing, topology.Router{Name: edge}.Key(), f)
 		}

@@ -10,6 +10,7 @@ import (
 // networks compares the networks of router ports with each other and with the
 // addresses of the workloads behind them.
 func (a *audit) networks() {
+	a.unusable()
 	onSwitch := map[string][]netip.Prefix{} // networks of the router ports on a switch
 	for _, router := range a.routers {
 		ports := a.pluggedOf[router.Name]
@@ -32,7 +33,7 @@ func (a *audit) networks() {
 		}
 	}
 	for _, p := range a.switchPorts {
-		if !isWorkload(p) {
+		if !isWorkload(p) || !topology.IsUnicast(p.IP) {
 			continue
 		}
 		if nets := onSwitch[p.Switch]; len(nets) > 0 && !contains(nets, p.IP) && !contains(apart, p.IP) {
@@ -40,6 +41,32 @@ func (a *audit) networks() {
 				What:   fmt.Sprintf("its address %s is in no network of its switch's routers (%s)", p.IP, some(nets, netip.Prefix.String)),
 				Advice: "and make it again with an address of " + nets[0].String(),
 				Remedy: []string{del(p.Key())}})
+		}
+	}
+}
+
+// unusable finds ports whose addresses no machine can have. That a workload has
+// the address of its network is its own affair: only routers know the network.
+func (a *audit) unusable() {
+	say := func(key topology.Key, what string, value any) {
+		a.found(PortUnusable, key, Finding{What: fmt.Sprintf("no machine can have its %s %s", what, value),
+			Advice: "and make it again with another one", Remedy: []string{del(key)}})
+	}
+	for _, p := range a.switchPorts {
+		switch {
+		case p.Outer():
+		case !topology.IsUnicast(p.IP):
+			say(p.Key(), "address", p.IP)
+		case p.MAC.IsMulticast():
+			say(p.Key(), "MAC", p.MAC)
+		}
+	}
+	for _, p := range a.routerPorts {
+		switch {
+		case !topology.IsUnicast(p.Net.Addr()) || !topology.IsHost(p.Net.Addr(), p.Net):
+			say(p.Key(), "address", p.Net)
+		case p.MAC.IsMulticast():
+			say(p.Key(), "MAC", p.MAC)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"slices"
 	"strings"
 
 	"tuplenet/internal/store"
@@ -66,6 +67,19 @@ func command(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
+// operands returns arguments as a command takes them none of which is a flag.
+func operands(args ...string) []string {
+	if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }) {
+		return append([]string{"--"}, args...)
+	}
+	return args
+}
+
+// tpctl is the command that does verb to an object of a kind.
+func tpctl(kind topology.Kind, verb string, args ...string) string {
+	return command(append([]string{"tpctl", objects[kind], verb}, operands(args...)...)...)
+}
+
 // quote returns a word as a shell takes it for one.
 func quote(word string) string {
 	plain := func(r rune) bool {
@@ -79,37 +93,38 @@ func quote(word string) string {
 
 // del is the command that deletes an entity.
 func del(key topology.Key) string {
-	words := []string{"tpctl", objects[key.Kind], "del"}
 	if key.Parent != "" {
-		words = append(words, key.Parent)
+		return tpctl(key.Kind, "del", key.Parent, key.Name)
 	}
-	return command(append(words, key.Name)...)
+	return tpctl(key.Kind, "del", key.Name)
 }
 
 // delAll is the command that deletes a switch or router with what hangs on it.
 func delAll(key topology.Key) string {
-	return "echo yes | " + command("tpctl", objects[key.Kind], "del", "-r", key.Name)
+	return "echo yes | " + command(append([]string{"tpctl", objects[key.Kind], "del", "-r"}, operands(key.Name)...)...)
 }
 
 // repairOnly is the command for what nothing but a repair mends.
-func repairOnly(name string) string { return command("tpctl", "check", "--repair", "--yes", name) }
+func repairOnly(name string) string {
+	return command(append([]string{"tpctl", "check", "--repair", "--yes"}, operands(name)...)...)
+}
 
 // addPort is the command that makes a switch port.
 func addPort(p topology.SwitchPort) string {
-	words := []string{"tpctl", "lsp", "add", p.Switch, p.Name, p.IP.String(), p.MAC.String()}
+	words := []string{p.Switch, p.Name, p.IP.String(), p.MAC.String()}
 	if p.Peer != "" {
 		words = append(words, p.Peer)
 	}
-	return command(words...)
+	return tpctl(topology.KindSwitchPort, "add", words...)
 }
 
 // addRouterPort is the command that makes a router port.
 func addRouterPort(p topology.RouterPort) string {
-	words := []string{"tpctl", "lrp", "add", p.Router, p.Name, p.Net.String(), p.MAC.String()}
+	words := []string{p.Router, p.Name, p.Net.String(), p.MAC.String()}
 	if p.Peer != "" {
 		words = append(words, p.Peer)
 	}
-	return command(words...)
+	return tpctl(topology.KindRouterPort, "add", words...)
 }
 
 // unplug returns the commands that take a router port away, and the switch port

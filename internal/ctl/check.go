@@ -73,21 +73,10 @@ func checkUnicast(ip netip.Addr) error {
 	if ip == topology.OuterIP {
 		return nil
 	}
-	if !isUnicast(ip) {
+	if !topology.IsUnicast(ip) {
 		return fmt.Errorf("invalid IP %s: a port needs a unicast address", ip)
 	}
 	return nil
-}
-
-// isUnicast reports whether a machine of a network can have the address.
-func isUnicast(ip netip.Addr) bool {
-	return !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsMulticast() && ip != topology.OuterIP
-}
-
-// isHost reports whether an address in network is neither the network's own
-// nor its broadcast address. A network of two addresses has neither.
-func isHost(ip netip.Addr, network netip.Prefix) bool {
-	return network.Bits() >= 31 || ip != network.Masked().Addr() && network.Contains(ip.Next())
 }
 
 // routerNetwork parses a router port's address with the prefix length of the

@@ -91,7 +91,7 @@ func (n *network) checkExternals(w wanted, own map[topology.Key]bool) error {
 			return fmt.Errorf("invalid --%s %s: %s", snatFlag.Name, ip, fmt.Sprintf(format, args...))
 		}
 		switch {
-		case !isUnicast(ip) || w.vip.Contains(ip) && !isHost(ip, w.vip):
+		case !topology.IsUnicast(ip) || w.vip.Contains(ip) && !topology.IsHost(ip, w.vip):
 			return bad("no machine can have the address")
 		case gateway:
 			return bad("it is the address of the gateway")

@@ -244,7 +244,7 @@ func (n *network) highestFree(inner netip.Prefix, router string) (netip.Addr, er
 		ip = ip.Next()
 	}
 	for ; inner.Contains(ip); ip = ip.Prev() {
-		if isHost(ip, inner) && !used[ip] && !ids[topology.PortID(ip)] {
+		if topology.IsHost(ip, inner) && !used[ip] && !ids[topology.PortID(ip)] {
 			return ip, nil
 		}
 	}

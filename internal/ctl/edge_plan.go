@@ -78,7 +78,7 @@ func (n *network) planInit(a initArgs) (plan, error) {
 		return plan{}, err
 	}
 	network := a.vip.Masked()
-	if !isUnicast(a.gateway) || !network.Contains(a.gateway) || !isHost(a.gateway, network) || a.gateway == a.vip.Addr() {
+	if !topology.IsUnicast(a.gateway) || !network.Contains(a.gateway) || !topology.IsHost(a.gateway, network) || a.gateway == a.vip.Addr() {
 		return plan{}, fmt.Errorf("invalid --ext-gw %s: want the address of another machine in %s, the network of --vip", a.gateway, network)
 	}
 	if a.inner.Overlaps(a.vip) {

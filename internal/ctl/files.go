@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -202,12 +203,12 @@ func exportFile(s *session, args []string) error {
 	for _, e := range n.Entities {
 		entities = append(entities, e)
 	}
+	doc, omitted := manifest.Describe(entities, how)
 	for key, err := range n.Broken {
-		fmt.Fprintf(s.Err, "%s is skipped, its value in the store cannot be used: %v\n", key, err)
+		omitted[key] = fmt.Sprintf("its value in the store cannot be used: %v", err)
 	}
-	doc, orphans := manifest.Describe(entities, how)
-	for _, key := range orphans {
-		fmt.Fprintf(s.Err, "%s is skipped, there is no %s\n", key, parentOf(key))
+	for _, key := range slices.SortedFunc(maps.Keys(omitted), topology.Key.Compare) {
+		fmt.Fprintf(s.Err, "%s is skipped, %s\n", key, omitted[key])
 	}
 	if !s.JSON {
 		out := bufio.NewWriter(s.Out)

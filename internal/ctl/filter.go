@@ -25,11 +25,7 @@ func withListFlags(commands []Command) []Command {
 		if c.list == nil {
 			continue
 		}
-		flags := append(slices.Clone(c.Flags), filterFlag, sortFlag)
-		if !c.Host { // only the store tells of changes
-			flags = append(flags, watchFlag)
-		}
-		commands[i].Flags = flags
+		commands[i].Flags = append(slices.Clone(c.Flags), filterFlag, sortFlag, watchFlag)
 	}
 	return commands
 }
@@ -117,10 +113,13 @@ func parseCondition(text string) (c condition, err error) {
 			return c, fmt.Errorf("the pattern has a bracket that is not closed, or nothing behind a backslash")
 		}
 	}
-	if strings.Contains(c.value, "/") {
-		c.network, _ = netip.ParsePrefix(c.value) // else it is a text like any other
+	if ip, _, ok := strings.Cut(c.value, "/"); ok && c.op != "~" {
+		c.network, err = netip.ParsePrefix(c.value)
+		if _, isIP := netip.ParseAddr(ip); isIP != nil {
+			err = nil // it is a text like any other
+		}
 	}
-	return c, nil
+	return c, err
 }
 
 func (c condition) met(o object) bool {

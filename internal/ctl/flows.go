@@ -103,17 +103,20 @@ func tableNames() []string {
 // flowObject is a flow as it is shown. Its text stands in for what it matches
 // and does where nobody knows better, or raw asks for it.
 func flowObject(names explain.Names, f explain.Flow, raw bool) object {
-	o := object{fields: []field{
+	o := object{id: fmt.Sprintf("%03d %016x", f.Table, f.Cookie), fields: []field{
 		{name: "table", value: f.Table.String()},
 		{name: "number", value: int(f.Table)},
 		{name: "priority", value: f.Priority},
 		{name: "packets", value: f.Packets},
 		{name: "bytes", value: f.Bytes},
-		{name: "age", value: int(f.Age / time.Second)},
+		{name: "age", value: int(f.Age / time.Second), passing: true},
 		{name: "object", value: f.For(), omitEmpty: true},
 		{name: "rule", value: f.Rule, omitEmpty: true},
 		{name: "origin", value: string(f.Origin)},
 	}}
+	if f.Origin == explain.Foreign || f.Origin == explain.Stale { // of which several have one cookie
+		o.id += f.Text
+	}
 	if reason, drops := explain.Drop(f.Flow); drops {
 		o.fields = append(o.fields, field{name: "drop", value: string(reason)})
 	}

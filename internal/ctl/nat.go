@@ -48,11 +48,11 @@ func checkNAT(n topology.NAT) error {
 	switch {
 	case n.Type != topology.SNAT && n.Type != topology.DNAT:
 		return fmt.Errorf("invalid type %q of translation, want snat or dnat", n.Type)
-	case first.IsMulticast() || first.IsLoopback() || n.Single() && !isUnicast(first):
+	case first.IsMulticast() || first.IsLoopback() || n.Single() && !topology.IsUnicast(first):
 		return fmt.Errorf("invalid CIDR %s: want unicast addresses of the virtual network", n.Net)
 	case n.Type == topology.DNAT && !n.Single():
 		return fmt.Errorf("invalid CIDR %s: dnat leads to one internal address, want %s/32", n.Net, n.Net.Addr())
-	case !isUnicast(n.XlateIP):
+	case !topology.IsUnicast(n.XlateIP):
 		return fmt.Errorf("invalid external address %s: want a unicast address of the physical network", n.XlateIP)
 	case n.Net.Contains(n.XlateIP):
 		return fmt.Errorf("invalid external address %s: it lies within the internal network %s; name one of the physical network", n.XlateIP, n.Net.Masked())

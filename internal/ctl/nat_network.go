@@ -59,7 +59,7 @@ func (n *network) checkExternal(rule topology.NAT) error {
 			return nil
 		case own:
 			return bad("it is that of router %s port %s itself, which would no longer answer for it; name another one for dnat", p.Router, p.Name)
-		case p.Net.Contains(rule.XlateIP) && !isHost(rule.XlateIP, p.Net):
+		case p.Net.Contains(rule.XlateIP) && !topology.IsHost(rule.XlateIP, p.Net):
 			return bad("no host in network %s of router %s port %s can have it", p.Net.Masked(), p.Router, p.Name)
 		}
 	}

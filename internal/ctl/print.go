@@ -18,16 +18,18 @@ type object struct {
 	fields []field
 	parent field  // in JSON, and among those of all parents: what it hangs on
 	event  string // what became of it, where changes are printed
+	id     string // tells it from others where its name does not
 }
 
 // field is one property. One that is left out of JSON when it is empty has
 // omitEmpty; plain output shows it anyway. One that plain output does not show
-// has onlyJSON.
+// has onlyJSON. One that is passing changes with time alone, which is no news.
 type field struct {
 	name      string
 	value     any
 	omitEmpty bool
 	onlyJSON  bool
+	passing   bool
 	plainName string // instead of name, where it is to be short
 }
 

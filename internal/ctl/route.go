@@ -55,7 +55,7 @@ func checkDestination(r topology.StaticRoute) error {
 	if r.Net.Masked().Addr().IsMulticast() {
 		return fmt.Errorf("invalid CIDR %s: want unicast addresses, multicast is not routed", r.Net)
 	}
-	if !isUnicast(r.NextHop) {
+	if !topology.IsUnicast(r.NextHop) {
 		return fmt.Errorf("invalid next hop %s: want a unicast address", r.NextHop)
 	}
 	return nil
@@ -118,7 +118,7 @@ func checkNextHop(nextHop netip.Addr, port topology.RouterPort) error {
 	case !network.Contains(nextHop):
 		return fmt.Errorf("invalid next hop %s: router %s port %s is in network %s; name an address there, or the port that leads to the next hop",
 			nextHop, port.Router, port.Name, network)
-	case !isHost(nextHop, network):
+	case !topology.IsHost(nextHop, network):
 		return fmt.Errorf("invalid next hop %s: no host in network %s of router %s port %s can have it", nextHop, network, port.Router, port.Name)
 	}
 	return nil

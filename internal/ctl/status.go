@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,17 +10,21 @@ import (
 
 func statusCommands() []Command {
 	return []Command{{
-		Object: "status", Args: []string{"[CHASSIS]"}, Flags: []Flag{patienceFlag}, reads: true, finds: true, steps: true,
+		Object: "status", Args: []string{"[CHASSIS]"}, Flags: []Flag{patienceFlag, againFlag}, reads: true, finds: true, steps: true,
 		Usage: "show how etcd and the chassis are, and what is wrong",
 		Notes: "A line for each member of etcd and each chassis; with CHASSIS, all that its agent tells. Agents are asked through etcd; those of the original TupleNet do not answer. " +
 			"TUNNELS counts those that Open vSwitch has (of those that it should have), BFD those that are alive (of those that are watched), SYNC is since when the bridge has held all flows. " +
-			"What is wrong is told below, with what mends it, and makes the exit status 1.",
+			"What is wrong is told below, with what mends it, and makes the exit status 1. " +
+			"With --watch it is asked again every few seconds, less often the more chassis there are.",
 		Example: "tpctl status host-alice",
 		run:     showStatus,
 	}}
 }
 
 var patienceFlag = Flag{Name: "timeout", Value: "TIME", Default: "2s", Usage: "`TIME` that a member of etcd, or an agent, may take to answer"}
+
+// againFlag is watchFlag of what is no list.
+var againFlag = Flag{Name: watchFlag.Name, Aliases: watchFlag.Aliases, Usage: "show it again and again, until interrupted"}
 
 // showStatus prints a snapshot of the deployment, or of one chassis.
 func showStatus(s *session, args []string) error {
@@ -33,19 +38,51 @@ func showStatus(s *session, args []string) error {
 			return err
 		}
 	}
-	snapshot, err := status.Take(s.ctx, s.store, opts)
-	if err != nil {
+	if !s.set(watchFlag) {
+		_, err := s.tellStatus(opts)
 		return err
+	}
+	return s.poll(func(s *session) (time.Duration, error) {
+		pause, err := s.tellStatus(opts)
+		if !s.JSON {
+			fmt.Fprintln(s.Out)
+		}
+		if errors.Is(err, ErrTold) {
+			err = nil
+		}
+		return pause, err
+	})
+}
+
+const (
+	// askPause is how much time passes for each agent that is asked again and
+	// again: etcd keeps what they answer until it is compacted.
+	askPause = 20 * time.Millisecond
+	// detailPause is for one that is asked for all details.
+	detailPause = 5 * time.Second
+)
+
+// tellStatus prints a snapshot, and says how long to wait before the next.
+func (s *session) tellStatus(opts status.Options) (pause time.Duration, err error) {
+	snapshot, err := status.Take(s.ctx, s.store, opts)
+	switch {
+	case err != nil:
+		return 0, err
+	case s.ctx.Err() != nil: // it holds what could not be seen for that reason
+		return 0, s.ctx.Err()
 	}
 	print := snapshot.Print
 	if s.JSON {
 		print = snapshot.PrintJSON
 	}
 	if err := print(s.Out); err != nil {
-		return fmt.Errorf("print the status: %w", err)
+		return 0, fmt.Errorf("print the status: %w", err)
 	}
 	if len(snapshot.Wrong()) > 0 {
-		return ErrTold
+		err = ErrTold
 	}
-	return nil
+	if opts.Only != "" {
+		return detailPause, err
+	}
+	return pollPause + time.Duration(len(snapshot.Chassis))*askPause, err
 }

@@ -18,7 +18,7 @@ import (
 
 // Flags of trace. The names with an underscore, and -j and -d, are the original's.
 var (
-	toFlag          = Flag{Name: "to", Value: "IP", Usage: "`IP` that the packet goes to; the MACs are found"}
+	toFlag          = Flag{Name: "to", Value: "IP|PORT", Usage: "`IP|PORT` that the packet goes to: an address, or the switch port that has it; the MACs are found"}
 	viaFlag         = Flag{Name: "via", Value: "ROUTER", Usage: "`ROUTER`, or its address, that the workload sends to, where its switch has several"}
 	packetFlag      = Flag{Name: "packet", Aliases: []string{"d"}, Value: "HEX", Usage: "send this Ethernet frame, in hexadecimal (`HEX`), instead"}
 	sourceFlag      = Flag{Name: "port", Aliases: []string{"j"}, Value: "PORT", Usage: "the `PORT`, in place of the argument"}
@@ -53,7 +53,7 @@ func traceCommands() []Command {
 			"--dry computes the way from the store, without any agent, and shows all ways if there are several. --compare does both: where they differ, a node's flows are not what the store wants.\n" +
 			"--all sends an ICMP echo reply, which no workload answers, from each port to each other; where NAT is on the way, an echo request.\n" +
 			"The exit status is 0 if the packet arrived: at a workload, in the physical network, or at a router that answered it.",
-		Example: "tpctl trace lsp-alice --to 10.20.2.10",
+		Example: "tpctl trace lsp-alice --to lsp-bob",
 		run:     runTrace,
 	}}
 }
@@ -170,6 +170,10 @@ func (o *traceOptions) readProbe(s *session, all bool) error {
 			return fmt.Errorf("--all sends from every port to every other: leave out --%s", f.flag.Name)
 		}
 		ip, err := topology.ParseAddr(text)
+		if err != nil && f.flag.Name == toFlag.Name {
+			p.To = text
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("--%s: %w", f.flag.Name, err)
 		}
@@ -177,6 +181,9 @@ func (o *traceOptions) readProbe(s *session, all bool) error {
 			return fmt.Errorf("--to and --dst-ip are one thing: leave out one of %s and %s", *f.addr, ip)
 		}
 		*f.addr = ip
+	}
+	if p.To != "" && p.IPDst.IsValid() {
+		return fmt.Errorf("--to and --dst-ip are one thing: leave out one of %s and %s", p.To, p.IPDst)
 	}
 	for _, f := range []struct {
 		flag Flag
@@ -241,7 +248,7 @@ func atOnce(env Env) (int, error) {
 // traced is what is told of one packet; in JSON all of it.
 type traced struct {
 	From   string `json:"from"`         // port
-	To     string `json:"to,omitempty"` // port, where all are traced
+	To     string `json:"to,omitempty"` // port, if one was named or all are traced
 	Packet string `json:"packet"`
 	Note   string `json:"note,omitempty"`
 	Way    string `json:"way,omitempty"` // which of several; they are from a dry trace

@@ -75,7 +75,7 @@ func (t *tracing) settings(chassis string) trace.Settings {
 
 // packet makes the packet that is to be traced.
 func (t *tracing) packet(p trace.Probe) (traced, error) {
-	r := traced{From: p.Port, Dry: t.dry, frame: t.frame}
+	r := traced{From: p.Port, To: p.To, Dry: t.dry, frame: t.frame}
 	if _, err := trace.SourcePort(t.model, p.Port); err != nil {
 		return r, err
 	}

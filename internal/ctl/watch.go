@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -24,9 +26,25 @@ type reader interface {
 	List(ctx context.Context, kind topology.Kind, parent string) ([]topology.Stored, []store.Bad, error)
 }
 
+// pollPause is how long is waited between two looks at what nobody tells the
+// changes of.
+const pollPause = 2 * time.Second
+
 // watch prints a command's list, then what changes in it, until the session's
-// context ends: on a terminal the list anew, else a line for each change.
+// context ends.
 func (c Command) watch(s *session, args []string, ch choice) error {
+	v := &viewer{command: c, chosen: ch, screen: s.hasScreen()}
+	if c.Host { // nobody tells of changes
+		return s.poll(func(s *session) (time.Duration, error) {
+			return pollPause, s.bounded(func(s *session) error {
+				list, err := c.list(s, args)
+				if err != nil {
+					return err
+				}
+				return v.show(s, list)
+			})
+		})
+	}
 	// What is wrong with the command is told before there is anything to watch.
 	if err := s.bounded(func(s *session) error { _, err := c.list(s, args); return err }); err != nil {
 		return err
@@ -34,32 +52,78 @@ func (c Command) watch(s *session, args []string, ch choice) error {
 	m := &mirror{entities: map[topology.Key]topology.Stored{}, bad: map[topology.Key]error{}}
 	watched := *s
 	watched.read = m
-	var before map[string]object
 	for u := range s.store.Watch(s.ctx) {
 		m.apply(u)
-		list, err := c.list(&watched, args)
-		if err != nil && !errors.Is(err, store.ErrNotFound) { // it may come back
+		err := watched.draw(func(s *session) error {
+			list, err := c.list(s, args)
+			if err != nil && !errors.Is(err, store.ErrNotFound) { // it may come back
+				return err
+			}
+			return v.show(s, list)
+		})
+		if err != nil {
 			return err
 		}
-		list = ch.of(list)
-		now := make(map[string]object, len(list))
-		for _, o := range list {
-			now[fmt.Sprint(o.parent.value, "/", o.name)] = o
+	}
+	return nil
+}
+
+// poll looks at something again and again, until the session's context ends; a
+// look says how long to wait for the next. What fails later than the first time
+// is told, and may come back.
+func (s *session) poll(look func(*session) (time.Duration, error)) error {
+	told := "" // in the look before
+	for first := true; ; first = false {
+		var pause time.Duration
+		var notes bytes.Buffer
+		looking := *s
+		looking.Err = &notes
+		err := looking.draw(func(s *session) (err error) {
+			pause, err = look(s)
+			if err != nil && !first && s.ctx.Err() == nil {
+				s.note(err.Error())
+				err = nil
+			}
+			return err
+		})
+		if s.ctx.Err() != nil {
+			return nil
 		}
-		switch {
-		case isTerminal(s.Out) && !s.JSON:
-			err = s.redraw(c, list)
-		case before == nil:
-			err = c.print(s, list)
-		default:
-			err = s.printEvents(before, now)
+		if text := notes.String(); text != told {
+			told = text
+			fmt.Fprint(s.Err, text)
 		}
 		if err != nil {
 			return err
 		}
-		before = now
+		select {
+		case <-s.ctx.Done():
+			return nil
+		case <-time.After(cmp.Or(pause, pollPause)):
+		}
 	}
-	return nil
+}
+
+// viewer shows a list that changes.
+type viewer struct {
+	command Command
+	chosen  choice
+	screen  bool // it is printed anew each time; else what changes is
+	before  map[string]object
+}
+
+func (v *viewer) show(s *session, list []object) error {
+	list = v.chosen.of(list)
+	now := make(map[string]object, len(list))
+	for _, o := range list {
+		now[cmp.Or(o.id, fmt.Sprint(o.parent.value, "/", o.name))] = o
+	}
+	before := v.before
+	v.before = now
+	if v.screen || before == nil {
+		return v.command.print(s, list)
+	}
+	return s.printEvents(before, now)
 }
 
 // printEvents prints a line for every object that came, changed or went, in
@@ -94,7 +158,8 @@ func (s *session) printEvents(before, now map[string]object) error {
 	return nil
 }
 
-// line is the object in one line: its name, then its fields.
+// line is the object in one line: its name, then its fields, but for those that
+// change all the time.
 func (o object) line() string {
 	var b strings.Builder
 	b.WriteString(o.name)
@@ -103,27 +168,33 @@ func (o object) line() string {
 		fields = append([]field{o.parent}, fields...)
 	}
 	for _, f := range fields {
-		if text := f.text(); text != "" {
+		if text := f.text(); text != "" && !f.passing {
 			fmt.Fprintf(&b, " %s=%s", f.name, text)
 		}
 	}
-	return b.String()
+	return strings.TrimPrefix(b.String(), " ")
 }
 
-// redraw prints the list to a terminal in place of what was there, as much of
-// it as there is room for.
-func (s *session) redraw(c Command, list []object) error {
+// hasScreen reports whether what is printed goes to a terminal, to be read there.
+func (s *session) hasScreen() bool { return isTerminal(s.Out) && !s.JSON }
+
+// draw has something printed. On a terminal it comes in place of what was there,
+// notes included, as much of it as there is room for.
+func (s *session) draw(show func(*session) error) error {
+	if !s.hasScreen() {
+		return show(s)
+	}
 	var b bytes.Buffer
 	onto := *s
-	onto.Out = &b
-	if err := c.print(&onto, list); err != nil {
+	onto.Out, onto.Err = &b, &b
+	if err := show(&onto); err != nil {
 		return err
 	}
 	lines := bytes.SplitAfter(b.Bytes(), []byte("\n"))
 	if f, ok := s.Out.(*os.File); ok {
 		if _, height, err := term.GetSize(int(f.Fd())); err == nil && height > 1 && len(lines) > height {
 			more := len(lines) - height
-			lines = append(lines[:height-1], fmt.Appendf(nil, "... %d more lines; --filter shows fewer", more))
+			lines = append(lines[:height-1], fmt.Appendf(nil, "... %d more lines", more))
 		}
 	}
 	_, err := fmt.Fprintf(s.Out, "\x1b[H\x1b[2J%s", bytes.Join(lines, nil))

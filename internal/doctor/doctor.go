@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"tuplenet/internal/ovs"
@@ -61,42 +63,95 @@ type Check struct {
 	Name string
 	// Run returns findings without their Check, which is Name. None means that
 	// there was nothing to look at; why is another check's finding.
-	Run func(context.Context, *Env) []Finding
+	Run   func(context.Context, *Env) []Finding
+	needs []need
 }
+
+// need is what a check cannot look without.
+type need struct {
+	check string // that finds why it is not met
+	met   func(context.Context, *Env) bool
+}
+
+var (
+	needOVS = need{"Open vSwitch", func(ctx context.Context, env *Env) bool {
+		h, err := env.examined(ctx)
+		return err == nil && h.Bridge != ""
+	}}
+	needVSwitchd = need{"Open vSwitch", func(ctx context.Context, env *Env) bool { return !env.silent(ctx) }}
+	needStore    = need{"etcd", func(ctx context.Context, env *Env) bool {
+		s, err := env.snapshot(ctx)
+		return err == nil && s.StoreErr == nil
+	}}
+	needAddress = need{"tunnel address", func(_ context.Context, env *Env) bool {
+		_, err := env.nic()
+		return err == nil
+	}}
+)
 
 // Checks returns all checks, in the order in which they build on each other.
 func Checks() []Check {
 	return []Check{
-		{"permissions", checkPermissions},
-		{"agent", checkAgent},
-		{"Open vSwitch", checkOVS},
-		{"kernel", checkKernel},
-		{"interfaces", checkInterfaces},
-		{"tunnel address", checkTunnelAddress},
-		{"checksums", checkChecksums},
-		{"flows", checkFlows},
-		{"etcd", checkStore},
-		{"chassis", checkOwnChassis},
-		{"clock", checkClock},
-		{"workload MTU", checkRecordedMTU},
-		{"path MTU", checkPathMTU},
-		{"BFD", checkBFD},
+		{"permissions", checkPermissions, nil},
+		{"agent", checkAgent, nil},
+		{"Open vSwitch", checkOVS, nil},
+		{"kernel", checkKernel, []need{needOVS}},
+		{"interfaces", checkInterfaces, []need{needOVS}},
+		{"tunnel address", checkTunnelAddress, nil},
+		{"checksums", checkChecksums, []need{needOVS}},
+		{"flows", checkFlows, []need{needOVS}},
+		{"etcd", checkStore, nil},
+		{"chassis", checkOwnChassis, []need{needStore}},
+		{"clock", checkClock, nil},
+		{"workload MTU", checkRecordedMTU, []need{needStore}},
+		{"path MTU", checkPathMTU, []need{needAddress, needStore}},
+		{"BFD", checkBFD, []need{needOVS, needVSwitchd}},
 	}
 }
 
 // Run carries out checks one after the other and yields what they find as they
-// find it.
+// find it. What keeps one of them from looking is found although its check is
+// not among them.
 func Run(ctx context.Context, env *Env, checks []Check) iter.Seq[Finding] {
 	return func(yield func(Finding) bool) {
+		done := map[string]bool{}
 		for _, c := range checks {
-			for _, f := range c.Run(ctx, env) {
-				f.Check = c.Name
+			done[c.Name] = true
+		}
+		for _, c := range checks {
+			found := c.Run(ctx, env)
+			for i := range found {
+				found[i].Check = c.Name
+			}
+			if len(found) == 0 {
+				found = obstacles(ctx, env, c, done)
+			}
+			for _, f := range found {
 				if !yield(f) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// obstacles returns why needs of a check are not met, where no check that is done
+// tells.
+func obstacles(ctx context.Context, env *Env, c Check, done map[string]bool) (found []Finding) {
+	for _, n := range c.needs {
+		if done[n.check] || n.met(ctx, env) {
+			continue
+		}
+		done[n.check] = true
+		all := Checks()
+		i := slices.IndexFunc(all, func(c Check) bool { return c.Name == n.check })
+		for _, f := range all[i].Run(ctx, env) {
+			if f.Check = n.check; !f.OK {
+				found = append(found, f)
+			}
+		}
+	}
+	return found
 }
 
 // Env is what checks look at. What costs something is looked at once.
@@ -156,15 +211,53 @@ func (e *Env) chassis(ctx context.Context) []topology.Chassis {
 	return all
 }
 
+// ovsPatience bounds how long Open vSwitch, which may hang, is asked how it is;
+// readPatience how long it may take to read what it holds.
+const (
+	ovsPatience  = 3 * time.Second
+	readPatience = 10 * time.Second
+)
+
 // examined is how this host's Open vSwitch is.
 func (e *Env) examined(ctx context.Context) (ovs.Health, error) {
-	return e.health.get(func() (ovs.Health, error) { return ovs.Examine(ctx, e.OVS) })
+	return e.health.get(func() (ovs.Health, error) {
+		ctx, cancel := context.WithTimeout(ctx, ovsPatience)
+		defer cancel()
+		return ovs.Examine(ctx, e.OVS)
+	})
+}
+
+// silent reports whether Open vSwitch's daemon does not answer, so that what
+// OVSDB says of it is of the past.
+func (e *Env) silent(ctx context.Context) bool {
+	h, err := e.examined(ctx)
+	return err != nil || h.VersionErr != nil
 }
 
 // read is what this host's Open vSwitch holds. With an error about the flows it
 // returns the rest.
 func (e *Env) read(ctx context.Context) (ovs.Reading, error) {
-	return e.reading.get(func() (ovs.Reading, error) { return ovs.Read(ctx, e.OVS) })
+	return e.reading.get(func() (ovs.Reading, error) {
+		patience := readPatience
+		if e.silent(ctx) {
+			patience = ovsPatience
+		}
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		return ovs.Read(ctx, e.OVS)
+	})
+}
+
+// maxNamed bounds how many chassis the text of a finding names.
+const maxNamed = 5
+
+// some names the first of many.
+func some(names []string) string {
+	text := strings.Join(names[:min(len(names), maxNamed)], ", ")
+	if more := len(names) - maxNamed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // named tells a chassis by its name and its address.

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -32,15 +33,15 @@ func env(all ...status.Chassis) *Env {
 	return e
 }
 
-// found returns what a check says, a line a finding.
-func found(t *testing.T, name string, e *Env) string {
+// found returns what a check says, or several, a line a finding.
+func found(t *testing.T, e *Env, names ...string) string {
 	t.Helper()
-	i := slices.IndexFunc(Checks(), func(c Check) bool { return c.Name == name })
-	if i < 0 {
-		t.Fatalf("there is no check %q", name)
+	checks := slices.DeleteFunc(Checks(), func(c Check) bool { return !slices.Contains(names, c.Name) })
+	if len(checks) != len(names) {
+		t.Fatalf("not all of %q are checks", names)
 	}
 	var lines strings.Builder
-	for f := range Run(t.Context(), e, Checks()[i:i+1]) {
+	for f := range Run(t.Context(), e, checks) {
 		lines.WriteString(f.String() + "\n")
 	}
 	return lines.String()
@@ -59,6 +60,10 @@ func TestRecords(t *testing.T) {
 	pinned := status.Chassis{Name: "hv1", Routers: []string{"LR-edge1", "LR-edge2"}}
 	homeless := env(chassis("hv2", "192.168.1.11", 1, 0))
 	homeless.TunnelIP, homeless.TunnelErr = netip.Addr{}, errors.New("eth0 has no address; give it one")
+	many := []status.Chassis{chassis("big", "192.168.1.10", 1, 8938)}
+	for i := range 7 {
+		many = append(many, chassis(fmt.Sprint("hv", i), fmt.Sprint("192.168.2.", i), 1, 1438))
+	}
 	for _, tt := range []struct {
 		name, check string
 		env         *Env
@@ -97,7 +102,7 @@ func TestRecords(t *testing.T) {
 		{"no own record, and no address", "chassis", homeless,
 			"BAD chassis: none in etcd has this host's system-id hv1, so that nobody sends to it; start the agent here, or name the interface of the tunnels with --interface\n"},
 		{"no address", "tunnel address", homeless, "BAD tunnel address: eth0 has no address; give it one\n"},
-		{"no address to send from", "path MTU", homeless, ""},
+		{"no address to send from", "path MTU", homeless, "BAD tunnel address: eth0 has no address; give it one\n"},
 		{"an address that is not here", "tunnel address", env(),
 			"BAD tunnel address: no interface of this host has the address 192.168.1.10; name the interface of the tunnels with --interface\n"},
 		{"one MTU", "workload MTU", env(chassis("hv1", "192.168.1.10", 1, 1438), chassis("hv2", "192.168.1.11", 1, 1438), chassis("old", "192.168.1.12", 1, 0)),
@@ -106,10 +111,12 @@ func TestRecords(t *testing.T) {
 			"BAD workload MTU: hosts differ: 1438 bytes on hv2; 8938 bytes on hv1, hv3; give the NICs of all tunnels one MTU, or set all workloads to 1438\n"},
 		{"a record that was replaced", "workload MTU", env(chassis("hv0", "192.168.1.10", 1, 8938), chassis("hv1", "192.168.1.10", 2, 1438)),
 			"ok  workload MTU: 1438 bytes on every host that tells it (1 of 1)\n"},
+		{"different MTUs of many", "workload MTU", env(many...),
+			"BAD workload MTU: hosts differ: 1438 bytes on hv0, hv1, hv2, hv3, hv4 and 2 more; 8938 bytes on big; give the NICs of all tunnels one MTU, or set all workloads to 1438\n"},
 		{"no MTU", "workload MTU", env(chassis("hv1", "192.168.1.10", 1, 0)), ""},
-		{"nobody else", "path MTU", env(chassis("hv1", "192.168.1.10", 1, 0)), ""},
+		{"nobody else", "path MTU", env(chassis("hv1", "192.168.1.10", 1, 0)), "BAD tunnel address: no interface of this host has the address 192.168.1.10; name the interface of the tunnels with --interface\n"},
 	} {
-		if diff := cmp.Diff(tt.want, found(t, tt.check, tt.env)); diff != "" {
+		if diff := cmp.Diff(tt.want, found(t, tt.env, tt.check)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", tt.name, diff)
 		}
 	}
@@ -134,6 +141,7 @@ func TestWithoutStore(t *testing.T) {
 	want := []string{
 		"BAD etcd a member at 127.0.0.1:1 (dial tcp 127.0.0.1:1: connect: connection refused): etcd member does not work; see whether it runs and can be reached from here",
 		"BAD etcd: no member of etcd serves anybody, so that nothing is known of the chassis; see what is wrong with the members of etcd: more than half of them have to work together",
+		"BAD tunnel address: no interface of this host has the address 192.168.1.10; name the interface of the tunnels with --interface",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -155,8 +163,13 @@ func TestBFD(t *testing.T) {
 		"BAD BFD firewall (10.0.0.3): answers pings, and nothing comes through the tunnel; " +
 		"let UDP port 6081 through, both ways, and see whether ovs-vswitchd runs there and its agent has BFD on: tpctl status firewall\n" +
 		"ok  BFD: finds 1 chassis alive that it watches\n"
-	if diff := cmp.Diff(want, found(t, "BFD", e)); diff != "" {
+	if diff := cmp.Diff(want, found(t, e, "BFD")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+	// What OVSDB says of the tunnels is then of the past.
+	e.health.value.VersionErr = errors.New("it hangs")
+	if got := found(t, e, "BFD"); !strings.HasPrefix(got, "BAD Open vSwitch: ovsdb-server answers, and ovs-vswitchd does not: it hangs") || strings.Contains(got, "BFD") {
+		t.Errorf("with an ovs-vswitchd that hangs it says %q", got)
 	}
 }
 

@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -17,7 +19,10 @@ var minVersion = [2]int{2, 10}
 // checkOVS tells whether Open vSwitch answers and has what an agent needs.
 func checkOVS(ctx context.Context, env *Env) []Finding {
 	h, err := env.examined(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return []Finding{bad("", err.Error(), "run it as root")}
+	case err != nil:
 		return []Finding{bad("", err.Error(), "start Open vSwitch, or name the directory of its sockets with --ovs-rundir")}
 	}
 	var findings []Finding

@@ -176,12 +176,15 @@ func checkRecordedMTU(ctx context.Context, env *Env) []Finding {
 	case 1:
 		return []Finding{good("", "%d bytes on every host that tells it (%d of %d)", sizes[0], len(byMTU[sizes[0]]), len(chassis))}
 	}
-	groups := make([]string, len(sizes))
+	groups, details := make([]string, len(sizes)), make([]string, len(sizes))
 	for i, mtu := range sizes {
-		groups[i] = fmt.Sprintf("%d bytes on %s", mtu, strings.Join(byMTU[mtu], ", "))
+		groups[i] = fmt.Sprintf("%d bytes on %s", mtu, some(byMTU[mtu]))
+		details[i] = fmt.Sprintf("%d bytes on %s", mtu, strings.Join(byMTU[mtu], ", "))
 	}
-	return []Finding{bad("", "hosts differ: "+strings.Join(groups, "; "),
-		fmt.Sprintf("give the NICs of all tunnels one MTU, or set all workloads to %d", sizes[0]))}
+	verdict := bad("", "hosts differ: "+strings.Join(groups, "; "),
+		fmt.Sprintf("give the NICs of all tunnels one MTU, or set all workloads to %d", sizes[0]))
+	verdict.Details = details
+	return []Finding{verdict}
 }
 
 // latest returns the chassis without records that a newer one with the same

@@ -2,6 +2,9 @@ package lab
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -18,7 +21,7 @@ func (l *Lab) edgeMissing(ctx context.Context, v *view, h Host, host place) (str
 		if err != nil {
 			return "", err
 		}
-		if number(strings.TrimSpace(out)) == 0 {
+		if ofport(out) == 0 {
 			return h.Name + " does not have the patch port " + sw.Outer.Port + " yet", nil
 		}
 	}
@@ -46,6 +49,13 @@ func (l *Lab) edgeMissing(ctx context.Context, v *view, h Host, host place) (str
 		}
 	}
 	return "", nil
+}
+
+// tunnelPort names the interface of the tunnel to the chassis with an address,
+// one that Spec.complete has checked.
+func tunnelPort(address string) string {
+	b := netip.MustParseAddr(address).As4()
+	return fmt.Sprintf("tupleNet-%d", binary.BigEndian.Uint32(b[:]))
 }
 
 // reachable reports whether all of some hosts are on the physical network and

@@ -77,9 +77,10 @@ func (l *Lab) etcdAddress() string {
 	return strings.Join(all, ",")
 }
 
-// etcdSocketURL is where etcd is found by what runs outside the physical
-// network: this program, and tpctl on the machine itself.
-func (l *Lab) etcdSocketURL() string {
+// Endpoints is where etcd is found by what runs outside the physical network:
+// this program, and tpctl on the machine itself, which takes it with -e or as
+// TUPLENET_ENDPOINTS.
+func (l *Lab) Endpoints() string {
 	var all []string
 	for _, m := range l.members() {
 		all = append(all, "unix://"+m.socket())
@@ -197,12 +198,10 @@ func newStore(members ...member) (*store.Store, error) {
 
 // view is the logical topology at one moment, as far as the lab needs it.
 type view struct {
-	switches    []topology.Switch
 	routers     []topology.Router
 	ports       map[string]topology.SwitchPort // by name
 	routerPorts map[string]topology.RouterPort // by name
 	routes      []topology.StaticRoute
-	chassis     []topology.Chassis
 }
 
 // view reads the topology from etcd.
@@ -217,17 +216,13 @@ func (l *Lab) view(ctx context.Context) (*view, error) {
 	}
 	defer st.Close()
 	v := &view{ports: map[string]topology.SwitchPort{}, routerPorts: map[string]topology.RouterPort{}}
-	for _, kind := range []topology.Kind{
-		topology.KindSwitch, topology.KindSwitchPort, topology.KindRouter, topology.KindRouterPort, topology.KindStaticRoute, topology.KindChassis,
-	} {
+	for _, kind := range []topology.Kind{topology.KindSwitchPort, topology.KindRouter, topology.KindRouterPort, topology.KindStaticRoute} {
 		entities, _, err := st.List(ctx, kind, "")
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range entities {
 			switch e := e.(type) {
-			case topology.Switch:
-				v.switches = append(v.switches, e)
 			case topology.SwitchPort:
 				v.ports[e.Name] = e
 			case topology.Router:
@@ -236,8 +231,6 @@ func (l *Lab) view(ctx context.Context) (*view, error) {
 				v.routerPorts[e.Name] = e
 			case topology.StaticRoute:
 				v.routes = append(v.routes, e)
-			case topology.Chassis:
-				v.chassis = append(v.chassis, e)
 			}
 		}
 	}

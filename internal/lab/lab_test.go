@@ -216,10 +216,10 @@ func TestComponents(t *testing.T) {
 	do("wait", l.WaitReady(ctx))
 	checkPing(t, l, "lsp-bob", carol, true)
 
-	hops, arrives, err := l.Path(ctx, "lsp-bob", carol)
-	do("path", err)
-	if last := hops[len(hops)-1].String(); !arrives || last != "host-alice: leaves to "+carol {
-		t.Errorf("the path ends in %q, arrives: %v", last, arrives)
+	path, err := l.Exec(ctx, "phy", "tpctl", "trace", "lsp-bob", "--to", carol)
+	do("trace", err)
+	if !strings.HasSuffix(path, "\ndelivered to "+carol+" on host-alice\n") {
+		t.Errorf("the path is\n%s", path)
 	}
 	status, err := l.Status(ctx)
 	do("status", err)

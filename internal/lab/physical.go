@@ -49,7 +49,7 @@ func (l *Lab) phy(echo *transcript) place { return l.plain(physical, echo) }
 // plain is the place of what runs no Open vSwitch: the physical switch, an
 // outside machine, a workload.
 func (l *Lab) plain(name string, echo *transcript) place {
-	return place{name: name, ns: l.namespace(name), env: l.env(l.etcdSocketURL()), echo: echo}
+	return place{name: name, ns: l.namespace(name), env: l.env(l.Endpoints()), echo: echo}
 }
 
 // startOutside makes an outside machine.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -166,8 +167,18 @@ func tunnelsOf(ctx context.Context, host place) (map[string]string, error) {
 	}
 	tunnels := map[string]string{}
 	for line := range strings.Lines(out) {
-		name, ofport, _ := strings.Cut(strings.TrimSpace(line), ",")
-		tunnels[name] = fmt.Sprintf("0x%x", number(ofport))
+		name, port, _ := strings.Cut(line, ",")
+		tunnels[name] = fmt.Sprintf("0x%x", ofport(port))
 	}
 	return tunnels, nil
+}
+
+// ofport reads an OpenFlow port as ovs-vsctl prints it: 0 if an interface has
+// none yet ("[]") or can have none ("-1").
+func ofport(s string) uint64 {
+	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return n
 }

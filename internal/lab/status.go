@@ -63,7 +63,7 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	s := Status{
-		Name: l.Name, Dir: l.Dir, Datapath: l.Datapath, Endpoints: l.etcdSocketURL(),
+		Name: l.Name, Dir: l.Dir, Datapath: l.Datapath, Endpoints: l.Endpoints(),
 		Hosts: []HostStatus{}, Outside: []OutsideStatus{}, Workloads: []WorkloadStatus{},
 	}
 	working := 0
@@ -119,7 +119,7 @@ func (s Status) Print(w io.Writer) error {
 	for _, m := range s.Etcd {
 		fmt.Fprintf(t, "%s %s at %s\n", m.Name, running(m.Pid, m.Hangs), m.Address)
 	}
-	fmt.Fprintf(t, "from here: tpctl -e %s\n", s.Endpoints)
+	fmt.Fprintf(t, "for tpctl here: export TUPLENET_ENDPOINTS=%s\n", s.Endpoints)
 	fmt.Fprintf(t, "\nHOST\tKIND\tADDRESS\tOVSDB\tVSWITCHD\tAGENT\tNAMESPACE\n")
 	for _, h := range s.Hosts {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.Kind, h.Address,

@@ -65,7 +65,7 @@ func (l *Lab) checkHost(ctx context.Context, host place) (Verdict, error) {
 	try, cancel := context.WithTimeout(ctx, checkPatience)
 	defer cancel()
 	// By the socket, as a host may be cut off.
-	out, err := host.output(try, "tuplenet", "doctor", "--only", "flows", "--json", "--endpoints", l.etcdSocketURL())
+	out, err := host.output(try, "tuplenet", "doctor", "--only", "flows", "--json", "--endpoints", l.Endpoints())
 	// Status 1 is a bad finding, which it tells of.
 	exit := (*exec.ExitError)(nil)
 	switch {

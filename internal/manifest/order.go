@@ -52,7 +52,7 @@ func inTheWay(changes []Change) map[topology.Key]bool {
 			found[c.Key] = true
 		}
 	}
-	ends := linkEnds(changes)
+	ends := changedEnds(changes)
 	for _, c := range changes {
 		if c.After == nil && (found[c.Key] || found[parentOf(c.Key)]) {
 			found[c.Key] = true
@@ -81,19 +81,34 @@ func place(e topology.Stored) topology.Key {
 	return e.Key()
 }
 
-// linkEnds returns, for both ends of each link that changes, the other end.
-func linkEnds(changes []Change) map[topology.Key]Change {
-	named := map[string]Change{} // changes of switch ports by the router port that they name
-	for _, c := range changes {
-		if p, ok := subject(c).(topology.SwitchPort); ok && p.Peer != "" {
-			named[p.Name+" "+p.Peer] = c
-		}
+// changedEnds returns, for both ends of each link that changes, the change of
+// the other end.
+func changedEnds(changes []Change) map[topology.Key]Change {
+	byKey := make(map[topology.Key]Change, len(changes))
+	subjects := make([]topology.Stored, len(changes))
+	for i, c := range changes {
+		byKey[c.Key], subjects[i] = c, subject(c)
 	}
 	ends := map[topology.Key]Change{}
-	for _, c := range changes {
-		if p, ok := subject(c).(topology.RouterPort); ok {
+	for key, end := range linkEnds(subjects) {
+		ends[key] = byKey[end]
+	}
+	return ends
+}
+
+// linkEnds returns, for both ends of each link among entities, the other end.
+func linkEnds(entities []topology.Stored) map[topology.Key]topology.Key {
+	named := map[string]topology.Key{} // switch ports by themselves and the router port that they name
+	for _, e := range entities {
+		if p, ok := e.(topology.SwitchPort); ok && p.Peer != "" {
+			named[p.Name+" "+p.Peer] = p.Key()
+		}
+	}
+	ends := map[topology.Key]topology.Key{}
+	for _, e := range entities {
+		if p, ok := e.(topology.RouterPort); ok {
 			if end, ok := named[p.Peer+" "+p.Name]; ok {
-				ends[c.Key], ends[end.Key] = end, c
+				ends[p.Key()], ends[end] = end, p.Key()
 			}
 		}
 	}
@@ -111,7 +126,7 @@ func subject(c Change) topology.Stored {
 // groups puts changes into groups: switches, then routers, parents before what
 // hangs on them.
 func groups(changes []Change) []Group {
-	ends := linkEnds(changes)
+	ends := changedEnds(changes)
 	byDevice := map[topology.Key]Group{}
 	pinned := map[topology.Key]bool{}
 	for _, c := range changes {

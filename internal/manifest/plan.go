@@ -56,7 +56,8 @@ var described = []topology.Kind{topology.KindSwitch, topology.KindRouter, topolo
 // that agents have bound ports to, and pairs that this version does not know.
 //
 // With prune what is not described is deleted, but for what keep returns true
-// for and the switches and routers that this hangs on; otherwise nothing is.
+// for, the other ends of such links, and the switches and routers that these
+// hang on; otherwise nothing is.
 func (d Description) Plan(s State, prune bool, keep func(topology.Key) bool) []Change {
 	var changes []Change
 	wanted := make(map[topology.Key]bool, len(d))
@@ -83,12 +84,13 @@ func (d Description) Plan(s State, prune bool, keep func(topology.Key) bool) []C
 
 // unwanted returns the keys of what there is, is not wanted and not kept.
 func unwanted(s State, wanted map[topology.Key]bool, keep func(topology.Key) bool) map[topology.Key]bool {
-	gone, held := map[topology.Key]bool{}, map[topology.Key]bool{}
+	gone := map[topology.Key]bool{}
+	var kept []topology.Key
 	consider := func(key topology.Key) {
 		switch {
 		case !slices.Contains(described, key.Kind) || wanted[key]:
 		case keep(key):
-			held[parentOf(key)] = true
+			kept = append(kept, key)
 		default:
 			gone[key] = true
 		}
@@ -99,8 +101,16 @@ func unwanted(s State, wanted map[topology.Key]bool, keep func(topology.Key) boo
 	for key := range s.Broken {
 		consider(key)
 	}
-	for key := range held {
-		delete(gone, key)
+	if len(kept) == 0 {
+		return gone
+	}
+	ends := linkEnds(slices.Collect(maps.Values(s.Entities)))
+	for _, key := range kept {
+		delete(gone, parentOf(key))
+		if end, ok := ends[key]; ok {
+			delete(gone, end)
+			delete(gone, parentOf(end))
+		}
 	}
 	return gone
 }

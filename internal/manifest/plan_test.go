@@ -106,6 +106,31 @@ switches:
 	}
 }
 
+// The other end of a link that is kept is kept, too, and what it hangs on.
+func TestPlanKeepsLinks(t *testing.T) {
+	s := state(t, map[topology.Key]string{
+		sw("net"):               "id=1",
+		lsp("net", "ep"):        "ip=10.0.0.2,mac=f2:01:0a:00:00:02",
+		lsp("net", "net_to_R"):  "ip=10.0.0.1,mac=f2:01:0a:00:00:01,peer=R_to_net",
+		lr("R"):                 "id=2",
+		lrp("R", "R_to_net"):    "ip=10.0.0.1,prefix=24,mac=f2:01:0a:00:00:01,peer=net_to_R",
+		sw("other"):             "id=3",
+		lsp("other", "o_to_R"):  "ip=10.1.1.1,mac=f2:01:0a:01:01:01,peer=R_to_o",
+		lrp("R", "R_to_o"):      "ip=10.1.1.1,prefix=24,mac=f2:01:0a:01:01:01,peer=o_to_R",
+		lrp("R", "R_to_nobody"): "ip=10.2.2.1,prefix=24,mac=f2:01:0a:02:02:01,peer=nobody",
+	})
+	kept := func(key topology.Key) bool { return key.Parent == "net" }
+	want := []string{
+		"delete switch other id[3>]",
+		"delete switch port other/o_to_R ip[10.1.1.1>] mac[f2:01:0a:01:01:01>] peer[R_to_o>]",
+		"delete router port R/R_to_nobody cidr[10.2.2.1/24>] mac[f2:01:0a:02:02:01>] peer[nobody>]",
+		"delete router port R/R_to_o cidr[10.1.1.1/24>] mac[f2:01:0a:01:01:01>] peer[o_to_R>]",
+	}
+	if diff := cmp.Diff(want, lines(Description{}.Plan(s, true, kept))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // The order of what is written, with what goes early because something new takes
 // its place.
 func TestGroups(t *testing.T) {

@@ -126,6 +126,7 @@ func TestReadProblems(t *testing.T) {
 			`f.yaml:1:63: router R route r: several ports lead to the next hop 1.2.3.4: p, q; say with outport which it is`},
 		{"routers: {R: {nat: {n: {type: snat}}}}", `f.yaml:1:21: router R NAT n needs a type, a cidr and an ip, such as {type: snat, cidr: 10.20.0.0/16, ip: 192.168.1.30}`},
 		{"switches: {A: &a {}, B: *a}", `f.yaml:1:25: switch B: aliases (*a) are not understood, write it out`},
+		{"switches: {A: {ports: {p: &outer 10.0.0.1, q: {ip: *outer}}}}", `f.yaml:1:52: ip: aliases (*outer) are not understood, write it out`},
 		{"switches: {A: {ports: {[x]: 10.0.0.1}}}", `f.yaml:1:24: a name in ports of switch A: want a single value, not a list`},
 		{"switches:\n  A: b: c\n", `f.yaml:2: not YAML: mapping values are not allowed in this context`},
 		{"\x00", `f.yaml: not YAML: control characters are not allowed`},

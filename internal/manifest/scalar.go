@@ -53,10 +53,12 @@ func (r *reader) mac(n *yaml.Node) topology.MAC {
 // portAddress reads the address of a switch port: an IPv4 address, or that
 // which stands for the physical network by its name.
 func (r *reader) portAddress(n *yaml.Node) netip.Addr {
-	if n.Value == outer {
-		return topology.OuterIP
-	}
-	return r.address(n, "ip")
+	return value(r, n, "ip", func(text string) (netip.Addr, error) {
+		if text == outer {
+			return topology.OuterIP, nil
+		}
+		return topology.ParseAddr(text)
+	})
 }
 
 func value[T any](r *reader, n *yaml.Node, of string, parse func(string) (T, error)) T {

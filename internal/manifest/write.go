@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -23,16 +24,20 @@ type Writing struct {
 
 // Describe returns the description of entities as a document: what Read makes of
 // it is the same entities, in their shortest form and sorted by name. Pairs of
-// values that this version does not know stand there as comments. Objects whose
-// switch or router is not among the entities cannot be described and are
-// returned.
-func Describe(entities []topology.Stored, how Writing) (doc *yaml.Node, orphans []topology.Key) {
+// values that this version does not know stand there as comments. What cannot be
+// described is returned, with the reason: objects whose switch or router is not
+// among the entities, and what YAML has no letters for.
+func Describe(entities []topology.Stored, how Writing) (doc *yaml.Node, omitted map[topology.Key]string) {
+	omitted = map[topology.Key]string{}
 	t := &teller{how: how, children: map[topology.Key][]topology.Stored{}, short: map[topology.Key]topology.Extra{}}
 	sorted := slices.SortedFunc(slices.Values(entities), func(a, b topology.Stored) int { return a.Key().Compare(b.Key()) })
 	devices := map[topology.Key]topology.Stored{}
 	ports := map[string][]topology.SwitchPort{} // by name
 	for _, e := range sorted {
 		switch key := e.Key(); {
+		case !isText(e):
+			omitted[key] = "it is not UTF-8"
+			continue
 		case key.Kind == topology.KindSwitch || key.Kind == topology.KindRouter:
 			devices[key] = e
 		case key.Kind.Parent() != 0:
@@ -43,7 +48,7 @@ func Describe(entities []topology.Stored, how Writing) (doc *yaml.Node, orphans 
 		}
 	}
 	for _, e := range sorted {
-		if p, ok := e.(topology.RouterPort); ok {
+		if p, ok := e.(topology.RouterPort); ok && omitted[p.Key()] == "" {
 			t.findLink(p, ports[p.Peer], devices)
 		}
 	}
@@ -51,8 +56,9 @@ func Describe(entities []topology.Stored, how Writing) (doc *yaml.Node, orphans 
 	for _, e := range sorted {
 		key := e.Key()
 		switch {
+		case omitted[key] != "":
 		case key.Kind.Parent() != 0 && devices[parentOf(key)] == nil:
-			orphans = append(orphans, key)
+			omitted[key] = "there is no " + parentOf(key).String()
 		case devices[key] == nil || how.Chosen != nil && !how.Chosen(key):
 		case key.Kind == topology.KindSwitch:
 			add(switches, key.Name, t.describeSwitch(e.(topology.Switch)), extra(e))
@@ -63,7 +69,16 @@ func Describe(entities []topology.Stored, how Writing) (doc *yaml.Node, orphans 
 	top := mapping()
 	addUnlessEmpty(top, "switches", switches)
 	addUnlessEmpty(top, "routers", routers)
-	return top, orphans
+	return top, omitted
+}
+
+// isText reports whether what is described of an object can stand in a text.
+func isText(e topology.Stored) bool {
+	key := e.Key()
+	if !utf8.ValidString(key.Parent) || !utf8.ValidString(key.Name) {
+		return false
+	}
+	return !slices.ContainsFunc(properties(e), func(p [2]string) bool { return !utf8.ValidString(p[1]) })
 }
 
 // Write writes a document as text that Read understands.

@@ -2,7 +2,6 @@ package ovs
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -38,7 +37,7 @@ func Examine(ctx context.Context, cfg Config) (Health, error) {
 	cfg.setDefaults()
 	s, err := newSession(ctx, cfg.Database, cfg.Log)
 	if err != nil {
-		return Health{}, fmt.Errorf("%w (is Open vSwitch running?)", err)
+		return Health{}, away(err)
 	}
 	defer s.close()
 	if _, err := s.wholeView(ctx, cfg); err != nil {

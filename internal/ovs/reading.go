@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -48,7 +49,7 @@ func Read(ctx context.Context, cfg Config) (Reading, error) {
 	cfg.setDefaults()
 	s, err := newSession(ctx, cfg.Database, cfg.Log)
 	if err != nil {
-		return Reading{}, fmt.Errorf("%w (is Open vSwitch running?)", err)
+		return Reading{}, away(err)
 	}
 	defer s.close()
 	v, err := s.wholeView(ctx, cfg)
@@ -65,6 +66,14 @@ func Read(ctx context.Context, cfg Config) (Reading, error) {
 		return r, fmt.Errorf("flows of bridge %s: %w (is ovs-vswitchd running?)", cfg.Bridge, err)
 	}
 	return r, nil
+}
+
+// away says what may be the matter with an Open vSwitch that cannot be reached.
+func away(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w (are you root?)", err)
+	}
+	return fmt.Errorf("%w (is Open vSwitch running?)", err)
 }
 
 // wholeView waits for a view that no update is under way in.

@@ -88,7 +88,7 @@ func newCleaner(ctx context.Context, cfg Config) (*cleaner, error) {
 	cfg.setDefaults()
 	s, err := newSession(ctx, cfg.Database, cfg.Log)
 	if err != nil {
-		return nil, fmt.Errorf("%w (is Open vSwitch running?)", err)
+		return nil, away(err)
 	}
 	c := &cleaner{driver: Driver{cfg: cfg}, session: s}
 	c.driver.patches.held = map[string]bool{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -42,6 +43,7 @@ type Snapshot struct {
 	store    *Store
 	modified map[topology.Key]int64
 	books    map[string]*book // by path
+	strange  []string         // paths of keys that have no place in the layout
 }
 
 // book is a set of ids in use: what the store's book said, without what Write
@@ -81,6 +83,8 @@ func (s *Store) Snapshot(ctx context.Context) (*Snapshot, error) {
 			b := n.book(item.Path)
 			b.listed.AddMany(item.Used)
 			b.err = item.Err
+		case Strange:
+			n.strange = append(n.strange, item.Path)
 		}
 	}
 	return n, nil
@@ -130,12 +134,18 @@ func (n *Snapshot) Batches(groups []Group) ([][]Edit, error) {
 // writable refuses what would fail later, whatever others do.
 func (n *Snapshot) writable(unit Unit) error {
 	for _, e := range unit {
-		if err := checkNames(e.Key); err != nil {
-			return err
-		}
-		if e.After != nil {
+		if e.After != nil { // what has a wrong name may go
+			if err := checkNames(e.Key); err != nil {
+				return err
+			}
 			if err := checkValue(e.After); err != nil {
 				return err
+			}
+		} else if e.Key.Kind.Parent() == 0 {
+			under := n.store.layout.children(e.Key)
+			if i := slices.IndexFunc(n.strange, func(path string) bool { return strings.HasPrefix(path, under) }); i >= 0 {
+				return fmt.Errorf("%s cannot be deleted: %s, which is nothing of TupleNet's, hangs on it; delete that with etcdctl if you know whose it is",
+					describe(e.Key), n.strange[i])
 			}
 		}
 		path := n.bookPath(e.Key)

@@ -203,6 +203,33 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+// What others have left under a switch does not go with it unasked; what nobody
+// could make may go.
+func TestBatchesOddKeys(t *testing.T) {
+	s := start(t)
+	mustCreate(t, s, topology.Switch{Name: "S"})
+	put(t, s, "entity_view/LS/S/lsp/ ", "nonsense")
+	put(t, s, "entity_view/LS/S/notes/x", "mine")
+	goes := []Group{{{{Key: topology.Key{Kind: topology.KindSwitchPort, Parent: "S", Name: " "}}}, {{Key: topology.Switch{Name: "S"}.Key()}}}}
+	if _, err := snapshot(t, s).Batches(goes); err == nil || !strings.Contains(err.Error(), "entity_view/LS/S/notes/x, which is nothing of TupleNet's, hangs on it") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := s.client.Delete(t.Context(), string(s.layout)+"entity_view/LS/S/notes/x"); err != nil {
+		t.Fatal(err)
+	}
+	n := snapshot(t, s)
+	batches, err := n.Batches(goes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, batch := range batches {
+		n.mustWrite(t, batch...)
+	}
+	if left := snapshot(t, s); len(left.Entities)+len(left.Broken) > 0 {
+		t.Errorf("there are still %v and %v", left.Entities, left.Broken)
+	}
+}
+
 // What cannot be written whatever others do is told before anything is written.
 func TestBatchesRefused(t *testing.T) {
 	s := start(t)

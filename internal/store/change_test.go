@@ -179,8 +179,15 @@ func TestCorruptBooks(t *testing.T) {
 	if err := s.SyncDeviceIDs(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	put(t, s, "ip_book/LR/a/b", "no book")
 	if n, err := s.RebuildIPBooks(t.Context()); err != nil || n != 1 {
 		t.Fatalf("%d books, %v", n, err)
+	}
+	if dump(t, s)["ip_book/LR/a/b"] != "no book" {
+		t.Error("what is no book is gone")
+	}
+	if _, err := s.client.Delete(t.Context(), string(s.layout)+"ip_book/LR/a/b"); err != nil {
+		t.Fatal(err)
 	}
 	made := mustCreate(t, s, topology.Switch{Name: "B"}, port("A", "b", "10.0.0.2"))
 	if id := made[0].(topology.Switch).ID; id != 2 {

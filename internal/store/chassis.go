@@ -83,12 +83,10 @@ func (s *Store) removeChassis(ctx context.Context, key topology.Key, released ma
 	err = s.change(ctx, "removing "+describe(key), paths, func(t *txn) error {
 		freed = freed[:0]
 		value, registered := t.get(record)
-		presence, isPresent := t.get(alive)
 		_, isDown := t.get(down)
-		e, err := topology.Parse(topology.Presence{Chassis: key.Name}.Key(), presence)
-		isStopped := err == nil && e.(topology.Presence).Stopped
-		r.Alive = isPresent && !isStopped
-		e, err = topology.Parse(key, value)
+		isStopped := false
+		r.Alive, isStopped = s.presence(t, key.Name)
+		e, err := topology.Parse(key, value)
 		announces := err == nil && e.(topology.Chassis).MTU > 0
 		r.Gone = !r.Alive && (isDown || isStopped || !registered || announces)
 		if !registered && (r.Alive || !isDown && !isStopped && len(bound)+len(released) == 0) {
@@ -118,6 +116,19 @@ func (s *Store) removeChassis(ctx context.Context, key topology.Key, released ma
 		}
 	}
 	return done, r, err
+}
+
+// presence returns what t has read of a chassis' agent: that it runs, or that it
+// has been stopped, or neither.
+func (s *Store) presence(t *txn, chassis string) (runs, isStopped bool) {
+	key := topology.Presence{Chassis: chassis}.Key()
+	value, ok := t.get(s.layout.path(key))
+	if !ok {
+		return false, false
+	}
+	e, err := topology.Parse(key, value)
+	isStopped = err == nil && e.(topology.Presence).Stopped
+	return !isStopped, isStopped
 }
 
 // boundTo returns the ports that an agent has bound to a chassis.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -72,30 +73,37 @@ type Conversation struct {
 	store   *Store
 	lease   clientv3.LeaseID
 	answers chan Answer
+	last    atomic.Uint32 // command id
 }
 
 // Converse begins a conversation, which ends with ctx, or when the lease of its
 // commands cannot be renewed any more.
 func (s *Store) Converse(ctx context.Context) (*Conversation, error) {
 	const doing = "talking to the agents"
+	ctx, end := context.WithCancel(ctx)
 	try, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	lease, err := s.client.Grant(try, int64(commandTTL.Seconds()))
 	if err != nil {
+		end()
 		return nil, s.failed(doing, err)
 	}
 	renewals, err := s.client.KeepAlive(ctx, lease.ID)
 	if err != nil {
+		end()
 		return nil, s.failed(doing, err)
 	}
 	head, err := s.client.Get(try, s.layout.version())
 	if err != nil {
+		end()
 		return nil, s.failed(doing, err)
 	}
 	c := &Conversation{store: s, lease: lease.ID, answers: make(chan Answer, 1024)}
+	c.last.Store(rand.Uint32())
 	stream := s.client.Watch(clientv3.WithRequireLeader(ctx), s.layout.answers(), clientv3.WithPrefix(),
 		clientv3.WithRev(head.Header.Revision+1), clientv3.WithFilterDelete())
 	go func() {
+		defer end()
 		for range renewals {
 		}
 	}()
@@ -134,12 +142,17 @@ func (c *Conversation) End(ctx context.Context) error {
 }
 
 // Ask asks the agents of some chassis one thing, and returns the id that their
-// answers will carry. It is free among commands of a moment ago, and large
-// enough that two tools hardly meet; who wants certainty looks at what answers
-// say.
+// answers will carry. It is free among commands of a moment ago. A conversation
+// counts its ids up from a random one, so that two tools hardly meet, and it never
+// meets itself; who wants certainty looks at what answers say.
 func (c *Conversation) Ask(ctx context.Context, chassis []string, what Properties) (uint16, error) {
-	id := uint16(1 + rand.IntN(1<<16-1))
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var id uint16
 	for {
+		if id = uint16(c.last.Add(1)); id == 0 {
+			continue
+		}
 		used, err := c.store.client.Get(ctx, c.store.layout.answersTo(id), clientv3.WithPrefix(), clientv3.WithCountOnly())
 		if err != nil {
 			return 0, c.store.failed("asking agents", err)
@@ -147,7 +160,6 @@ func (c *Conversation) Ask(ctx context.Context, chassis []string, what Propertie
 		if used.Count == 0 {
 			break
 		}
-		id++
 	}
 	for part := range slices.Chunk(chassis, maxOps) {
 		ops := make([]clientv3.Op, len(part))

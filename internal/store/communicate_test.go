@@ -61,6 +61,11 @@ func TestConversation(t *testing.T) {
 	if err := c.End(ctx); err != nil {
 		t.Fatal(err)
 	}
+	for range c.Answers() { // until it is closed, as the lease has ended
+	}
+	if ctx.Err() != nil {
+		t.Error("the conversation goes on without its lease")
+	}
 	for key := range dump(t, s) {
 		if strings.Contains(key, "push/") {
 			t.Errorf("%s stays after the conversation", key)

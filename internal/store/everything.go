@@ -171,7 +171,7 @@ func (s *Store) ReleasePorts(ctx context.Context, chassis string) ([]topology.Ke
 		var freed []topology.Key
 		err := s.change(ctx, "releasing ports from chassis "+chassis, paths, func(t *txn) error {
 			freed = nil
-			if t.read[record] != nil || t.read[presence] != nil {
+			if runs, _ := s.presence(t, chassis); runs || t.read[record] != nil {
 				return nil // it has come back
 			}
 			for _, port := range part {

@@ -12,7 +12,7 @@ import (
 // Names returns the names of the entities of one kind that begin with prefix, in
 // the order of etcd's keys: of those of one parent, or of all parents if parent
 // is empty. It reads keys alone, so that it is fast, and tells nothing of whether
-// their values can be used.
+// their values can be used. A key whose name no entity can have is left out.
 func (s *Store) Names(ctx context.Context, kind topology.Kind, parent, prefix string) ([]string, error) {
 	from := s.layout.collection(kind, parent) + prefix
 	if parent == "" && kind.Parent() != 0 {
@@ -24,7 +24,7 @@ func (s *Store) Names(ctx context.Context, kind topology.Kind, parent, prefix st
 	}
 	var names []string
 	for _, kv := range resp.Kvs {
-		if key, ok := s.layout.key(string(kv.Key)); ok && key.Kind == kind && strings.HasPrefix(key.Name, prefix) {
+		if key, ok := s.layout.key(string(kv.Key)); ok && key.Kind == kind && strings.HasPrefix(key.Name, prefix) && topology.CheckName(key.Name) == nil {
 			names = append(names, key.Name)
 		}
 	}

@@ -42,7 +42,10 @@ func (s *Store) RebuildIPBooks(ctx context.Context) (int, error) {
 			return 0, s.failed("looking for IP books", err)
 		}
 		for _, kv := range books.Kvs {
-			devices[topology.Key{Kind: kind, Name: strings.TrimPrefix(string(kv.Key), prefix)}] = true
+			name := strings.TrimPrefix(string(kv.Key), prefix)
+			if topology.CheckName(name) == nil { // else it is no book
+				devices[topology.Key{Kind: kind, Name: name}] = true
+			}
 		}
 	}
 	count := 0

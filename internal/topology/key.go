@@ -2,7 +2,9 @@ package topology
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Kind tells what sort of thing a Key names.
@@ -155,12 +157,20 @@ type Key struct {
 	Name   string
 }
 
-// String returns the key for people: "switch port LS-A/lsp-alice".
+// String returns the key for people: "switch port LS-A/lsp-alice". Of a name that
+// is none, as it holds control characters, a terminal is shown none of these.
 func (k Key) String() string {
 	if k.Parent == "" {
-		return k.Kind.String() + " " + k.Name
+		return k.Kind.String() + " " + printable(k.Name)
 	}
-	return k.Kind.String() + " " + k.Parent + "/" + k.Name
+	return k.Kind.String() + " " + printable(k.Parent) + "/" + printable(k.Name)
+}
+
+func printable(name string) string {
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 // MarshalText implements encoding.TextMarshaler: in JSON, as in logs, a key is
@@ -186,7 +196,7 @@ func CheckName(name string) error {
 		return fmt.Errorf(`invalid name %q: "/" is not allowed`, name)
 	case strings.TrimSpace(name) == "":
 		return fmt.Errorf("invalid name %q: it is empty or contains only spaces", name)
-	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case strings.ContainsFunc(name, unicode.IsControl):
 		return fmt.Errorf("invalid name %q: control characters are not allowed", name)
 	}
 	return nil

@@ -146,6 +146,17 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
+// IsUnicast reports whether a machine can have the address.
+func IsUnicast(ip netip.Addr) bool {
+	return !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsMulticast() && ip != OuterIP
+}
+
+// IsHost reports whether an address in network is neither the network's own
+// nor its broadcast address. A network of two addresses has neither.
+func IsHost(ip netip.Addr, network netip.Prefix) bool {
+	return network.Bits() >= 31 || ip != network.Masked().Addr() && network.Contains(ip.Next())
+}
+
 // join prints pairs in their order, without those that are empty, and what
 // others added after them.
 func join(extra Extra, pairs ...string) string {

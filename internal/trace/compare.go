@@ -44,7 +44,7 @@ func (d Difference) String() string {
 // switches and routers are compared, and no tables.
 func Compare(live []Record, dry [][]Record) (d Difference, differs bool) {
 	got, _ := chain(live)
-	of := func(steps []seen) []seen { return steps }
+	of := straight
 	if slices.ContainsFunc(got, func(s seen) bool { return s.stage != 0 }) {
 		of = devices
 	}
@@ -68,6 +68,20 @@ func Compare(live []Record, dry [][]Record) (d Difference, differs bool) {
 	}
 	d.Pending = slices.ContainsFunc(got, func(s seen) bool { _, yes := s.end(Wanted); return yes })
 	return d, best >= 0
+}
+
+// straight leaves out where an ARP request is only handed on: that of a machine
+// which the agent knows comes to its answer without. No store tells which those
+// are.
+func straight(steps []seen) []seen {
+	var out []seen
+	for i, s := range steps {
+		if s.is(flows.TableSwitchTarget) && i+1 < len(steps) && steps[i+1].is(flows.TableNeighbour) {
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // devices leaves of steps what agents of the original tell, too.
@@ -99,7 +113,16 @@ func difference(want, got []seen, at int) Difference {
 	if m.before && at > 0 {
 		by = got[at-1] // that led here
 	}
+	if by.noWay() {
+		m.got += ", as BFD finds no way"
+	}
 	return Difference{Chassis: by.chassis, Table: tableName(by), Want: m.want, Got: m.got}
+}
+
+// noWay reports whether the step is one of a packet whose way BFD has found dead:
+// not the flows are to blame, but the host that it leads to, or what is between.
+func (s seen) noWay() bool {
+	return s.is(flows.TableSwitchOutput) && s.Rule == "nobody" || s.is(flows.TableRouterPath) && s.Rule == "pipeline"
 }
 
 // mismatch is what two steps do not have in common.

@@ -190,3 +190,34 @@ func TestComparePending(t *testing.T) {
 		t.Errorf("Compare: %+v, %v, want it to be pending", d, differs)
 	}
 }
+
+// TestCompareKnownNeighbour compares an ARP request of a machine that the agent
+// knows, which the store does not tell of.
+func TestCompareKnownNeighbour(t *testing.T) {
+	t.Parallel()
+	n := NewNetwork(stored(t, section(archiveOf(t, "two-hosts"), "topology")), nil)
+	dry := tracePacket(t, n, []string{"lsp-alice", "arp", "10.20.1.1"})
+	live := altered(dry[0], func(_ string, s *Step) bool { return s.Table != flows.TableSwitchTarget })
+	if d, differs := Compare(live, dry); differs || len(live[0].Steps) == 0 {
+		t.Errorf("the way past switch-target differs: %s", d)
+	}
+}
+
+// TestCompareBFD says that a way is dead, and that no flow is wrong.
+func TestCompareBFD(t *testing.T) {
+	t.Parallel()
+	n := NewNetwork(stored(t, section(archiveOf(t, "two-hosts"), "topology")), nil)
+	dry := tracePacket(t, n, []string{"lsp-alice", "icmp", "10.20.2.10"})
+	live := altered(dry[0], func(_ string, s *Step) bool {
+		switch s.Table {
+		case flows.TableSwitchOutput:
+			s.Rule = "nobody"
+		case flows.TableTunnel:
+			s.Table, s.Ends = flows.TableRedirect, nil
+		}
+		return true
+	})
+	if d, _ := Compare(live, dry); d.Table != "switch-output" || !strings.HasSuffix(d.Got, ", as BFD finds no way") {
+		t.Errorf("Compare: %+v", d)
+	}
+}

@@ -3,7 +3,6 @@ package trace
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -167,11 +166,12 @@ func (j *journey) cross() {
 	p := &transit{surroundings: j, tables: j.b.tables, state: j.state, size: j.size, srcPort: j.srcPort, dstPort: j.dstPort, damaged: j.damaged}
 	p.enter(flows.TableClassify)
 	if f := j.fragment; f != nil && j.left >= 0 && !j.learned {
-		j.fragment, j.trail.next = nil, nil // no flow leads there
+		j.fragment = nil
+		j.trail.Excuse() // no flow leads there
 		f.enter(flows.TableSwitchOutput)
 	}
 	if j.left < 0 {
-		j.trail.next = nil // it was stopped there
+		j.trail.Excuse() // it was stopped there
 	}
 	j.records = append(j.records, j.trail.Flush()...)
 }
@@ -189,7 +189,7 @@ func (j *journey) visit(p *transit, t flows.Table, f *flows.Flow) bool {
 	}
 	step := Step{Table: t}
 	if j.left--; j.left < 0 {
-		step.Ends = []End{{Kind: Lost, Why: fmt.Sprintf("it goes round in circles: it has come to %d tables", maxSteps)}}
+		step.Ends = []End{inCircles}
 		f = nil
 	}
 	if f != nil {
@@ -289,9 +289,15 @@ func headerOf(p *transit) Header {
 	h := Header{EthSrc: macOf(get(flows.EthSrc)), EthDst: macOf(get(flows.EthDst))}
 	switch get(flows.EthType) {
 	case etherARP:
+		if get(flows.ARPOp)|get(flows.ARPSpa)|get(flows.ARPTpa)|get(flows.ARPSha) == 0 {
+			break // it could not be read
+		}
 		h.ARP = uint16(get(flows.ARPOp))
 		h.IPSrc, h.IPDst = ip4(get(flows.ARPSpa)), ip4(get(flows.ARPTpa))
 	case etherIPv4:
+		if get(flows.IPSrc)|get(flows.IPDst)|get(flows.IPTTL)|get(flows.IPProto) == 0 {
+			break // nor this
+		}
 		h.IPSrc, h.IPDst = ip4(get(flows.IPSrc)), ip4(get(flows.IPDst))
 		h.TTL, h.Proto = uint8(get(flows.IPTTL)), uint8(get(flows.IPProto))
 		h.SrcPrt, h.DstPrt = p.srcPort, p.dstPort

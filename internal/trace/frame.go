@@ -25,7 +25,8 @@ func StateOf(frame []byte, carried flows.State) (flows.State, Header) {
 }
 
 // Read returns what flows see of an Ethernet frame, and what people see. A frame
-// that is cut off or malformed is read as far as it goes.
+// that is cut off or malformed is read as far as Open vSwitch reads it (its
+// lib/flow.c, miniflow_extract).
 func Read(frame []byte) (flows.State, Header, error) {
 	var s flows.State
 	var h Header
@@ -57,7 +58,8 @@ func readARP(b []byte, s *flows.State, h *Header) error {
 	if err := arp.DecodeFromBytes(b, gopacket.NilDecodeFeedback); err != nil {
 		return fmt.Errorf("read an ARP packet: %w", err)
 	}
-	if len(arp.SourceHwAddress) != 6 || len(arp.SourceProtAddress) != 4 {
+	if arp.AddrType != layers.LinkTypeEthernet || arp.Protocol != layers.EthernetTypeIPv4 ||
+		len(arp.SourceHwAddress) != 6 || len(arp.SourceProtAddress) != 4 {
 		return fmt.Errorf("read an ARP packet: it is not about IPv4 on Ethernet")
 	}
 	h.ARP = arp.Operation
@@ -75,6 +77,9 @@ func readIP(b []byte, s *flows.State, h *Header) error {
 	if err := ip.DecodeFromBytes(b, gopacket.NilDecodeFeedback); err != nil {
 		return fmt.Errorf("read an IPv4 packet: %w", err)
 	}
+	if n := int(binary.BigEndian.Uint16(b[2:])); n < int(ip.IHL)*4 || n > len(b) {
+		return fmt.Errorf("its IPv4 header tells of %d bytes, and there are %d", n, len(b))
+	}
 	h.IPSrc, h.IPDst = netip.AddrFrom4([4]byte(ip.SrcIP)), netip.AddrFrom4([4]byte(ip.DstIP))
 	h.TTL, h.Proto = ip.TTL, uint8(ip.Protocol)
 	s.Set(flows.All(flows.IPSrc), uint64(binary.BigEndian.Uint32(ip.SrcIP)))
@@ -86,7 +91,7 @@ func readIP(b []byte, s *flows.State, h *Header) error {
 	}
 	switch p := ip.Payload; ip.Protocol {
 	case layers.IPProtocolICMPv4:
-		if len(p) >= 2 {
+		if len(p) >= 8 { // the whole header
 			h.SrcPrt, h.DstPrt = uint16(p[0]), uint16(p[1])
 			s.Set(flows.All(flows.ICMPType), uint64(p[0]))
 			s.Set(flows.All(flows.ICMPCode), uint64(p[1]))

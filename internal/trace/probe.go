@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net/netip"
 
 	"github.com/gopacket/gopacket"
@@ -18,6 +19,7 @@ type Probe struct {
 	Port           string // switch port that sends it
 	EthSrc, EthDst topology.MAC
 	IPSrc, IPDst   netip.Addr
+	To             string // switch port whose address is IPDst; empty: IPDst is given
 	Via            string // router, or its address, that gets what leaves the switch; where there are several
 	Proto          Proto  // default ICMP
 	SrcPort        uint16 // of TCP and UDP; default 40000
@@ -55,6 +57,11 @@ func (p Probe) Frame(m *topology.Model) (frame []byte, note string, err error) {
 	port, err := SourcePort(m, p.Port)
 	if err != nil {
 		return nil, "", err
+	}
+	if p.To != "" {
+		if p.IPDst, err = addressOf(m, p.To); err != nil {
+			return nil, "", err
+		}
 	}
 	if p, err = p.from(port); err != nil {
 		return nil, "", err
@@ -94,10 +101,22 @@ func SourcePort(m *topology.Model, name string) (topology.SwitchPort, error) {
 	return port, nil
 }
 
+// addressOf returns the address of the port of that name.
+func addressOf(m *topology.Model, name string) (netip.Addr, error) {
+	port, ok := m.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
+	switch {
+	case !ok:
+		return port.IP, fmt.Errorf(`--to %s: that is neither an IPv4 address nor a port of any switch ("tpctl lsp show --all" lists them)`, name)
+	case port.Outer():
+		return port.IP, fmt.Errorf("--to %s: that port leads to the physical network: name an address there", name)
+	}
+	return port.IP, nil
+}
+
 // from fills in what does not depend on where the packet goes.
 func (p Probe) from(port topology.SwitchPort) (Probe, error) {
 	if !p.IPDst.IsValid() {
-		return p, errors.New("it is not said where the packet is to go: require --to IP, or --dst-ip IP, or --packet HEX")
+		return p, errors.New("it is not said where the packet is to go: require --to IP or --to PORT, or --dst-ip IP, or --packet HEX")
 	}
 	if port.Outer() && (p.EthSrc == topology.MAC{} || !p.IPSrc.IsValid()) {
 		return p, fmt.Errorf("port %s leads to the physical network: say with --src-mac and --src-ip which machine there sends", port.Name)
@@ -227,7 +246,7 @@ func (p Probe) serialize() ([]byte, error) {
 	var length int
 	switch p.Proto {
 	case ICMP, ICMPReply:
-		icmp := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoRequest, 0), Id: probeID, Seq: 1}
+		icmp := &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoRequest, 0), Id: echoID(p.IPSrc), Seq: 1}
 		if p.Proto == ICMPReply {
 			icmp.TypeCode = layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoReply, 0)
 		}
@@ -250,8 +269,10 @@ func (p Probe) serialize() ([]byte, error) {
 	return frameOf(eth, ip, l4, gopacket.Payload(make([]byte, max(0, p.Size-least))))
 }
 
-// probeID is the ICMP identifier of probes.
-const probeID = 0x7e7
+// echoID is the ICMP identifier of a probe: each source has its own. Where Open
+// vSwitch translates only addresses of ICMP, two with one would be in each
+// other's way behind an address that NAT hides them behind.
+func echoID(src netip.Addr) uint16 { return uint16(crc32.ChecksumIEEE(src.AsSlice())) }
 
 func frameOf(all ...gopacket.SerializableLayer) ([]byte, error) {
 	buf := gopacket.NewSerializeBuffer()

@@ -32,6 +32,10 @@ LR/LR-2/lsr/far ip=172.16.0.0,prefix=16,next_hop=10.20.1.99,outport=LR-2_to_LS-A
 		note, err   string
 	}{
 		{"in the switch", more, Probe{Port: "lsp-alice", IPDst: addr("10.20.1.11")}, "ICMP echo request 10.20.1.10 -> 10.20.1.11, TTL 64, f2:01:00:00:00:03", "", ""},
+		{"to a port", more, Probe{Port: "lsp-alice", To: "lsp-bob"}, "ICMP echo request 10.20.1.10 -> 10.20.2.10, TTL 64, f2:01:0a:14:01:01", "", ""},
+		{"to a router's port", more, Probe{Port: "lsp-alice", To: "LS-A_to_LR-1"}, "ICMP echo request 10.20.1.10 -> 10.20.1.1, TTL 64, f2:01:0a:14:01:01", "", ""},
+		{"to no port", more, Probe{Port: "lsp-alice", To: "10.20.1.300"}, "", "", "--to 10.20.1.300: that is neither an IPv4 address nor a port of any switch"},
+		{"to outside", more, Probe{Port: "lsp-alice", To: "way-out"}, "", "", "--to way-out: that port leads to the physical network: name an address there"},
 		{"by the router", more, Probe{Port: "lsp-alice", IPDst: addr("10.20.2.10"), Proto: TCP}, "TCP 10.20.1.10:40000 -> 10.20.2.10:80, TTL 64, f2:01:0a:14:01:01", "", ""},
 		{"the router itself", more, Probe{Port: "lsp-alice", IPDst: addr("10.20.1.1"), TTL: 3}, "ICMP echo request 10.20.1.10 -> 10.20.1.1, TTL 3, f2:01:0a:14:01:01", "", ""},
 		{"a floating IP", more, Probe{Port: "lsp-alice", IPDst: addr("10.20.1.50"), Proto: UDP}, "UDP 10.20.1.10:40000 -> 10.20.1.50:53, TTL 64, f2:01:0a:14:01:32", "", ""},
@@ -75,6 +79,24 @@ LR/LR-2/lsr/far ip=172.16.0.0,prefix=16,next_hop=10.20.1.99,outport=LR-2_to_LS-A
 				t.Errorf("%s (%s)\nwant %s (%s)", got, note, c.want, c.note)
 			}
 		})
+	}
+}
+
+// TestProbeSource shows that echo requests of two sources are told apart also
+// where NAT gives both one address.
+func TestProbeSource(t *testing.T) {
+	t.Parallel()
+	seen := map[[2]byte]string{}
+	for _, src := range []string{"10.20.1.10", "10.20.2.10", "10.21.1.10", "10.10.1.20"} {
+		frame, _, err := Probe{Port: "lsp-alice", IPSrc: addr(src), IPDst: addr("10.20.2.10")}.Frame(model(t, twoHosts))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := [2]byte(frame[etherLen+ipv4Len+4:])
+		if other := seen[id]; other != "" {
+			t.Errorf("%s and %s have one ICMP identifier, %x", src, other, id)
+		}
+		seen[id] = src
 	}
 }
 

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -26,8 +27,11 @@ type Trail struct {
 }
 
 // maxSteps is how many tables of a chassis a packet can come to before it is
-// left to itself: it goes round in circles.
+// left to itself.
 const maxSteps = 1000
+
+// inCircles is the end of a packet that has come to too many.
+var inCircles = End{Kind: Lost, Why: fmt.Sprintf("it goes round in circles: it has come to %d tables", maxSteps)}
 
 // NewTrail returns the trail of a packet that comes to a chassis.
 func NewTrail(chassis string) *Trail { return &Trail{chassis: chassis} }
@@ -35,7 +39,8 @@ func NewTrail(chassis string) *Trail { return &Trail{chassis: chassis} }
 // Sequence is that of the last record.
 func (t *Trail) Sequence() int { return t.sequence }
 
-// Endless reports whether the packet has been seen too often.
+// Endless reports whether the packet has been seen too often, and is followed no
+// further.
 func (t *Trail) Endless() bool { return t.seen > maxSteps }
 
 // Add takes in that the packet has come to a table, and returns what there is to
@@ -43,7 +48,9 @@ func (t *Trail) Endless() bool { return t.seen > maxSteps }
 // like, s its state, f the flow that it takes, nil if there is none, and sequence
 // what the packet says of the records before.
 func (t *Trail) Add(step Step, h Header, s *flows.State, f *flows.Flow, sequence int) []Record {
-	t.seen++
+	if t.seen++; t.Endless() {
+		step.Ends = []End{inCircles}
+	}
 	t.sequence = max(t.sequence, sequence)
 	arrival := step.Table == flows.TableArrival
 	if arrival {
@@ -73,6 +80,9 @@ func (t *Trail) Add(step Step, h Header, s *flows.State, f *flows.Flow, sequence
 	t.steps = append(t.steps, step)
 	t.before = step
 	t.follow(step.Table, f)
+	if t.Endless() {
+		t.Excuse()
+	}
 	if len(step.Ends) > 0 && (t.loose || len(t.next) == 0) {
 		if stage != DropPacket {
 			stage = OutputPacket
@@ -126,6 +136,10 @@ func (t *Trail) astray() {
 	}
 	t.steps[len(t.steps)-1].Astray = true
 }
+
+// Excuse takes in that there is a reason why the packet may not be seen where it
+// goes next: that it is not means nothing.
+func (t *Trail) Excuse() { t.next = nil }
 
 // Flush returns what has not been told of a packet that has not been seen for a
 // while. If it should have come to another table, it went astray.

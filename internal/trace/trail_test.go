@@ -1,7 +1,9 @@
 package trace
 
 import (
+	"encoding/hex"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -125,17 +127,35 @@ func TestTrailOfAWantedPacket(t *testing.T) {
 	}
 }
 
-// Of a packet that goes round in circles is told for a while.
+// Of a packet that goes round in circles is told for a while, and then that it
+// does.
 func TestTrailEnds(t *testing.T) {
 	t.Parallel()
 	trail := NewTrail("hv1")
-	circle := at(flows.TableSwitchHook, flows.Resubmit{Table: flows.TableSwitchHook})
-	n := 0
-	for ; !trail.Endless() && n < 1e6; n++ {
-		walk(trail, circle)
+	circle := at(flows.TableSwitchHook, flows.Resubmit{Table: flows.TableSwitchHook}, flows.Goto{Table: flows.TableDrop})
+	var records []Record
+	for n := 0; !trail.Endless(); n++ {
+		if n > maxSteps {
+			t.Fatalf("followed over %d tables", n)
+		}
+		records = walk(trail, circle)
 	}
-	if n > 2000 {
-		t.Errorf("followed over %d tables", n)
+	if diff := cmp.Diff([]any{OutputPacket, circle.Table, Lost}, told(records)[2:]); diff != "" {
+		t.Errorf("told last (-want +got):\n%s", diff)
+	}
+	if more := trail.Flush(); len(more) > 0 {
+		t.Errorf("told after the end: %v", told(more))
+	}
+}
+
+// A packet that is not seen again for another reason has not gone astray.
+func TestTrailExcused(t *testing.T) {
+	t.Parallel()
+	trail := NewTrail("hv1")
+	walk(trail, at(flows.TableSwitchHook, flows.Goto{Table: flows.TableSwitchLookup}))
+	trail.Excuse()
+	if diff := cmp.Diff([]any{Stage(0), flows.TableSwitchHook}, told(trail.Flush())); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
 	}
 }
 
@@ -168,6 +188,43 @@ func TestRecord(t *testing.T) {
 		bad[name] = value
 		if _, err := ParseRecord("hv0", 1, bad); err == nil {
 			t.Errorf("%s=%s was read", name, value)
+		}
+	}
+}
+
+// TestReadMalformed holds that flows see nothing of what Open vSwitch does not
+// read.
+func TestReadMalformed(t *testing.T) {
+	t.Parallel()
+	ip := func(header string) string { return "f20100000001f201000000020800" + header }
+	for name, test := range map[string]struct {
+		frame string
+		ok    bool
+		want  map[flows.Field]uint64
+	}{
+		"whole": {ip("4500001c0000000040010000 0a000001 0a000002 0800000000000000"), true,
+			map[flows.Field]uint64{flows.IPDst: 0x0a000002, flows.IPTTL: 64, flows.ICMPType: 8}},
+		"padded": {ip("4500001c0000000040010000 0a000001 0a000002 0800000000000000 0000"), true,
+			map[flows.Field]uint64{flows.IPDst: 0x0a000002, flows.ICMPType: 8}},
+		"less than it says": {ip("4500001d0000000040010000 0a000001 0a000002 0800000000000000"), false, map[flows.Field]uint64{flows.IPDst: 0, flows.IPTTL: 0}},
+		"says nothing":      {ip("450000000000000040010000 0a000001 0a000002 0800000000000000"), false, map[flows.Field]uint64{flows.IPDst: 0}},
+		"half an ICMP header": {ip("450000180000000040010000 0a000001 0a000002 08000000"), true,
+			map[flows.Field]uint64{flows.IPDst: 0x0a000002, flows.ICMPType: 0}},
+		"ARP of another network": {"f20100000001f201000000020806 0006 0800 06 04 0001 f20100000002 0a000001 000000000000 0a000002", false,
+			map[flows.Field]uint64{flows.ARPOp: 0, flows.ARPTpa: 0}},
+	} {
+		frame, err := hex.DecodeString(strings.ReplaceAll(test.frame, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _, err := Read(frame)
+		if (err == nil) != test.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		for f, want := range test.want {
+			if got := s.Get(flows.All(f)); got != want {
+				t.Errorf("%s: %s is %#x, want %#x", name, f, got, want)
+			}
 		}
 	}
 }
