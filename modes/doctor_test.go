@@ -159,7 +159,7 @@ func TestDoctor(t *testing.T) {
 	expect([]string{"--only", "flows"}, "BAD flows: br-int holds 1 flows of TupleNet; what they should be cannot be told: no agent has noted how it runs in "+dir+
 		"; name the agent's run directory with --rundir, or start the agent anew if it is of an earlier version")
 	command(t, "ip", "-n", ns("router"), "link", "set", "eth0", "down")
-	expect([]string{"--only", "tunnel address"}, "BAD tunnel address: eth0, which has it, has no link; see its cable, or the bridge that it is in")
+	expect([]string{"--only", "Tunnel ADDRESS"}, "BAD tunnel address: eth0, which has it, has no link; see its cable, or the bridge that it is in")
 	command(t, "ip", "-n", ns("here"), "link", "set", "eth0", "down")
 	expect([]string{"--only", "tunnel address"}, "BAD tunnel address: eth0, which has it, is down; take it up: ip link set eth0 up")
 	if err := st.PutChassis(t.Context(), topology.Chassis{Name: "twin", IP: netip.MustParseAddr("10.0.1.10"), Tick: 2}); err != nil {

@@ -2,9 +2,11 @@ package ctl
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"tuplenet/internal/audit"
 	"tuplenet/internal/store"
@@ -17,7 +19,7 @@ var (
 
 func auditCommands() []Command {
 	return []Command{{
-		Object: "check", Args: []string{"[NAME...]"}, Flags: []Flag{severityFlag, repairFlag, yesFlag}, reads: true, steps: true,
+		Object: "check", Args: []string{"[NAME...]"}, Flags: []Flag{severityFlag, repairFlag, yesFlag, watchFlag}, reads: true, steps: true,
 		Usage: "find what is inconsistent in the store, and what mends it",
 		Notes: "With NAME, only what is wrong with objects of these names and with what hangs on them. An error loses packets, a warning will, a note is untidy; " +
 			"errors and warnings make the exit status 1. docs/check.md lists what is found. --repair makes the books of ids and addresses anew, gives one of two switches or routers with one id another, " +
@@ -33,6 +35,12 @@ func check(s *session, names []string) error {
 	severity, err := audit.ParseSeverity(s.Flags[severityFlag.Name])
 	if err != nil {
 		return fmt.Errorf("--%s: %w", severityFlag.Name, err)
+	}
+	if s.set(watchFlag) {
+		if s.set(repairFlag) {
+			return fmt.Errorf("--%s and --%s exclude each other", watchFlag.Name, repairFlag.Name)
+		}
+		return s.poll(func(s *session) (time.Duration, error) { return pollPause, s.look(names, severity) })
 	}
 	findings, err := s.audit(names, severity)
 	if err != nil {
@@ -50,6 +58,18 @@ func check(s *session, names []string) error {
 		}
 	}
 	return s.tell(findings)
+}
+
+// look is one look of many.
+func (s *session) look(names []string, severity audit.Severity) error {
+	findings, err := s.audit(names, severity)
+	if err != nil {
+		return err
+	}
+	if err := s.tell(findings); !errors.Is(err, ErrTold) {
+		return err
+	}
+	return nil
 }
 
 // audit reads the store and returns what is inconsistent: as bad as severity,

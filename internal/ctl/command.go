@@ -38,10 +38,11 @@ type Command struct {
 	finds bool // whether it finds out itself what is wrong with etcd, and is to be given a store that was not asked anything yet
 	run   func(*session, []string) error
 
-	// In place of run, a command that prints a list has these.
-	list   func(*session, []string) ([]object, error) // what there is to show, sorted by name
-	fields []string                                   // of its objects, name included, as --filter knows them
-	plain  func(*session, []object) error             // prints them for people; nil: as objects are printed
+	fields []string // of the objects that it lists, name included, as --filter knows them; run heeds session.chosen
+
+	// In place of run, a command that prints nothing but a list has these.
+	list  func(*session, []string) ([]object, error) // what there is to show, sorted by name
+	plain func(*session, []object) error             // prints them for people; nil: as objects are printed
 }
 
 // Flag is an option of a command.
@@ -80,6 +81,8 @@ type session struct {
 	ctx   context.Context
 	store *store.Store
 	read  reader // of lists: store, or what a watch has told of it
+
+	chosen choice // by the flags of a list
 }
 
 // Run carries out the command. The order of its checks is that of the
@@ -107,12 +110,12 @@ func (c Command) Run(ctx context.Context, env Env, args []string) error {
 		return err
 	}
 	defer st.Close()
-	s := &session{Env: env, ctx: ctx, store: st, read: st}
+	s := &session{Env: env, ctx: ctx, store: st, read: st, chosen: chosen}
 	switch {
 	case c.list != nil && env.set(watchFlag):
-		return c.watch(s, args, chosen)
+		return c.watch(s, args)
 	case c.list != nil:
-		return s.bounded(func(s *session) error { return c.show(s, args, chosen) })
+		return s.bounded(func(s *session) error { return c.show(s, args) })
 	case c.steps:
 		return c.run(s, args)
 	}
@@ -120,12 +123,12 @@ func (c Command) Run(ctx context.Context, env Env, args []string) error {
 }
 
 // show prints what was chosen of the command's list.
-func (c Command) show(s *session, args []string, chosen choice) error {
+func (c Command) show(s *session, args []string) error {
 	list, err := c.list(s, args)
 	if err != nil {
 		return err
 	}
-	return c.print(s, chosen.of(list))
+	return c.print(s, s.chosen.of(list))
 }
 
 func (c Command) print(s *session, list []object) error {

@@ -293,7 +293,7 @@ func (s *session) do(st step) error {
 	}
 	all := All()
 	i := slices.IndexFunc(all, func(c Command) bool { return c.Object == st.object && c.Verb == st.verb })
-	return (&session{env, s.ctx, s.store, s.read}).bounded(func(s *session) error { return all[i].run(s, st.args) })
+	return (&session{Env: env, ctx: s.ctx, store: s.store, read: s.read}).bounded(func(s *session) error { return all[i].run(s, st.args) })
 }
 
 // ready waits until the chassis has a record, for at most patient, and then

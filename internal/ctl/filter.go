@@ -22,7 +22,7 @@ var (
 // withListFlags gives commands that print lists the flags that lists have.
 func withListFlags(commands []Command) []Command {
 	for i, c := range commands {
-		if c.list == nil {
+		if len(c.fields) == 0 {
 			continue
 		}
 		commands[i].Flags = append(slices.Clone(c.Flags), filterFlag, sortFlag, watchFlag)

@@ -10,21 +10,18 @@ import (
 
 func statusCommands() []Command {
 	return []Command{{
-		Object: "status", Args: []string{"[CHASSIS]"}, Flags: []Flag{patienceFlag, againFlag}, reads: true, finds: true, steps: true,
+		Object: "status", Args: []string{"[CHASSIS]"}, Flags: []Flag{patienceFlag}, reads: true, finds: true, steps: true,
 		Usage: "show how etcd and the chassis are, and what is wrong",
 		Notes: "A line for each member of etcd and each chassis; with CHASSIS, all that its agent tells. Agents are asked through etcd; those of the original TupleNet do not answer. " +
 			"TUNNELS counts those that Open vSwitch has (of those that it should have), BFD those that are alive (of those that are watched), SYNC is since when the bridge has held all flows. " +
 			"What is wrong is told below, with what mends it, and makes the exit status 1. " +
-			"With --watch it is asked again every few seconds, less often the more chassis there are.",
-		Example: "tpctl status host-alice",
-		run:     showStatus,
+			"Filters choose among the chassis. With --watch all is asked for and shown again every few seconds, less often the more chassis there are.",
+		Example: "tpctl status --filter state!=up",
+		run:     showStatus, fields: []string{"name", "state", "version", "ip", "mtu", "tunnels", "bfd", "flows", "ports", "mode"},
 	}}
 }
 
 var patienceFlag = Flag{Name: "timeout", Value: "TIME", Default: "2s", Usage: "`TIME` that a member of etcd, or an agent, may take to answer"}
-
-// againFlag is watchFlag of what is no list.
-var againFlag = Flag{Name: watchFlag.Name, Aliases: watchFlag.Aliases, Usage: "show it again and again, until interrupted"}
 
 // showStatus prints a snapshot of the deployment, or of one chassis.
 func showStatus(s *session, args []string) error {
@@ -71,6 +68,7 @@ func (s *session) tellStatus(opts status.Options) (pause time.Duration, err erro
 	case s.ctx.Err() != nil: // it holds what could not be seen for that reason
 		return 0, s.ctx.Err()
 	}
+	snapshot.Chassis = s.chosenOf(snapshot.Chassis)
 	print := snapshot.Print
 	if s.JSON {
 		print = snapshot.PrintJSON
@@ -85,4 +83,32 @@ func (s *session) tellStatus(opts status.Options) (pause time.Duration, err erro
 		return detailPause, err
 	}
 	return pollPause + time.Duration(len(snapshot.Chassis))*askPause, err
+}
+
+// chosenOf returns the chassis that were chosen, in their order.
+func (s *session) chosenOf(all []status.Chassis) []status.Chassis {
+	byName := map[string]status.Chassis{}
+	list := make([]object, len(all))
+	for i, c := range all {
+		byName[c.Name] = c
+		list[i] = object{name: c.Name, fields: []field{{name: "state", value: string(c.State)}}}
+		add := func(name string, value any) { list[i].fields = append(list[i].fields, field{name: name, value: value}) }
+		if c.Registered {
+			add("ip", c.IP)
+			add("mtu", c.MTU)
+		}
+		if r := c.Report; r != nil {
+			add("version", r.Version)
+			add("tunnels", r.Tunnels)
+			add("bfd", r.Alive)
+			add("flows", r.Flows)
+			add("ports", r.Ports)
+			add("mode", r.Mode())
+		}
+	}
+	var chosen []status.Chassis
+	for _, o := range s.chosen.of(list) {
+		chosen = append(chosen, byName[o.name])
+	}
+	return chosen
 }

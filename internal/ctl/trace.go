@@ -232,6 +232,9 @@ func waitTime(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// maxAtOnce keeps well below the packets that can wait for one agent.
+const maxAtOnce = 128
+
 // atOnce returns how many packets are traced at a time.
 func atOnce(env Env) (int, error) {
 	name, text := "--"+parallelFlag.Name, env.Flags[parallelFlag.Name]
@@ -239,8 +242,8 @@ func atOnce(env Env) (int, error) {
 		name, text = "BATCH_NUM", cmp.Or(os.Getenv("BATCH_NUM"), "16")
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > 1000 {
-		return 0, fmt.Errorf("invalid %s %q, want a number from 1 to 1000", name, text)
+	if err != nil || n < 1 || n > maxAtOnce {
+		return 0, fmt.Errorf("invalid %s %q, want a number from 1 to %d", name, text, maxAtOnce)
 	}
 	return n, nil
 }

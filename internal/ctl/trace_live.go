@@ -219,6 +219,13 @@ func (t *talk) inbox(command uint16) *inbox {
 	return in
 }
 
+// forget throws away what was answered to a command: its id may be drawn again.
+func (t *talk) forget(command uint16) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.inboxes, command)
+}
+
 // end takes back what was asked. Whatever the outcome, leases end by themselves.
 func (t *talk) end() {
 	_ = t.End(context.Background())
@@ -237,6 +244,7 @@ func (t *talk) follow(ctx context.Context, m *topology.Model, port string, frame
 		return nil, err
 	}
 	in := t.inbox(id)
+	defer t.forget(id)
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	var records []trace.Record

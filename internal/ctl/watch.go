@@ -32,8 +32,8 @@ const pollPause = 2 * time.Second
 
 // watch prints a command's list, then what changes in it, until the session's
 // context ends.
-func (c Command) watch(s *session, args []string, ch choice) error {
-	v := &viewer{command: c, chosen: ch, screen: s.hasScreen()}
+func (c Command) watch(s *session, args []string) error {
+	v := &viewer{command: c, screen: s.hasScreen()}
 	if c.Host { // nobody tells of changes
 		return s.poll(func(s *session) (time.Duration, error) {
 			return pollPause, s.bounded(func(s *session) error {
@@ -107,13 +107,12 @@ func (s *session) poll(look func(*session) (time.Duration, error)) error {
 // viewer shows a list that changes.
 type viewer struct {
 	command Command
-	chosen  choice
 	screen  bool // it is printed anew each time; else what changes is
 	before  map[string]object
 }
 
 func (v *viewer) show(s *session, list []object) error {
-	list = v.chosen.of(list)
+	list = s.chosen.of(list)
 	now := make(map[string]object, len(list))
 	for _, o := range list {
 		now[cmp.Or(o.id, fmt.Sprint(o.parent.value, "/", o.name))] = o

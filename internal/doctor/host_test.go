@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -68,6 +69,30 @@ func TestRunDirectory(t *testing.T) {
 	defer command(t, "umount", e.RunDir)
 	if got := found(t, e, "permissions"); !strings.Contains(got, "BAD permissions "+e.RunDir+": the run directory cannot be written to") {
 		t.Errorf("with a run directory that is read-only it says %q", got)
+	}
+}
+
+// Nobody waits long for an Open vSwitch that hangs, or is told to start one that
+// he may not speak to.
+func TestOpenVSwitchSilent(t *testing.T) {
+	t.Parallel()
+	o := ovstest.Start(t)
+	o.Vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=dummy", "fail_mode=secure")
+	o.PauseVswitchd()
+	defer o.ResumeVswitchd()
+	begun := time.Now()
+	got := found(t, &Env{OVS: ovs.Config{RunDir: o.RunDir()}}, "Open vSwitch", "flows", "BFD")
+	if took := time.Since(begun); took > 2*ovsPatience+2*time.Second {
+		t.Errorf("it takes %s", took)
+	}
+	if !strings.HasPrefix(got, "BAD Open vSwitch: ovsdb-server answers, and ovs-vswitchd does not: ") || !strings.Contains(got, "\nBAD flows: ") || strings.Count(got, "\n") != 2 {
+		t.Errorf("it says %q", got)
+	}
+
+	e := env()
+	e.health = once[ovs.Health]{done: true, err: fmt.Errorf("db.sock: %w", fs.ErrPermission)}
+	if got := found(t, e, "Open vSwitch"); got != "BAD Open vSwitch: db.sock: permission denied; run it as root\n" {
+		t.Errorf("to one who may not it says %q", got)
 	}
 }
 

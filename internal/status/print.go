@@ -90,7 +90,7 @@ func (s *Snapshot) printChassis(t *tabwriter.Writer, c Chassis) {
 		return
 	}
 	printLine(t, c.Name, state, r.Version, cmp.Or(address, r.IP), mtu, of(r.Tunnels, r.Wanted), of(r.Alive, r.Watched),
-		fmt.Sprint(r.Flows), r.sync(), fmt.Sprint(r.Ports), r.mode())
+		fmt.Sprint(r.Flows), r.sync(), fmt.Sprint(r.Ports), r.Mode())
 }
 
 // silence says why there is no report of a chassis.
@@ -118,7 +118,8 @@ func (r *Report) sync() string {
 	return shortTime(r.Time.Sub(r.Synced)) + " ago"
 }
 
-func (r *Report) mode() string {
+// Mode says which flows the node has: "edge", "on demand" or "all flows".
+func (r *Report) Mode() string {
 	switch {
 	case r.Edge:
 		return "edge"

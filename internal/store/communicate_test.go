@@ -36,6 +36,9 @@ func TestConversation(t *testing.T) {
 	if got.ID != id || !cmp.Equal(got.Properties, what) {
 		t.Errorf("asked %d %v, the agent hears %d %v", id, what, got.ID, got.Properties)
 	}
+	if second, err := c.Ask(ctx, []string{"hv0"}, what); err != nil || second == id || second == 0 {
+		t.Errorf("a second command while nobody has answered the first: id %d after %d, %v", second, id, err)
+	}
 	put(t, s, "communicate/cmd_result/nonsense", "a=b")
 	put(t, s, "communicate/cmd_result/7/x/hv1", "a=b")
 	answers := []Answer{{id, 1, "hv1", Properties{"cmd_type": "pkt_trace"}}, {id, 2, "hv1", Properties{"table_id": "5"}}}

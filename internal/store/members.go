@@ -145,6 +145,9 @@ func reason(err error) string {
 	if _, cause, ok := strings.Cut(text, "transport: Error while dialing: "); ok {
 		return strings.TrimSuffix(cause, `"`)
 	}
+	if _, cause, ok := strings.Cut(text, "transport: authentication handshake failed: "); ok {
+		return "TLS handshake failed: " + strings.TrimSuffix(cause, `"`)
+	}
 	if strings.Contains(text, "reading server preface") {
 		return "takes connections and does not answer"
 	}

@@ -48,6 +48,18 @@ func TestMembers(t *testing.T) {
 	}
 }
 
+// Who speaks no TLS is told of without how gRPC came to know.
+func TestMemberWithoutTLS(t *testing.T) {
+	t.Parallel()
+	server := startEtcd(t, embedded.Config{})
+	s := open(t, server)
+	s.endpoints = []string{strings.Replace(server.Endpoints()[0], "http:", "https:", 1)}
+	got := s.Members(t.Context(), 20*time.Second)
+	if len(got) != 1 || got[0].Err == nil || !strings.HasPrefix(got[0].Err.Error(), "TLS handshake failed: ") {
+		t.Errorf("it says %+v", got)
+	}
+}
+
 // A member that the endpoints do not name is found by those that they name.
 func TestMembersOfOthers(t *testing.T) {
 	t.Parallel()

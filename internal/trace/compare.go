@@ -59,7 +59,7 @@ func Compare(live []Record, dry [][]Record) (d Difference, differs bool) {
 				at++
 			}
 		}
-		if agree { // what is left are further fragments
+		if agree { // what is left are copies that somebody else's flows have made
 			return Difference{}, false
 		}
 		if at > best {

@@ -84,14 +84,22 @@ func (t *Trail) Add(step Step, h Header, s *flows.State, f *flows.Flow, sequence
 		t.Excuse()
 	}
 	if len(step.Ends) > 0 && (t.loose || len(t.next) == 0) {
-		if stage != DropPacket {
-			stage = OutputPacket
-		}
-		r := t.record(stage, step)
+		r := t.record(endStage(step.Ends[0]), step)
 		r.Iface = cmp.Or(step.Ends[0].Iface, step.Ends[0].Chassis)
 		out = append(out, r)
 	}
 	return out
+}
+
+// endStage is the original's stage that a packet has come to with its end.
+func endStage(end End) Stage {
+	switch end.Kind {
+	case Output, Tunnel, Host:
+		return OutputPacket
+	case Drop, Lost:
+		return DropPacket
+	}
+	return 0 // an agent has it
 }
 
 // follow notes where a flow sends the packet from a table.

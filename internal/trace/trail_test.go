@@ -79,6 +79,10 @@ func TestTrail(t *testing.T) {
 			[]any{SwitchIngressIn, SwitchIngressOut, hook, lookup, SwitchEgressIn, SwitchEgressOut, loopback, OutputPacket, deliver, Output,
 				DropPacket, deliver, "astray", Output, flows.TableDrop, Drop},
 		},
+		"dropped elsewhere": { // which the original's tools are told, too
+			[]*flows.Flow{within[0], within[1], at(loopback)},
+			[]any{SwitchIngressIn, SwitchIngressOut, hook, lookup, SwitchEgressIn, DropPacket, loopback, Drop},
+		},
 		"gone": {
 			within[:1],
 			[]any{SwitchIngressIn, Stage(0), hook, "astray", Lost},
@@ -140,7 +144,7 @@ func TestTrailEnds(t *testing.T) {
 		}
 		records = walk(trail, circle)
 	}
-	if diff := cmp.Diff([]any{OutputPacket, circle.Table, Lost}, told(records)[2:]); diff != "" {
+	if diff := cmp.Diff([]any{DropPacket, circle.Table, Lost}, told(records)[2:]); diff != "" {
 		t.Errorf("told last (-want +got):\n%s", diff)
 	}
 	if more := trail.Flush(); len(more) > 0 {

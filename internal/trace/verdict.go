@@ -48,6 +48,7 @@ const (
 	FlowsDiffer   Reason = "flows-differ"   // Open vSwitch has other flows than the agent made
 	ThirdParty    Reason = "third-party"    // it took a flow of somebody else's
 	LostOnTheWay  Reason = "lost"           // nobody has seen where it went
+	Loops         Reason = "loop"           // it goes round in circles
 	BadChecksum   Reason = "bad-checksum"   // whoever receives it drops it
 	NotTold       Reason = "not-told"       // an agent of the original TupleNet does not say why
 )
@@ -155,6 +156,8 @@ func (a *assembly) verdict() Verdict {
 		v.Outcome, v.Reason, v.Device = Unsent, AwaitsAgent, ""
 		v.Text = fmt.Sprintf("not sent by the agent of %s: %s", h.Chassis, end.Why)
 		v.Remedy = doctor(h.Chassis)
+	case end == inCircles:
+		v.Outcome, v.Reason, v.Text = Vanished, Loops, end.Why
 	case end.Kind == Lost:
 		v = a.unseen(v, s)
 		if end.Why != "" {
@@ -260,7 +263,7 @@ func (a *assembly) waits(v Verdict, s seen, end End) Verdict {
 		v.Remedy = fmt.Sprintf("see whether %s is up", a.nextHop())
 	case flows.TooLarge.String():
 		v.Reason = TooLarge
-		v.Text = fmt.Sprintf("too large for the tunnel: the agent of %s sends it on in fragments, which are not followed", v.Chassis)
+		v.Text = fmt.Sprintf("too large for the tunnel: the agent of %s sends it on in fragments", v.Chassis)
 	case flows.QuotedAddress.String():
 		v.Text = fmt.Sprintf("with the agent of %s, which translates the packet that the ICMP error quotes and sends it on", v.Chassis)
 	default:
