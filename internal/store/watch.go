@@ -2,12 +2,14 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -317,9 +319,14 @@ func endBrokenStreams(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 type fragileStream struct{ grpc.ClientStream }
 
 // RecvMsg implements grpc.ClientStream. The codes are those that the etcd
-// client takes for a reason to try again.
+// client takes for a reason to try again. A watch that etcd refuses, as one that
+// is shutting down does, breaks the stream, too: the client loses count of it
+// when the stream ends at the same time, and waits for it for ever.
 func (s fragileStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
+	if resp, ok := m.(*etcdserverpb.WatchResponse); ok && err == nil && resp.Created && resp.Canceled {
+		return status.Error(codes.Aborted, cmp.Or(resp.CancelReason, "etcd refuses the watch"))
+	}
 	if code := status.Code(err); code == codes.Unavailable || code == codes.Internal {
 		return status.Error(codes.Aborted, plain(err))
 	}

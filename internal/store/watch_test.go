@@ -13,7 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"tuplenet/embedded"
 	"tuplenet/internal/topology"
@@ -401,5 +405,23 @@ func TestPassing(t *testing.T) {
 		if passing(err) != want {
 			t.Errorf("passing(%v) = %v", err, !want)
 		}
+	}
+}
+
+// refusing is a stream on which etcd refuses every watch.
+type refusing struct{ grpc.ClientStream }
+
+func (refusing) RecvMsg(m any) error {
+	resp := m.(*etcdserverpb.WatchResponse)
+	resp.Created, resp.Canceled, resp.CancelReason = true, true, "etcdserver: server stopped"
+	return nil
+}
+
+// A watch that is refused ends its stream, lest the client waits for it for ever.
+func TestRefusedWatchEndsStream(t *testing.T) {
+	t.Parallel()
+	err := fragileStream{refusing{}}.RecvMsg(&etcdserverpb.WatchResponse{})
+	if status.Code(err) != codes.Aborted || !strings.Contains(err.Error(), "server stopped") {
+		t.Errorf("error %v, want the reason", err)
 	}
 }
