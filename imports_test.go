@@ -17,16 +17,16 @@ const module = "tuplenet"
 // arrows point one way: docs/design.md, section 2.
 var rooms = map[string][]string{
 	".":                 {"modes"},
-	"modes":             {"plugins", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/explain", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology"},
+	"modes":             {"plugins", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/explain", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology", "internal/suggest"},
 	"plugins":           {"internal/store", "internal/ovs", "internal/topology"},
 	"embedded":          {},
 	"internal/agent":    {"flows", "internal/explain", "internal/store", "internal/ovs", "internal/packet", "internal/status", "internal/trace", "internal/topology"},
 	"internal/lab":      {"internal/store", "internal/ovs", "internal/topology"},
 	"internal/bench":    {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/soak":     {},
-	"internal/ctl":      {"flows", "internal/explain", "internal/audit", "internal/drawing", "internal/manifest", "internal/status", "internal/store", "internal/trace", "internal/topology"},
+	"internal/ctl":      {"flows", "internal/explain", "internal/audit", "internal/drawing", "internal/manifest", "internal/status", "internal/store", "internal/suggest", "internal/trace", "internal/topology"},
 	"internal/cleanup":  {"internal/agent", "internal/ovs"},
-	"internal/doctor":   {"internal/agent", "internal/ovs", "internal/status", "internal/store", "internal/topology"},
+	"internal/doctor":   {"internal/agent", "internal/ovs", "internal/status", "internal/store", "internal/suggest", "internal/topology"},
 	"internal/status":   {"internal/store", "internal/topology"},
 	"internal/drawing":  {"internal/topology"},
 	"internal/manifest": {"internal/topology"},
@@ -34,10 +34,11 @@ var rooms = map[string][]string{
 	"internal/store":    {"internal/topology"},
 	"internal/ovs":      {"flows", "internal/topology"},
 	"internal/explain":  {"flows", "internal/trace", "internal/topology"},
-	"internal/trace":    {"flows", "internal/packet", "internal/topology"},
+	"internal/trace":    {"flows", "internal/packet", "internal/suggest", "internal/topology"},
 	"internal/packet":   {"internal/topology"},
 	"flows":             {"internal/topology"},
 	"internal/topology": {},
+	"internal/suggest":  {},
 }
 
 // pure are the rooms that do no I/O, and the only libraries that they may use.
@@ -50,6 +51,7 @@ var pure = map[string][]string{
 	"internal/packet":   {"github.com/gopacket/gopacket", "github.com/gopacket/gopacket/layers"},
 	"internal/trace":    {"github.com/gopacket/gopacket", "github.com/gopacket/gopacket/layers"},
 	"internal/topology": {},
+	"internal/suggest":  {"github.com/xrash/smetrics"},
 }
 
 type goPackage struct {

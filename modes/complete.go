@@ -46,14 +46,14 @@ func completes(argv []string, out io.Writer) bool {
 	if bare {
 		app.Flags = agentCommand().Flags
 	}
-	for _, word := range candidates(app, words, current) {
+	for _, word := range candidates(app, mode, words, current) {
 		fmt.Fprintln(out, word)
 	}
 	return true
 }
 
 // candidates returns what may stand behind words, and begins with current.
-func candidates(app *cli.App, words []string, current string) []string {
+func candidates(app *cli.App, mode Mode, words []string, current string) []string {
 	l := read(app, words[1:])
 	flag, value, assigned := strings.Cut(current, "=")
 	dashed := strings.HasPrefix(current, "-") && !l.ended
@@ -61,13 +61,13 @@ func candidates(app *cli.App, words []string, current string) []string {
 	case l.help != "":
 		return nil
 	case l.open != nil:
-		return objectNames(app, words, l, l.open, current)
+		return values(app, mode, words, l, l.open, current)
 	case dashed && assigned:
 		f := findFlag(slices.Concat(l.flags, app.Flags), strings.TrimLeft(flag, "-"))
 		if f == nil {
 			return nil
 		}
-		found := objectNames(app, words, l, f, value)
+		found := values(app, mode, words, l, f, value)
 		for i := range found {
 			found[i] = flag + "=" + found[i]
 		}
@@ -83,7 +83,26 @@ func candidates(app *cli.App, words []string, current string) []string {
 		}
 		return found
 	}
-	return objectNames(app, words, l, nil, current)
+	return values(app, mode, words, l, nil, current)
+}
+
+// values returns what may be the value of a flag or, if that is nil, the next
+// argument.
+func values(app *cli.App, mode Mode, words []string, l line, flag cli.Flag, prefix string) []string {
+	switch {
+	case mode == ModeCtl:
+		return objectNames(app, words, l, flag, prefix)
+	case mode == ModeLab && flag == nil:
+		return labNames(words, l, prefix)
+	case mode == ModeDoctor && flag != nil && flag.Names()[0] == "only":
+		return beginning(checkNames(), prefix)
+	}
+	return nil
+}
+
+// beginning returns those of words that begin with prefix.
+func beginning(words []string, prefix string) []string {
+	return slices.DeleteFunc(words, func(w string) bool { return !strings.HasPrefix(w, prefix) })
 }
 
 // flagNames returns the flags that begin with prefix, by their long names.

@@ -90,10 +90,7 @@ func chosenChecks(only []string) ([]doctor.Check, error) {
 	if len(only) == 0 {
 		return all, nil
 	}
-	var known []string
-	for _, check := range all {
-		known = append(known, check.Name)
-	}
+	known := checkNames()
 	var chosen []string
 	for _, name := range only {
 		i := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, name) })
@@ -103,4 +100,12 @@ func chosenChecks(only []string) ([]doctor.Check, error) {
 		chosen = append(chosen, known[i])
 	}
 	return slices.DeleteFunc(all, func(check doctor.Check) bool { return !slices.Contains(chosen, check.Name) }), nil
+}
+
+func checkNames() []string {
+	var names []string
+	for _, check := range doctor.Checks() {
+		names = append(names, check.Name)
+	}
+	return names
 }

@@ -149,7 +149,7 @@ func TestDoctor(t *testing.T) {
 		"BAD tunnel address: none of the interfaces eth9 has an IPv4 address that others could reach; name the one that carries the tunnels, or its address, with --interface",
 		"ok  chassis here (10.0.1.10): is this host", "ok  workload MTU: 1438 bytes on every host that tells it (4 of 4)")
 	expect([]string{"--endpoints", "10.0.1.10:1"}, "ok  interfaces: all of Open vSwitch's can be used",
-		"BAD etcd a member at 10.0.1.10:1 (dial tcp 10.0.1.10:1: connect: connection refused): etcd member does not work; see whether it runs and can be reached from here")
+		"BAD etcd 10.0.1.10:1: etcd member does not work (dial tcp 10.0.1.10:1: connect: connection refused); see whether it runs and can be reached from here")
 	expect([]string{"--rundir", filepath.Join(dir, "nope")},
 		"BAD agent: there is no run directory "+filepath.Join(dir, "nope")+", so that no agent runs with it; name the agent's with --rundir, or start an agent")
 	command(t, "ip", "-n", ns("here"), "link", "set", "eth0", "mtu", "1400")

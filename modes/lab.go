@@ -79,7 +79,7 @@ func labVerb(name, usage, args, line string, do func(context.Context, *lab.Lab, 
 // labLink is cut or join, of a machine's cable.
 func labLink(name, usage string, do func(l *lab.Lab, ctx context.Context, machine, nic string) error) *cli.Command {
 	return &cli.Command{
-		Name: name, Usage: usage, ArgsUsage: "HOST [NIC]",
+		Name: name, Usage: usage, ArgsUsage: "HOST|OUTSIDE [NIC]",
 		Description: "NIC is eth0, or eth1 of a host that has two; without it, eth0.\n\n" +
 			example("tuplenet lab "+name+" host-bob", "tuplenet lab "+name+" host-edge1 eth1"),
 		Flags: labFlags(),
@@ -123,7 +123,12 @@ func labComponent(name, usage string, onHost func(*lab.Lab, context.Context, str
 		Flags: labFlags(),
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 1 {
-				return withLab(c, 1, func(ctx context.Context, l *lab.Lab) error { return etcd(l, ctx, c.Args().First()) })
+				return withLab(c, 1, func(ctx context.Context, l *lab.Lab) error {
+					if h, err := l.Host(c.Args().First()); err == nil {
+						return fmt.Errorf("%s: require a component of host %s: agent, vswitchd or ovsdb, as in: tuplenet lab %s %[2]s agent", c.Command.HelpName, h.Name, name)
+					}
+					return etcd(l, ctx, c.Args().First())
+				})
 			}
 			return withLab(c, 2, func(ctx context.Context, l *lab.Lab) error {
 				return onHost(l, ctx, c.Args().Get(0), lab.Component(c.Args().Get(1)))
@@ -181,7 +186,7 @@ func labSpec(c *cli.Context) (lab.Spec, error) {
 	case c.NArg() == 1 && (c.IsSet("hosts") || c.IsSet("edges")):
 		return lab.Spec{}, errors.New("the hosts are in FILE: give it, or --hosts, or --edges")
 	case c.IsSet("hosts") && c.IsSet("edges"):
-		return lab.Spec{}, errors.New("--edges has the tutorial's hosts: give it or --hosts, or describe the lab in a FILE")
+		return lab.Spec{}, errors.New("--hosts and --edges exclude each other: --edges alone brings the tutorial's two hosts with it; for more hosts describe the lab in a FILE, see docs/lab.md")
 	case c.IsSet("hosts"):
 		return lab.Generate(c.Int("hosts"))
 	case c.IsSet("edges"):
@@ -254,6 +259,9 @@ func labExec() *cli.Command {
 		Description: "On a host ovs-vsctl, ovs-ofctl, ovs-appctl and tpctl find what belongs to it. The exit status is\n" +
 			"the command's.\n\n" + example("tuplenet lab exec host-alice -- ovs-vsctl show", "tuplenet lab exec phy -- tcpdump -ni br0 udp port 6081"),
 		Flags: labFlags(),
+		OnUsageError: func(c *cli.Context, err error, _ bool) error {
+			return fmt.Errorf("%s: %w; the command goes behind --, as in: tuplenet lab exec lsp-alice -- ping -c 2 10.20.2.10", c.Command.HelpName, err)
+		},
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
 			if len(args) > 1 && args[1] == "--" {

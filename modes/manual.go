@@ -32,11 +32,15 @@ FIELD!=VALUE
 FIELD~PATTERN
 :   The value is like the pattern, in which ` + "`*`" + ` stands for any text, ` + "`?`" + ` for one character, and ` + "`[a-f]`" + ` for one of several: ` + "`name~web-*`" + `.
 
-Of several conditions all have to be met. With --watch the list is printed, and then what changes in it: on a terminal the list is drawn anew; ` +
+FIELD>NUMBER
+:   The value is a number above that one: ` + "`packets>0`" + `. The operators ` + "`<`, `<=` and `>=`" + ` are there, too, and all four compare addresses as well. The shell wants quotes: ` + "`--filter 'packets>0'`" + `.
+
+In the fields origin and state upper and lower case are one. Of several conditions all have to be met. With --watch the list is printed, and then what changes in it: on a terminal the list is drawn anew; ` +
 	`else there is a line for each object that was added, changed or deleted, which with --json has the field "event". It goes on while etcd is away, until it is interrupted. What etcd does not tell of, flows, is looked at every two seconds.
 
 ` + "```" + `
-tpctl lsp show --all --filter chassis= --filter ip=10.20.0.0/16
+tpctl lsp show --all --filter chassis= --filter peer=   # ports that no workload is plugged into
+tpctl flows --filter 'packets>0' --sort -packets
 tpctl ch show --watch --json
 ` + "```" + `
 

@@ -77,7 +77,11 @@ func permute(app *cli.App, argv []string) []string {
 		// With arguments the library would look for help on the first.
 		return slices.Concat(argv[:1], l.path, []string{l.help})
 	case l.open != nil:
-		return slices.Concat(argv[:1], l.global, l.local) // for the library to miss the value
+		// For the library to miss the value, the flag stands last.
+		if slices.Contains(app.Flags, l.open) {
+			return slices.Concat(argv[:1], l.global)
+		}
+		return slices.Concat(argv[:1], l.global, l.path, l.local)
 	}
 	out := slices.Concat(argv[:1], l.global, l.path, l.local)
 	if len(l.rest) > 0 {

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"tuplenet/internal/suggest"
 )
 
 // commands are the modes of this build, in the order in which help lists them.
@@ -114,6 +116,13 @@ func prepare(cmd *cli.Command) {
 
 func usageError(c *cli.Context, err error, _ bool) error {
 	const undefined = "flag provided but not defined: -"
+	const noValue = "flag needs an argument: -"
+	if flag, ok := strings.CutPrefix(err.Error(), noValue); ok {
+		if len(flag) > 1 {
+			flag = "-" + flag
+		}
+		return fmt.Errorf("%s: flag -%s needs a value (see %[1]s --help)", c.Command.HelpName, flag)
+	}
 	flag, ok := strings.CutPrefix(err.Error(), undefined)
 	if !ok {
 		return fmt.Errorf("%s: %w (see %[1]s --help)", c.Command.HelpName, err)
@@ -127,7 +136,7 @@ func usageError(c *cli.Context, err error, _ bool) error {
 		}
 	}
 	return fmt.Errorf("%s: unknown flag -%s%s (see %[1]s --help; an argument that begins with - goes behind --)",
-		c.Command.HelpName, flag, didYouMean(flag, known))
+		c.Command.HelpName, flag, suggest.DidYouMean(flag, known))
 }
 
 func groupAction(c *cli.Context) error {

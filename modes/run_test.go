@@ -31,6 +31,7 @@ func TestPermute(t *testing.T) {
 		"nonsense ls":             "-- nonsense ls",
 		"ls add -x LS-A":          "ls add -x -- LS-A",
 		"ls show -j -e":           "-j -e",
+		"ls show LS-A --filter":   "ls show --filter",
 		"lsp add a b --help c":    "lsp add --help",
 		"--help ls":               "--help",
 		"ls show -v":              "-v ls show",

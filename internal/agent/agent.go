@@ -78,6 +78,7 @@ type agent struct {
 	compiled  bool             // the rules have run at least once
 	synced    bool             // the bridge has held all flows at least once
 	syncedAt  time.Time        // when it was last compared with all flows
+	refused   int              // flows that Open vSwitch has refused since
 	revision  int64            // of the store, that the model shows
 	plugs     map[string]*plug // by iface-id
 	twins     map[string]bool  // interfaces that are ignored because another has their iface-id
@@ -289,6 +290,8 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 				continue
 			}
 			a.command(ctx, c)
+		case <-a.reporter.amiss:
+			a.heal(ctx)
 		}
 		// Before the store has been read nothing is known of what the flows
 		// should be.
@@ -474,6 +477,7 @@ func (a *agent) sync(ctx context.Context) bool {
 	try, cancel := context.WithTimeout(ctx, syncPatience)
 	defer cancel()
 	n, err := a.ovs.Sync(try, a.engine.All())
+	a.refused = 0
 	a.reportFlows(err)
 	var refused *ovs.RefusedError
 	if err != nil && !errors.As(err, &refused) {
@@ -483,6 +487,15 @@ func (a *agent) sync(ctx context.Context) bool {
 	a.log.Info("flows are in", "flows", a.engine.Len(), "kept", n.Kept, "added", n.Added, "deleted", n.Deleted,
 		"took", time.Since(start).Round(time.Millisecond), "revision", a.revision)
 	return true
+}
+
+// heal makes the flows right that somebody has deleted or added beside the agent.
+func (a *agent) heal(ctx context.Context) {
+	if !a.ovs.InSync() {
+		return // they will be, once Open vSwitch is there
+	}
+	a.log.Warn("the bridge holds other flows than it was given; making them right")
+	a.sync(ctx)
 }
 
 // renew does, once all flows are in, what an ovs-vswitchd that was restarted
@@ -516,6 +529,7 @@ func (a *agent) reportFlows(err error) {
 		a.log.Warn("cannot change flows, will bring them up to date when Open vSwitch is back", "error", err)
 		return
 	}
+	a.refused += len(refused.Flows)
 	for _, f := range refused.Flows {
 		rule, object, _ := a.engine.Owner(f.Cookie)
 		a.log.Error("Open vSwitch refused a flow", "error", f.Err, "rule", rule, "object", object)

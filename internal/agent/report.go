@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -24,6 +25,10 @@ const reportBacklog = 16
 // asks does not wait long.
 const reportPatience = time.Second
 
+// countPatience bounds how long the bridge may take to count its flows: what waits
+// for Open vSwitch must not pass for an agent that does not answer.
+const countPatience = 500 * time.Millisecond
+
 // reporter writes what the agent's loop reports of the node to those who asked,
 // beside the loop.
 type reporter struct {
@@ -32,16 +37,19 @@ type reporter struct {
 	chassis string
 	log     *slog.Logger
 	queue   chan pendingReport
+	amiss   chan struct{} // capacity 1: the bridge holds other flows than it was given
 }
 
 type pendingReport struct {
 	command uint16
+	age     uint64 // of the flows
 	status.Report
 }
 
 // newReporter returns a reporter that works until ctx ends.
 func newReporter(ctx context.Context, a *agent) *reporter {
-	r := &reporter{store: a.Store, ovs: a.ovs, chassis: a.self, log: a.log, queue: make(chan pendingReport, reportBacklog)}
+	r := &reporter{store: a.Store, ovs: a.ovs, chassis: a.self, log: a.log, queue: make(chan pendingReport, reportBacklog),
+		amiss: make(chan struct{}, 1)}
 	go r.work(ctx)
 	return r
 }
@@ -49,7 +57,7 @@ func newReporter(ctx context.Context, a *agent) *reporter {
 // answer has a report written, and does not wait.
 func (r *reporter) answer(command uint16, report status.Report) {
 	select {
-	case r.queue <- pendingReport{command, report}:
+	case r.queue <- pendingReport{command, r.ovs.FlowAge(), report}:
 	default:
 		r.log.Debug("too many ask for the status of this node at a time, one gets no answer", "command", command)
 	}
@@ -61,6 +69,7 @@ func (r *reporter) work(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case p := <-r.queue:
+			r.count(ctx, &p)
 			if p.Detail != nil {
 				r.ask(ctx, p.Detail)
 			}
@@ -71,6 +80,25 @@ func (r *reporter) work(ctx context.Context) {
 			if err != nil {
 				r.log.Debug("cannot tell the status of this node", "error", err)
 			}
+		}
+	}
+}
+
+// count adds how many flows the bridge holds. That somebody has deleted or added
+// some beside the agent is noticed in no other way, and what makes them right is the
+// loop's.
+func (r *reporter) count(ctx context.Context, p *pendingReport) {
+	ctx, cancel := context.WithTimeout(ctx, countPatience)
+	defer cancel()
+	held, err := r.ovs.CountFlows(ctx, p.age)
+	if err != nil {
+		r.log.Debug("cannot tell how many flows the bridge holds", "error", err)
+		return
+	}
+	if p.Held = &held; p.Amiss() {
+		select {
+		case r.amiss <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -100,7 +128,7 @@ func (a *agent) report(detail bool) status.Report {
 		Version: a.Version, Time: time.Now(), Started: a.started, Synced: a.syncedAt, InSync: a.synced && a.ovs.InSync(),
 		IP: a.TunnelIP.String(), MTU: a.mtu, Revision: a.revision,
 		OnDemand: a.onDemand(), Edge: len(a.model.List(topology.Pinned(a.self))) > 0,
-		Flows: a.engine.Len(), Tunnels: len(a.tunnels), Problems: len(a.problems),
+		Flows: a.engine.Len(), Refused: a.refused, Tunnels: len(a.tunnels), Problems: len(a.problems),
 	}
 	if a.member && a.compiled {
 		r.Wanted = len(a.wires(false).tunnels)
@@ -113,11 +141,29 @@ func (a *agent) report(detail bool) status.Report {
 			}
 		}
 	}
-	for _, p := range a.plugs {
-		if p.state == bound {
-			r.Ports++
+	for _, t := range a.ovs.Tunnels() {
+		if t.Watched && t.Refusing && a.tunnels[t.Chassis].OFPort == t.OFPort {
+			r.Refusing = append(r.Refusing, t.Chassis)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(a.plugs)) {
+		p := a.plugs[name]
+		port, ok := a.portNamed(name)
+		switch {
+		case !ok:
+			r.Strays = append(r.Strays, status.Stray{Interface: p.iface.Name, Port: name})
+		case p.state == bound:
+			r.Ports++
+		case p.state == yielded && !port.Outer():
+			r.Strays = append(r.Strays, status.Stray{Interface: p.iface.Name, Port: name, Chassis: port.Chassis})
+		}
+	}
+	out, dark := a.waysOut()
+	r.WaysOut = out
+	for _, i := range dark {
+		r.Dark = append(r.Dark, fmt.Sprintf("%s (%s, %s)", i.IfaceID, cmp.Or(i.Bridge, "no bridge"), cmp.Or(i.NICs, "no NIC")))
+	}
+	slices.Sort(r.Dark)
 	if detail {
 		r.Detail = a.detail()
 	}
@@ -169,11 +215,14 @@ func tunnelStatus(t ovs.Tunnel) status.Tunnel {
 	if t.RemoteIP.IsValid() {
 		s.IP = t.RemoteIP.String()
 	}
-	if t.Watched {
+	switch {
+	case !t.Watched:
+	case t.Refusing:
+		s.BFD = "cannot forward"
+	case t.Up:
+		s.BFD = "up"
+	default:
 		s.BFD = "down"
-		if t.Up {
-			s.BFD = "up"
-		}
 	}
 	return s
 }
@@ -181,7 +230,10 @@ func tunnelStatus(t ovs.Tunnel) status.Tunnel {
 func (a *agent) portStatus(name string) status.Port {
 	p := a.plugs[name]
 	s := status.Port{Name: name, Interface: p.iface.Name, OFPort: p.iface.OFPort, State: p.state.String()}
-	if port, ok := a.portNamed(name); ok {
+	port, ok := a.portNamed(name)
+	if !ok {
+		s.State = "no such port"
+	} else {
 		s.Switch, s.Outer, s.Dark = port.Switch, port.Outer(), port.Outer() && p.iface.Dark
 		if !port.Outer() {
 			s.IP = port.IP.String()

@@ -47,6 +47,7 @@ type trail struct {
 	seen    time.Time
 	dropped uint64 // packets for the agent that were dropped until then
 	told    bool   // nothing is left to tell
+	unseen  bool   // it was sent from here, and no table has shown it yet
 }
 
 // newTracer returns a tracer that writes what there is to tell until ctx ends.
@@ -105,9 +106,18 @@ func (t *tracer) begin(c store.Command) {
 		}
 	}
 	if why != "" {
-		t.tell(c.ID, []trace.Record{{Chassis: t.a.self, Sequence: 1,
-			Steps: []trace.Step{{Ends: []trace.End{{Kind: trace.Refused, Why: why}}}}}})
+		t.end(c.ID, trace.Refused, why)
+		return
 	}
+	t.trails[c.ID] = &trail{Trail: trace.NewTrail(t.a.self), seen: time.Now(), dropped: t.a.ovs.Dropped(), unseen: true}
+	if !t.soon {
+		t.wake(traceSilence, true)
+	}
+}
+
+// end tells that a packet has come to no table, and why.
+func (t *tracer) end(command uint16, kind trace.EndKind, why string) {
+	t.tell(command, []trace.Record{{Chassis: t.a.self, Sequence: 1, Steps: []trace.Step{{Ends: []trace.End{{Kind: kind, Why: why}}}}}})
 }
 
 // changed takes in that the flows have changed.
@@ -137,7 +147,7 @@ func (t *tracer) packet(p ovs.Packet) {
 		t.tables = trace.NewTables(t.a.engine.All())
 	}
 	state, header := trace.StateOf(p.Data, p.Carried)
-	of.seen, of.dropped, of.told = time.Now(), t.a.ovs.Dropped(), false
+	of.seen, of.dropped, of.told, of.unseen = time.Now(), t.a.ovs.Dropped(), false, false
 	f := t.step(of, p, p.Table, header, &state)
 	if f != nil && leadsTo(f, flows.TableTunnel) { // where it is not held
 		for _, action := range f.Actions {
@@ -224,10 +234,19 @@ func (t *tracer) tick() {
 		case of.told:
 		case silent >= traceSilence:
 			of.told = true
-			if of.dropped != t.a.ovs.Dropped() || !t.a.ovs.InSync() {
-				of.Excuse()
+			excused := of.dropped != t.a.ovs.Dropped() || !t.a.ovs.InSync()
+			switch {
+			case of.unseen && excused:
+				t.end(command, trace.Lost, "the agent has not seen it, as it had too much to do, or Open vSwitch went away: trace it again")
+			case of.unseen:
+				t.end(command, trace.Lost, "no flow of the agent's has seen it: the bridge has lost its flows, or a flow of others takes the packet before them; "+
+					"tuplenet doctor --only flows tells which")
+			default:
+				if excused {
+					of.Excuse()
+				}
+				t.tell(command, of.Flush())
 			}
-			t.tell(command, of.Flush())
 		default:
 			soon = true
 		}

@@ -103,5 +103,9 @@ func TestTrace(t *testing.T) {
 	h.Ofctl("-O", "OpenFlow14", "add-flow", "br-int", "table=204,priority=40000,dl_dst="+macTwo+",actions=goto_table:252")
 	wantPath(t, s.traced("hv-a", "one", ethernet(macTwo, macOne)), "hv-a switch-lookup switch port LS/two astray", "hv-a drop drop")
 	h.Ofctl("-O", "OpenFlow14", "add-flow", "br-int", "table=204,priority=40000,dl_dst="+macTwo+",actions=drop")
-	wantPath(t, s.traced("hv-a", "one", ethernet(macTwo, macOne)), "switch port LS/two astray lost")
+	wantPath(t, s.traced("hv-a", "one", ethernet(macTwo, macOne)), "switch port LS/two lost")
+
+	// No table has anything to show it.
+	h.Ofctl("-O", "OpenFlow14", "del-flows", "br-int")
+	wantPath(t, s.traced("hv-a", "one", ethernet(macTwo, macOne)), "hv-a classify lost no flow of the agent's has seen it: the bridge has lost its flows, or")
 }

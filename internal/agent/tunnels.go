@@ -91,16 +91,22 @@ func (a *agent) pathDown() bool {
 	if !a.ovs.InSync() {
 		return true
 	}
-	out, dark := 0, 0
-	for _, p := range a.plugs {
-		if port, ok := a.portNamed(p.iface.IfaceID); ok && port.Outer() {
-			out++
-			if p.iface.Dark {
-				dark++
-			}
+	out, dark := a.waysOut()
+	return out > 0 && out == len(dark)
+}
+
+// waysOut returns how many ways lead from here to the physical network, and those
+// of them that have no link.
+func (a *agent) waysOut() (out int, dark []ovs.Interface) {
+	for name, p := range a.plugs {
+		if port, ok := a.portNamed(name); !ok || !port.Outer() || p.state == yielded {
+			continue
+		}
+		if out++; p.iface.Dark {
+			dark = append(dark, p.iface)
 		}
 	}
-	return out > 0 && out == dark
+	return out, dark
 }
 
 // readTunnels takes in the tunnel ports that the bridge has now, and has those

@@ -18,12 +18,19 @@ type Finding struct {
 	Object string   // what it is about, as topology.Key or etcd's key
 	Names  []string // that it is chosen by
 	What   string   // is wrong, beginning with a small letter
-	Advice string   // what else would mend it; may be empty
-	Remedy []string // commands, in their order, that mend it; none if that is done on a host
+
+	// Follows is the object, as topology.Key, whose own finding this one goes
+	// with; then there is nothing below.
+	Follows string
+
+	Cure   string   // what mends it and keeps everything, to be tried before Remedy; may be empty
+	Remedy []string // commands, in their order, that mend it; may be none if there is a Cure
+	Advice string   // when Remedy is right, or what belongs to it; may be empty
 	Repair *Repair  // what mends it without asking anybody; nil if there is no such thing
 }
 
-// Check returns what is inconsistent among all keys of a store, the worst first.
+// Check returns what is inconsistent among all keys of a store, the worst first,
+// and of what is equally bad that which follows from something else last.
 func Check(items []store.Item) []Finding {
 	a := newAudit(items)
 	a.keys()
@@ -36,7 +43,8 @@ func Check(items []store.Item) []Finding {
 	a.translations()
 	a.chassis()
 	slices.SortStableFunc(a.findings, func(x, y Finding) int {
-		return cmp.Or(cmp.Compare(y.Severity(), x.Severity()), cmp.Compare(x.Kind, y.Kind), strings.Compare(x.Object, y.Object))
+		return cmp.Or(cmp.Compare(y.Severity(), x.Severity()), cmp.Compare(min(len(x.Follows), 1), min(len(y.Follows), 1)),
+			cmp.Compare(x.Kind, y.Kind), strings.Compare(x.Object, y.Object))
 	})
 	return a.findings
 }
@@ -72,13 +80,13 @@ type audit struct {
 	staticsOf map[string][]topology.StaticRoute // by router
 	natsOf    map[string][]topology.NAT         // by router
 
-	named    map[topology.Key]bool // bare names of ports that there are, counting or not
+	named    map[topology.Key]topology.Key // ports that there are, counting or not, by kind and bare name
 	findings []Finding
 }
 
 func newAudit(items []store.Item) *audit {
 	a := &audit{items: items, model: topology.NewModel(), byKey: make(map[topology.Key]*store.Item, len(items)),
-		problems: map[topology.Key]string{}, named: map[topology.Key]bool{},
+		problems: map[topology.Key]string{}, named: map[topology.Key]topology.Key{},
 		portsOf: map[string][]topology.SwitchPort{}, pluggedOf: map[string][]topology.RouterPort{},
 		staticsOf: map[string][]topology.StaticRoute{}, natsOf: map[string][]topology.NAT{}}
 	changes := make([]topology.Change, 0, len(items))
@@ -88,7 +96,7 @@ func newAudit(items []store.Item) *audit {
 			continue
 		}
 		a.byKey[item.Key] = item
-		a.named[topology.Key{Kind: item.Key.Kind, Name: item.Key.Name}] = true
+		a.named[topology.Key{Kind: item.Key.Kind, Name: item.Key.Name}] = item.Key
 		change := topology.Change{Key: item.Key, Created: item.Created, Err: item.Err}
 		if item.Err == nil {
 			change.Entity = item.Entity
@@ -126,15 +134,17 @@ func newAudit(items []store.Item) *audit {
 	return a
 }
 
-// found adds a finding about an entity.
-func (a *audit) found(kind Kind, key topology.Key, f Finding) {
+// found adds a finding about an entity, in which others take part.
+func (a *audit) found(kind Kind, key topology.Key, f Finding, others ...topology.Key) {
 	f.Object = key.String()
-	f.Names = []string{key.Name}
-	if key.Parent != "" {
-		f.Names = append(f.Names, key.Parent, key.Parent+"/"+key.Name)
-	}
-	if item := a.byKey[key]; item != nil {
-		f.Names = append(f.Names, namesOf(item.Path)...)
+	for _, k := range append([]topology.Key{key}, others...) {
+		f.Names = append(f.Names, k.Name)
+		if k.Parent != "" {
+			f.Names = append(f.Names, k.Parent, k.Parent+"/"+k.Name)
+		}
+		if item := a.byKey[k]; item != nil {
+			f.Names = append(f.Names, namesOf(item.Path)...)
+		}
 	}
 	f.Kind = kind
 	a.findings = append(a.findings, f)

@@ -85,12 +85,24 @@ func TestCheck(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
-			for _, f := range Check(keysOf(t, c.store)) {
+			all, told := Check(keysOf(t, c.store)), map[string]bool{}
+			for _, f := range all {
+				told[f.Object] = told[f.Object] || f.Follows == ""
+			}
+			for _, f := range all {
 				tested[f.Kind] = true
-				got = append(got, fmt.Sprintf("%s %s: %s", f.Kind, f.Object, strings.Join(f.Remedy, "; ")))
-				if f.What == "" || len(f.Remedy) == 0 && f.Advice == "" || len(f.Names) == 0 {
+				mend := strings.Join(f.Remedy, "; ")
+				if f.Follows != "" {
+					mend += "follows from " + f.Follows
+				}
+				got = append(got, fmt.Sprintf("%s %s: %s", f.Kind, f.Object, mend))
+				if f.Follows != "" && !told[f.Follows] {
+					t.Errorf("%s follows from %s, of which nothing is told", f.Object, f.Follows)
+				}
+				if f.What == "" || mend+f.Cure == "" || len(f.Names) == 0 {
 					t.Errorf("%s says too little: %+v", f.Object, f)
 				}
+				checkMend(t, f)
 			}
 			slices.Sort(got)
 			want := slices.Sorted(slices.Values(c.want))
@@ -103,6 +115,24 @@ func TestCheck(t *testing.T) {
 		if !tested[k] {
 			t.Errorf("no case finds %s", k)
 		}
+	}
+}
+
+// checkMend sees to it that a finding deletes nothing of a user's without naming
+// what keeps it first, asks before it deletes much, and that what it follows
+// from is told of.
+func checkMend(t *testing.T, f Finding) {
+	t.Helper()
+	mend := strings.Join(f.Remedy, "; ")
+	if strings.Contains(mend, "--yes") || strings.Contains(mend, "yes |") {
+		t.Errorf("%s: the remedy asks nobody: %s", f.Object, mend)
+	}
+	// What is there a second time or belongs to nobody, and what agents write again.
+	spare := []Kind{DuplicateRoute, DuplicateNAT, DownLeftover, StrangeKey}
+	isSpare := slices.Contains(spare, f.Kind) || strings.HasPrefix(f.Object, "chassis ") || strings.HasPrefix(mend, "etcdctl del")
+	deletes := strings.Contains(mend, " del ") || strings.Contains(mend, " remove ")
+	if deletes && !strings.Contains(mend, " add ") && f.Cure == "" && !isSpare {
+		t.Errorf("%s (%s): nothing but to delete: %s", f.Object, f.Kind, mend)
 	}
 }
 

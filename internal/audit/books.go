@@ -17,7 +17,7 @@ func (a *audit) books() {
 		if item.Role != store.Object || item.Err != nil {
 			continue
 		}
-		parent := topology.Key{Kind: item.Key.Kind.Parent(), Name: item.Key.Parent}
+		parent := item.Key.ParentKey()
 		enter := func(id uint16) {
 			if ports[parent] == nil {
 				ports[parent] = map[uint32]string{}

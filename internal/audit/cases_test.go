@@ -52,8 +52,19 @@ const (
 	roads = linked + second + edge1 + edge2
 )
 
-// cases are stores and what is wrong with each: kind, object, and the first
-// remedy.
+// lose returns a store without a key.
+func lose(store, path string) string {
+	var b strings.Builder
+	for line := range strings.Lines(store) {
+		if !strings.HasPrefix(strings.TrimSpace(line), path+" ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// cases are stores and what is wrong with each: kind, object, and the remedy or
+// what it follows from.
 var cases = []struct {
 	name, store string
 	want        []string
@@ -71,12 +82,14 @@ var cases = []struct {
 	{"a port's value", linked + "LS/A/lsp/bad ip=10.0.1.300,mac=f2:01:0a:00:01:0b", []string{
 		"unreadable-value switch port A/bad: tpctl lsp del A bad"}},
 	{"a router's value", "LR/R ix=7,chassis=hv1\nLR/R/lrp/x ip=10.0.1.1,prefix=24,mac=f2:01:0a:00:01:01,peer=\nLS/A id=1", []string{
-		"unreadable-value router R: etcdctl put /tuplenet/entity_view/LR/R id=2,chassis=hv1",
+		"unreadable-value router R: echo '{\"routers\":{\"R\":{\"chassis\":\"hv1\"}}}' | tpctl apply -f - --force",
 		"router-port-unplugged router port R/x: tpctl lrp del R x"}},
+	{"a switch's value", "LS/A ix=7", []string{"unreadable-value switch A: echo '{\"switches\":{\"A\":{}}}' | tpctl apply -f -"}},
+	{"a chassis' value", "chassis/hv1 ip=nowhere", []string{"unreadable-value chassis hv1: tpctl ch del hv1"}},
 	{"a name", "LS/A id=1\nLS/A/lsp/b\x01 ip=10.0.0.1,mac=f2:01:0a:00:00:01", []string{
 		"unreadable-value switch port A/\"b\\x01\": etcdctl del '/tuplenet/entity_view/LS/A/lsp/b\x01'"}},
 	{"a contact", "contact/hv1 here", []string{
-		"unreadable-value presence of chassis hv1: tpctl check --repair --yes /tuplenet/contact/hv1"}},
+		"unreadable-value presence of chassis hv1: tpctl check --repair /tuplenet/contact/hv1"}},
 	{"no parent", `LS/gone/lsp/x ip=10.0.0.1,mac=f2:01:0a:00:00:01
 		LR/gone/lsr/r ip=0.0.0.0,prefix=0,next_hop=10.0.0.9,outport=p`, []string{
 		"parent-missing router gone: tpctl lr add gone", "parent-missing switch gone: tpctl ls add gone"}},
@@ -115,7 +128,7 @@ var cases = []struct {
 		"link-mismatch router port R/r: tpctl lsp del A s; tpctl lsp add A s 10.0.1.1 f2:01:0a:00:01:01 r",
 		"link-mismatch router port R/r2: tpctl lsp del A s2; tpctl lsp add A s2 10.0.2.2 f2:01:0a:00:02:02 r2"}},
 	{"one id", "LS/A id=1\nLS/B id=1\nLR/R id=1", []string{
-		"duplicate-id router R: tpctl check --repair --yes R", "duplicate-id switch B: tpctl check --repair --yes B"}},
+		"duplicate-id router R: tpctl check --repair R", "duplicate-id switch B: tpctl check --repair B"}},
 	{"ports that are alike", `LS/A id=1
 		LS/B id=2
 		LS/A/lsp/a ip=10.0.0.1,mac=f2:01:0a:00:00:01
@@ -139,7 +152,7 @@ var cases = []struct {
 		LS/A id=2
 		LS/A/lsp/-p nonsense
 		LR/-R id=3,chassis=hv9`, []string{
-		"duplicate-id switch -B: tpctl check --repair --yes -- -B", "router-pinned-gone router -R: echo yes | tpctl lr del -r -- -R",
+		"duplicate-id switch -B: tpctl check --repair -- -B", "router-pinned-gone router -R: tpctl lr del -r -- -R",
 		"unreadable-value switch port A/-p: tpctl lsp del -- A -p"}},
 	{"routes that are alike", roads + "LR/E1/lsr/again ip=0.0.0.0,prefix=0,next_hop=192.168.1.1,outport=E1_to_out1", []string{
 		"duplicate-route static route E1/again: tpctl lsr del E1 again"}},
@@ -194,6 +207,39 @@ var cases = []struct {
 		LR/Q/lrp/Q_to_A ip=10.0.1.2,prefix=24,mac=f2:01:0a:00:01:02,peer=A_to_Q
 		LR/Q/lnat/n ip=10.8.0.0,prefix=16,xlate_ip=10.0.1.99,xlate_type=snat
 		LR/R/lsr/r ip=10.1.0.0,prefix=16,next_hop=10.0.1.99,outport=R_to_A`, nil},
+	{"half a link, and routes that used it", lose(roads, "LS/m1/lsp/m1_to_E1"), []string{
+		"peer-missing router port E1/E1_to_m1: tpctl lr link E1 m1 100.64.0.2/24",
+		"next-hop-nobody static route R/out1: follows from router port E1/E1_to_m1"}},
+	{"the other half, and routes that used it", lose(roads, "LR/E1/lrp/E1_to_m1"), []string{
+		"peer-missing switch port m1/m1_to_E1: tpctl lsp del m1 m1_to_E1",
+		"route-dead static route E1/back: follows from switch port m1/m1_to_E1"}},
+	{"an unreadable end of a link", lose(roads, "LS/m1/lsp/m1_to_E1") + "LS/m1/lsp/m1_to_E1 nonsense", []string{
+		"next-hop-nobody static route R/out1: follows from switch port m1/m1_to_E1",
+		"unreadable-value switch port m1/m1_to_E1: tpctl lsp del m1 m1_to_E1"}},
+	{"the other unreadable end", lose(roads, "LR/E1/lrp/E1_to_m1") + "LR/E1/lrp/E1_to_m1 nonsense", []string{
+		"route-dead static route E1/back: follows from router port E1/E1_to_m1",
+		"unreadable-value router port E1/E1_to_m1: tpctl lrp del E1 E1_to_m1"}},
+	{"a link that is whole on one side", lose(roads, "LR/E1/lrp/E1_to_m1") + "LR/E1/lrp/E1_to_m1 ip=100.64.0.2,prefix=24,mac=f2:01:64:40:00:02,peer=", []string{
+		"peer-one-sided switch port m1/m1_to_E1: tpctl lrp del E1 E1_to_m1; tpctl lrp add E1 E1_to_m1 100.64.0.2/24 f2:01:64:40:00:02 m1_to_E1"}},
+	{"no way out for NAT", lose(roads, "LS/out1/lsp/out1_to_E1") + "LR/E1/lnat/hide ip=10.0.0.0,prefix=16,xlate_ip=192.168.1.30,xlate_type=snat", []string{
+		"peer-missing router port E1/E1_to_out1: tpctl lr link E1 out1 192.168.1.20/24",
+		"nat-dead NAT E1/hide: follows from router port E1/E1_to_out1"}},
+	{"a next router that has lost its way", linked + second + `
+		LR/Q id=7
+		LS/A/lsp/A_to_Q ip=10.0.1.2,mac=f2:01:0a:00:01:02,peer=Q_to_A
+		LR/Q/lrp/Q_to_A ip=10.0.1.2,prefix=24,mac=f2:01:0a:00:01:02,peer=A_to_Q
+		LR/Q/lrp/Q_to_B ip=10.1.0.1,prefix=24,mac=f2:01:0a:01:00:01,peer=B_to_Q
+		LR/R/lsr/r ip=10.1.0.0,prefix=16,next_hop=10.0.1.2,outport=R_to_A`, []string{
+		"peer-missing router port Q/Q_to_B: tpctl lr link Q B 10.1.0.1/24",
+		"next-router-no-way static route R/r: follows from router port Q/Q_to_B"}},
+	{"a next router whose route is unreadable", linked + `
+		LR/Q id=7
+		LS/A/lsp/A_to_Q ip=10.0.1.2,mac=f2:01:0a:00:01:02,peer=Q_to_A
+		LR/Q/lrp/Q_to_A ip=10.0.1.2,prefix=24,mac=f2:01:0a:00:01:02,peer=A_to_Q
+		LR/Q/lsr/on nonsense
+		LR/R/lsr/r ip=10.1.0.0,prefix=16,next_hop=10.0.1.2,outport=R_to_A`, []string{
+		"unreadable-value static route Q/on: tpctl lsr del Q on",
+		"next-router-no-way static route R/r: follows from static route Q/on"}},
 	{"a next router that knows nothing", linked + `
 		LR/Q id=7
 		LS/A/lsp/A_to_Q ip=10.0.1.2,mac=f2:01:0a:00:01:02,peer=Q_to_A
@@ -244,10 +290,10 @@ var cases = []struct {
 		LS/A/lsp/patch ip=255.255.255.255,mac=ff:ff:ff:ff:ff:ee,peer=br0,chassis=hv9
 		LR/Q id=7,chassis=hv9`, []string{
 		"chassis-gone chassis hv9: tpctl ch del hv9", "patch-port-gone switch port A/patch: tpctl patchport del A patch",
-		"router-pinned-gone router Q: echo yes | tpctl lr del -r Q"}},
+		"router-pinned-gone router Q: tpctl lr del -r Q"}},
 	{"an edge that is gone", strings.ReplaceAll(roads, "chassis/hv1 ip=172.16.0.1,tick=1", "chassis/hv3 ip=172.16.0.1,tick=1"), []string{
 		"patch-port-gone switch port out1/patch1: tpctl patchport del out1 patch1",
-		"router-pinned-gone router E1: tpctl edge remove --yes --vip 192.168.1.20"}},
+		"router-pinned-gone router E1: tpctl edge remove --vip 192.168.1.20"}},
 	{"an agent without a record", "contact/hv1 172.16.0.1 #", []string{"chassis-unregistered chassis hv1: "}},
 	{"hosts that run", linked + `
 		chassis/hv1 ip=172.16.0.1,mtu=1438,tick=1
@@ -267,13 +313,13 @@ var cases = []struct {
 		LS/A/lsp/y ip=10.0.1.12,mac=f2:01:0a:00:01:0c,chassis=hv2`, []string{
 		"chassis-down chassis hv1: tpctl ch del hv1", "chassis-down chassis hv2: tpctl ch del hv2", "chassis-down-idle chassis hv3: tpctl ch del hv3"}},
 	{"down and alive", "chassis/hv1 ip=172.16.0.1,tick=1\ncontact/hv1 172.16.0.1 #\ndown/hv1 since=1", []string{
-		"down-contradicted absence of chassis hv1: tpctl check --repair --yes /tuplenet/down/hv1"}},
+		"down-contradicted absence of chassis hv1: tpctl check --repair /tuplenet/down/hv1"}},
 	{"down and gone", "down/hv1 since=1", []string{"down-leftover absence of chassis hv1: tpctl ch del hv1"}},
 	{"no lease", "chassis/hv1 ip=172.16.0.1,tick=1\ncontact/hv1 172.16.0.1\ncontender/hv1 172.16.0.9", []string{
-		"stale-liveness contender for chassis hv1: tpctl check --repair --yes /tuplenet/contender/hv1",
-		"stale-liveness presence of chassis hv1: tpctl check --repair --yes /tuplenet/contact/hv1"}},
+		"stale-liveness contender for chassis hv1: tpctl check --repair /tuplenet/contender/hv1",
+		"stale-liveness presence of chassis hv1: tpctl check --repair /tuplenet/contact/hv1"}},
 	{"down, and a contact that is nobody's", "chassis/hv1 ip=172.16.0.1,tick=1\ncontact/hv1 172.16.0.1\ndown/hv1 since=1", []string{
-		"stale-liveness presence of chassis hv1: tpctl check --repair --yes /tuplenet/contact/hv1"}},
+		"stale-liveness presence of chassis hv1: tpctl check --repair /tuplenet/contact/hv1"}},
 	{"one system-id", "chassis/hv1 ip=172.16.0.1,tick=1\ncontact/hv1 172.16.0.1 #\ncontender/hv1 172.16.0.9 #", []string{
 		"system-id-twice chassis hv1: "}},
 	{"MTUs", `chassis/hv1 ip=172.16.0.1,mtu=1438,tick=1
@@ -293,9 +339,9 @@ var cases = []struct {
 	{"books of other addresses", linked + "ip_book/LS/A ids=257,1000\nip_book/LR/R ids=257\nip_book/LR/gone ids=1", []string{
 		"address-leaked ip_book of router gone: tpctl toolbox rebuild-ip-book",
 		"address-leaked ip_book of switch A: tpctl toolbox rebuild-ip-book", "address-unlisted ip_book of switch A: tpctl toolbox rebuild-ip-book"}},
-	{"no version", "globals/device_ids ids=1\nLS/A id=1", []string{"version-missing globals/version: tpctl check --repair --yes version"}},
+	{"no version", "globals/device_ids ids=1\nLS/A id=1", []string{"version-missing globals/version: tpctl check --repair version"}},
 	{"talk", "communicate/push/hv1/cmd/7 cmd=pkt_trace\ncommunicate/push/hv1/cmd/8 cmd=pkt_trace #", []string{
-		"stale-command /tuplenet/communicate/push/hv1/cmd/7: tpctl check --repair --yes /tuplenet/communicate/push/hv1/cmd/7"}},
+		"stale-command /tuplenet/communicate/push/hv1/cmd/7: tpctl check --repair /tuplenet/communicate/push/hv1/cmd/7"}},
 	{"strange keys", "LS/A/foo/x 1\nfoo bar", []string{
 		"strange-key /tuplenet/entity_view/LS/A/foo/x: etcdctl del /tuplenet/entity_view/LS/A/foo/x", "strange-key /tuplenet/foo: etcdctl del /tuplenet/foo"}},
 }

@@ -91,8 +91,8 @@ func (a *audit) oneChassis(name string, has *carried) {
 		stale(contender, "it has no lease, so it stays though that host is gone")
 	default:
 		a.found(SystemIDTwice, key, Finding{
-			What:   fmt.Sprintf("a second host, at %s, has the same system-id", contender.Value),
-			Advice: "on that host, set another one and restart its agent: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME"})
+			What: fmt.Sprintf("a second host, at %s, has the same system-id", contender.Value),
+			Cure: "on that host, set another one and restart its agent: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME"})
 	}
 	if down != nil && down.Err == nil {
 		switch {
@@ -108,7 +108,7 @@ func (a *audit) oneChassis(name string, has *carried) {
 	case record == nil && alive && !contact.Leased:
 		// Nobody knows before that is gone.
 	case record == nil && alive:
-		a.found(ChassisUnregistered, key, Finding{What: "its agent runs, but it has no record", Advice: "restart the agent there: it registers when it starts"})
+		a.found(ChassisUnregistered, key, Finding{What: "its agent runs, but it has no record", Cure: "restart the agent there: it registers when it starts"})
 	case record == nil:
 		a.gone(key, has)
 	case record.Err != nil || a.model.Get(key) == nil:
@@ -120,7 +120,7 @@ func (a *audit) oneChassis(name string, has *carried) {
 		if down != nil && down.Err == nil {
 			since = "it is down since " + time.Unix(down.Entity.(topology.Absence).Since, 0).UTC().Format(time.RFC3339)
 		}
-		f := Finding{What: since, Advice: "start its agent again, or take the host out", Remedy: []string{del(key)}}
+		f := Finding{What: since, Cure: startAgent, Remedy: []string{del(key)}, Advice: ifGone}
 		kind := ChassisDownIdle
 		if text := has.String(); text != "" {
 			kind = ChassisDown
@@ -134,21 +134,22 @@ func (a *audit) oneChassis(name string, has *carried) {
 func (a *audit) gone(key topology.Key, has *carried) {
 	if len(has.ports) > 0 {
 		a.found(ChassisGone, key, Finding{What: "it has no record, and nobody hears of it, but it still has " + (&carried{ports: has.ports}).String(),
-			Advice: "or start its agent", Remedy: []string{del(key)}, Repair: &Repair{Action: ReleasePorts, Key: key}})
+			Cure: startAgent, Remedy: []string{del(key)}, Advice: ifGone, Repair: &Repair{Action: ReleasePorts, Key: key}})
 	}
 	for _, p := range has.patches {
 		a.found(PatchPortGone, p.Key(), Finding{What: "chassis " + key.Name + ", whose bridge " + p.Peer + " it leads to, has no record",
-			Advice: "or start its agent", Remedy: []string{command(append([]string{"tpctl", "patchport", "del"}, operands(p.Switch, p.Name)...)...)}})
+			Cure: startAgent, Remedy: []string{command(append([]string{"tpctl", "patchport", "del"}, operands(p.Switch, p.Name)...)...)}, Advice: ifGone}, key)
 	}
 	for _, r := range has.routers {
-		f := Finding{What: "chassis " + key.Name + ", which it is pinned to, has no record", Advice: "or start its agent", Remedy: []string{delAll(r.Key())}}
+		f := Finding{What: "chassis " + key.Name + ", which it is pinned to, has no record",
+			Cure: startAgent, Remedy: []string{delAll(r.Key())}, Advice: ifGone}
 		for _, p := range a.pluggedOf[r.Name] {
 			if sp, ok := a.plugged(p); ok && a.leadsOut(sp.Switch) {
-				f.Remedy = []string{command("tpctl", "edge", "remove", "--yes", "--vip", p.Net.Addr().String())}
+				f.Remedy = []string{command("tpctl", "edge", "remove", "--vip", p.Net.Addr().String())}
 				break
 			}
 		}
-		a.found(RouterPinnedGone, r.Key(), f)
+		a.found(RouterPinnedGone, r.Key(), f, key)
 	}
 }
 
@@ -173,8 +174,8 @@ func (a *audit) mtu() {
 	for _, c := range all {
 		if c.MTU > usual+mtuSpan || c.MTU < usual-mtuSpan {
 			a.found(MTUDiffers, c.Key(), Finding{
-				What:   fmt.Sprintf("its tunnels have room for packets of %d bytes, those of most hosts for %d", c.MTU, usual),
-				Advice: fmt.Sprintf("on that host, give the NIC of %s an MTU of %d: ip link set NIC mtu %[2]d", c.IP, usual+62)})
+				What: fmt.Sprintf("its tunnels have room for packets of %d bytes, those of most hosts for %d", c.MTU, usual),
+				Cure: fmt.Sprintf("on that host, give the NIC of %s an MTU of %d: ip link set NIC mtu %[2]d", c.IP, usual+62)})
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package audit
 
-import "tuplenet/internal/topology"
+import (
+	"strings"
+
+	"tuplenet/internal/topology"
+)
 
 // duplicates finds what is ignored because another one was there before.
 func (a *audit) duplicates() {
@@ -13,14 +17,26 @@ func (a *audit) duplicates() {
 			f.Repair = &Repair{Action: Renumber, Key: c.Ignored}
 			f.Remedy = []string{repairOnly(c.Ignored.Name)}
 		case topology.KindSwitchPort, topology.KindRouterPort:
-			f.Advice = "or make it again with another one"
+			f.Cure = revise(c.Ignored, attribute(c.What))
 		case topology.KindStaticRoute:
 			kind = DuplicateRoute
 		case topology.KindNAT:
 			kind = DuplicateNAT
 		case topology.KindChassis:
 			kind = DuplicateTunnelAddress
+			f.Cure = "give one of the two hosts another address, and restart its agent"
+			f.Advice = ifGone
 		}
-		a.found(kind, c.Ignored, f)
+		a.found(kind, c.Ignored, f, c.Because)
 	}
+}
+
+// attribute returns which property of a port a conflict is about: "port id 7
+// (addresses ...)" is about the address that the id is made from.
+func attribute(conflict string) string {
+	word, _, _ := strings.Cut(conflict, " ")
+	if word == "port" {
+		return "address"
+	}
+	return word
 }

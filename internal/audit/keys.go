@@ -1,8 +1,10 @@
 package audit
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
@@ -47,49 +49,44 @@ func (a *audit) foundGlobal(kind Kind, name string, f Finding) {
 // unreadable finds an entity whose value cannot be used.
 func (a *audit) unreadable(item store.Item) {
 	key := item.Key
-	f := Finding{What: fmt.Sprintf("its value %q cannot be used: %v", item.Value, item.Err),
-		Advice: "or write what was meant with etcdctl put " + quote(item.Path)}
+	f := Finding{What: fmt.Sprintf("its value %q cannot be used: %v", item.Value, item.Err)}
 	switch {
-	case topology.CheckName(key.Name) != nil || key.Parent != "" && topology.CheckName(key.Parent) != nil:
-		f.Remedy, f.Advice = []string{command("etcdctl", "del", item.Path)}, ""
+	case !utf8.ValidString(item.Path) || topology.CheckName(key.Name) != nil || key.Parent != "" && topology.CheckName(key.Parent) != nil:
+		f.Remedy = []string{command("etcdctl", "del", item.Path)} // tpctl takes no such name
 	case key.Kind == topology.KindSwitch || key.Kind == topology.KindRouter:
 		// What hangs on it is not to go with it.
-		f.Remedy, f.Advice = []string{command("etcdctl", "put", item.Path, a.newValue(item))}, ""
+		f.Remedy = []string{a.describeAgain(item)}
+		f.Advice = "which gives it a free id; if nobody needs it: " + del(key)
+	case key.Kind == topology.KindChassis:
+		f.Remedy, f.Advice = []string{del(key)}, "and restart its agent, which writes it again"
 	case key.Kind == topology.KindPresence || key.Kind == topology.KindContender || key.Kind == topology.KindAbsence:
-		f.Remedy, f.Advice = []string{repairOnly(item.Path)}, ""
+		f.Remedy = []string{repairOnly(item.Path)}
 		f.Repair = &Repair{Action: RemoveKey, Item: item}
 	default:
+		f.Cure = "describe what was meant in a file: tpctl apply -f FILE"
 		f.Remedy = []string{del(key)}
 	}
 	a.found(UnreadableValue, key, f)
 }
 
-// newValue returns a value for a switch or router whose own cannot be used: a
-// free id, and what is left of it.
-func (a *audit) newValue(item store.Item) string {
-	used := map[uint32]bool{}
-	for _, s := range a.switches {
-		used[s.ID] = true
-	}
-	for _, r := range a.routers {
-		used[r.ID] = true
-	}
-	for _, i := range a.items {
-		if i.Role == store.DeviceIDs {
-			for _, id := range i.Used {
-				used[id] = true
+// describeAgain is the command that gives a switch or router whose value cannot
+// be used a value: a free id, and what is left of it.
+func (a *audit) describeAgain(item store.Item) string {
+	fields, group, force := map[string]string{}, "switches", ""
+	if item.Key.Kind == topology.KindRouter {
+		group = "routers"
+		for field := range strings.SplitSeq(item.Value, ",") {
+			if chassis, ok := strings.CutPrefix(strings.TrimSpace(field), "chassis="); ok && chassis != "" {
+				fields["chassis"] = chassis
+				if a.byKey[topology.Chassis{Name: chassis}.Key()] == nil {
+					force = " --force"
+				}
 			}
 		}
 	}
-	id := uint32(1)
-	for used[id] {
-		id++
+	text, err := json.Marshal(map[string]any{group: map[string]any{item.Key.Name: fields}})
+	if err != nil {
+		panic(err) // these are strings
 	}
-	kept := ""
-	for field := range strings.SplitSeq(item.Value, ",") {
-		if chassis, ok := strings.CutPrefix(strings.TrimSpace(field), "chassis="); ok && chassis != "" && item.Key.Kind == topology.KindRouter {
-			kept = ",chassis=" + chassis
-		}
-	}
-	return fmt.Sprintf("id=%d%s", id, kept)
+	return command("echo", string(text)) + " | tpctl apply -f -" + force
 }

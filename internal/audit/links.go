@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"strings"
 
 	"tuplenet/internal/topology"
 )
@@ -27,7 +28,7 @@ func (a *audit) orphans() {
 	children := map[topology.Key][]topology.Key{}
 	for _, item := range a.items {
 		key := item.Key
-		parent := topology.Key{Kind: key.Kind.Parent(), Name: key.Parent}
+		parent := key.ParentKey()
 		if parent.Kind == 0 || a.byKey[key] == nil || a.byKey[parent] != nil {
 			continue
 		}
@@ -50,11 +51,15 @@ func (a *audit) orphans() {
 func (a *audit) switchEnd(p topology.SwitchPort) {
 	rp, ok := a.routerPortNamed(p.Peer)
 	switch {
-	case !ok && a.named[topology.Key{Kind: topology.KindRouterPort, Name: p.Peer}]:
+	case !ok && a.isNamed(topology.KindRouterPort, p.Peer):
 		// That one is ignored or unreadable, and told of by itself.
 	case !ok:
-		a.found(PeerMissing, p.Key(), Finding{What: "its peer, router port " + p.Peer + ", does not exist", Remedy: []string{del(p.Key())},
-			Advice: "or make the router port again with this one as its peer"})
+		again := tpctl(topology.KindRouterPort, "add", "ROUTER", p.Peer, p.IP.String()+"/LENGTH", p.MAC.String(), p.Name)
+		if router, _ := strings.CutPrefix(p.Name, p.Switch+"_to_"); p.Peer == router+"_to_"+p.Switch && p.MAC == topology.MACFromIP(p.IP) {
+			again = tpctl(topology.KindRouter, "link", router, p.Switch, p.IP.String()+"/LENGTH")
+		}
+		a.found(PeerMissing, p.Key(), Finding{What: "its peer, router port " + p.Peer + ", does not exist",
+			Cure: "make that again: " + again, Remedy: []string{del(p.Key())}})
 	case rp.Peer == p.Name:
 		a.linked(rp, p)
 	case rp.Peer == "":
@@ -63,7 +68,8 @@ func (a *audit) switchEnd(p topology.SwitchPort) {
 		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names no peer", rp.Key()),
 			Remedy: []string{del(rp.Key()), addRouterPort(whole)}})
 	default:
-		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names %s as its own", rp.Key(), rp.Peer), Remedy: []string{del(p.Key())}})
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names %s as its own", rp.Key(), rp.Peer),
+			Cure: revise(p.Key(), "peer"), Remedy: []string{del(p.Key())}})
 	}
 }
 
@@ -72,17 +78,23 @@ func (a *audit) routerEnd(p topology.RouterPort, named bool) {
 	if p.Peer == "" {
 		if !named {
 			a.found(RouterPortUnplugged, p.Key(), Finding{What: "it has no peer", Remedy: []string{del(p.Key())},
-				Advice: "or plug it in: make it again with a switch port as its peer, and that with this one"})
+				Cure: "plug it in: " + tpctl(topology.KindSwitchPort, "add", "SWITCH", "PORT", p.Net.Addr().String(), p.MAC.String(), p.Name) + ", and " + revise(p.Key(), "peer")})
 		}
 		return
 	}
 	sp, ok := a.portNamed(p.Peer)
 	switch {
-	case !ok && a.named[topology.Key{Kind: topology.KindSwitchPort, Name: p.Peer}]:
+	case !ok && a.isNamed(topology.KindSwitchPort, p.Peer):
 	case !ok:
-		a.found(PeerMissing, p.Key(), Finding{What: "its peer, switch port " + p.Peer + ", does not exist", Remedy: []string{a.relink(p)}})
+		f := Finding{What: "its peer, switch port " + p.Peer + ", does not exist", Remedy: []string{a.relink(p)}}
+		if f.Remedy[0] == "" {
+			f.Remedy[0] = del(p.Key())
+			f.Cure = "make that again: " + tpctl(topology.KindSwitchPort, "add", "SWITCH", p.Peer, p.Net.Addr().String(), p.MAC.String(), p.Name)
+		}
+		a.found(PeerMissing, p.Key(), f)
 	case sp.Outer():
-		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, leads to the physical network", sp.Key()), Remedy: []string{del(p.Key())}})
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, leads to the physical network", sp.Key()),
+			Cure: revise(p.Key(), "peer"), Remedy: []string{del(p.Key())}})
 	case sp.Peer == p.Name:
 	case sp.Peer == "" && sp.Chassis == "":
 		whole := sp
@@ -90,15 +102,17 @@ func (a *audit) routerEnd(p topology.RouterPort, named bool) {
 		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names no peer", sp.Key()),
 			Remedy: []string{del(sp.Key()), addPort(whole)}})
 	case sp.Peer == "":
-		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, is a workload's", sp.Key()), Remedy: []string{del(p.Key())}})
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, is a workload's", sp.Key()),
+			Cure: revise(p.Key(), "peer"), Remedy: []string{del(p.Key())}})
 	default:
-		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names %s as its own", sp.Key(), sp.Peer), Remedy: []string{del(p.Key())}})
+		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names %s as its own", sp.Key(), sp.Peer),
+			Cure: revise(p.Key(), "peer"), Remedy: []string{del(p.Key())}})
 	}
 }
 
 // relink is the command for a router port whose switch port is gone: it makes
-// that again if the two were a link and the switch is still there, or else
-// deletes the router port, too.
+// that again if the two were a link and the switch is still there; else it is
+// nothing.
 func (a *audit) relink(p topology.RouterPort) string {
 	for _, sw := range a.switches {
 		if p.Name == p.Router+"_to_"+sw.Name && p.Peer == sw.Name+"_to_"+p.Router && p.MAC == topology.MACFromIP(p.Net.Addr()) &&
@@ -106,7 +120,29 @@ func (a *audit) relink(p topology.RouterPort) string {
 			return tpctl(topology.KindRouter, "link", p.Router, sw.Name, p.Net.String())
 		}
 	}
-	return del(p.Key())
+	return ""
+}
+
+// isNamed reports whether there is a port of a bare name, counting or not.
+func (a *audit) isNamed(kind topology.Kind, name string) bool {
+	_, ok := a.named[topology.Key{Kind: kind, Name: name}]
+	return ok
+}
+
+// culprit returns what is told of because a router port is not plugged in: that
+// port, or the one that it should be plugged into.
+func (a *audit) culprit(p topology.RouterPort) topology.Key {
+	if _, ok := a.portNamed(p.Peer); !ok && a.isNamed(topology.KindSwitchPort, p.Peer) {
+		return a.named[topology.Key{Kind: topology.KindSwitchPort, Name: p.Peer}]
+	}
+	if p.Peer == "" {
+		for _, sp := range a.switchPorts {
+			if sp.Peer == p.Name && !sp.Outer() {
+				return sp.Key()
+			}
+		}
+	}
+	return p.Key()
 }
 
 // linked checks the two ends of a link against each other.
@@ -116,11 +152,12 @@ func (a *audit) linked(rp topology.RouterPort, sp topology.SwitchPort) {
 	}
 	right := sp
 	right.IP, right.MAC = rp.Net.Addr(), rp.MAC
-	remedy := []string{del(sp.Key()), addPort(right)}
+	remedy, cure := []string{del(sp.Key()), addPort(right)}, ""
 	if other, ok := a.model.Get(topology.PortAt(sp.Switch, right.ID())).(topology.SwitchPort); ok && other != sp {
-		remedy = a.unplug(rp)
+		remedy, cure = a.unplug(rp), revise(rp.Key(), "address")
 	}
 	a.found(LinkMismatch, rp.Key(), Finding{
 		What:   fmt.Sprintf("it has %s %s, but %s, which it is plugged into, %s %s", rp.Net.Addr(), rp.MAC, sp.Key(), sp.IP, sp.MAC),
+		Cure:   cure,
 		Remedy: remedy})
 }

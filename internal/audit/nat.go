@@ -14,8 +14,13 @@ import (
 func (a *audit) translations() {
 	for _, n := range a.nats {
 		key := n.Key()
-		f := Finding{Remedy: []string{del(key)}}
+		f := Finding{Cure: revise(key, "external address"), Remedy: []string{del(key)}}
 		if f.What = a.problems[key]; f.What != "" {
+			if n.Type == topology.DNAT && !n.Single() {
+				f.Cure = revise(key, "internal address")
+			} else if cause, ok := a.noExit(n); ok {
+				f = Finding{What: f.What, Follows: cause.String()}
+			}
 			a.found(NATDead, key, f)
 			continue
 		}
@@ -24,11 +29,28 @@ func (a *audit) translations() {
 			a.found(NATWithin, key, f)
 		}
 		if wider, ok := a.wider(n); ok {
+			f.Cure = revise(key, "network")
 			f.What = fmt.Sprintf("its network %s lies in %s of %s, and the longer prefix counts", n.Net.Masked(), wider.Net.Masked(), wider.Key())
 			a.found(NATOverlap, key, f)
 		}
 	}
 	a.floatingElsewhere()
+}
+
+// noExit returns what is told of because a rule's external address is nowhere:
+// the router port whose network it is in is not plugged in.
+func (a *audit) noExit(n topology.NAT) (topology.Key, bool) {
+	for _, p := range a.pluggedOf[n.Router] {
+		if sp, _ := a.plugged(p); p.Net.Contains(n.XlateIP) || a.leadsOut(sp.Switch) {
+			return topology.Key{}, false
+		}
+	}
+	for _, p := range a.routerPorts {
+		if p.Router == n.Router && p.Net.Contains(n.XlateIP) {
+			return a.culprit(p), true
+		}
+	}
+	return topology.Key{}, false
 }
 
 // wider returns an snat rule whose network lies around that of n, if n is no

@@ -39,7 +39,7 @@ func (a *audit) networks() {
 		if nets := onSwitch[p.Switch]; len(nets) > 0 && !contains(nets, p.IP) && !contains(apart, p.IP) {
 			a.found(AddressOutside, p.Key(), Finding{
 				What:   fmt.Sprintf("its address %s is in no network of its switch's routers (%s)", p.IP, some(nets, netip.Prefix.String)),
-				Advice: "and make it again with an address of " + nets[0].String(),
+				Cure:   revise(p.Key(), "address"),
 				Remedy: []string{del(p.Key())}})
 		}
 	}
@@ -50,7 +50,7 @@ func (a *audit) networks() {
 func (a *audit) unusable() {
 	say := func(key topology.Key, what string, value any) {
 		a.found(PortUnusable, key, Finding{What: fmt.Sprintf("no machine can have its %s %s", what, value),
-			Advice: "and make it again with another one", Remedy: []string{del(key)}})
+			Cure: revise(key, what), Remedy: []string{del(key)}})
 	}
 	for _, p := range a.switchPorts {
 		switch {
@@ -135,11 +135,11 @@ func (a *audit) shadowed(p, winner topology.RouterPort) {
 	switch {
 	case len(lost) > 0:
 		f.What += ", which takes the packets to " + count(lost, "port", name) + " of switch " + sp.Switch
-		f.Remedy = a.unplug(p)
-		a.found(NetworkShadowed, p.Key(), f)
+		f.Cure, f.Remedy = revise(p.Key(), "network"), a.unplug(p)
+		a.found(NetworkShadowed, p.Key(), f, winner.Key())
 	case p.Net.Masked() != winner.Net.Masked():
-		f.Remedy = a.unplug(winner)
-		a.found(NetworksOverlap, p.Key(), f)
+		f.Cure, f.Remedy = revise(p.Key(), "network"), a.unplug(winner)
+		a.found(NetworksOverlap, p.Key(), f, winner.Key())
 	}
 }
 
@@ -151,9 +151,10 @@ func (a *audit) external() {
 		ip    netip.Addr
 	}
 	type claimant struct {
-		owner  string
-		key    topology.Key
-		remedy []string
+		owner    string
+		key      topology.Key
+		property string // that holds the address
+		remedy   []string
 	}
 	first := map[place]claimant{}
 	claim := func(at place, c claimant) {
@@ -162,12 +163,13 @@ func (a *audit) external() {
 		} else if has.owner != c.owner {
 			a.found(ExternalAddressTwice, c.key, Finding{
 				What:   fmt.Sprintf("%s has its external address %s, too, in %s", has.key, at.ip, at.where),
-				Remedy: c.remedy})
+				Cure:   revise(c.key, c.property),
+				Remedy: c.remedy}, has.key)
 		}
 	}
 	for _, p := range a.routerPorts {
 		if sp, ok := a.plugged(p); ok && a.leadsOut(sp.Switch) {
-			claim(place{"network " + p.Net.Masked().String(), p.Net.Addr()}, claimant{p.Router, p.Key(), a.unplug(p)})
+			claim(place{"network " + p.Net.Masked().String(), p.Net.Addr()}, claimant{p.Router, p.Key(), "address", a.unplug(p)})
 		}
 	}
 	for _, n := range a.nats {
@@ -187,7 +189,7 @@ func (a *audit) external() {
 					owner = "floating IP of " + n.Net.Addr().String()
 				}
 			}
-			claim(at, claimant{owner, n.Key(), []string{del(n.Key())}})
+			claim(at, claimant{owner, n.Key(), "external address", []string{del(n.Key())}})
 		}
 	}
 }

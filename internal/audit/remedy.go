@@ -101,12 +101,32 @@ func del(key topology.Key) string {
 
 // delAll is the command that deletes a switch or router with what hangs on it.
 func delAll(key topology.Key) string {
-	return "echo yes | " + command(append([]string{"tpctl", objects[key.Kind], "del", "-r"}, operands(key.Name)...)...)
+	return command(append([]string{"tpctl", objects[key.Kind], "del", "-r"}, operands(key.Name)...)...)
 }
 
 // repairOnly is the command for what nothing but a repair mends.
 func repairOnly(name string) string {
-	return command(append([]string{"tpctl", "check", "--repair", "--yes"}, operands(name)...)...)
+	return command(append([]string{"tpctl", "check", "--repair"}, operands(name)...)...)
+}
+
+// ifGone is when what depends on a host is to be deleted.
+const ifGone = "if the host is gone for good"
+
+// startAgent is the cure of what a host without its agent lacks.
+const startAgent = "start its agent again, on that host"
+
+// revise is the cure of what another value of a property mends. A port is known
+// by its name, which no file changes.
+func revise(key topology.Key, property string) string {
+	if property == "name" {
+		return "make it again under another name, and then delete this one"
+	}
+	device := key
+	if key.Parent != "" {
+		device = key.ParentKey()
+	}
+	export := command(append([]string{"tpctl", "export"}, operands(device.Name)...)...)
+	return "give it another " + property + ": " + export + " > FILE, edit that, tpctl apply -f FILE"
 }
 
 // addPort is the command that makes a switch port.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
 
@@ -22,7 +23,7 @@ func (a *audit) routes() {
 	for _, r := range a.statics {
 		key := r.Key()
 		if what := a.problems[key]; what != "" {
-			a.found(RouteDead, key, Finding{What: what, Remedy: []string{del(key)}})
+			a.found(RouteDead, key, a.deadRoute(r, what))
 			continue
 		}
 		out, _ := a.routerPortNamed(r.OutPort)
@@ -41,7 +42,8 @@ func (a *audit) routes() {
 		if p, ok := a.model.Get(topology.Key{Kind: topology.KindRouterNet, Parent: r.Router, Name: n.net.String()}).(topology.RouterPort); ok && a.isPlugged(p) {
 			a.found(RouteOverNetwork, key, Finding{
 				What:   fmt.Sprintf("it sends what goes to %s to %s, and the router itself is in that network by port %s", n.net, r.NextHop, p.Name),
-				Remedy: []string{del(key)}})
+				Cure:   revise(key, "network"),
+				Remedy: []string{del(key)}}, p.Key())
 		}
 	}
 	for _, n := range order {
@@ -59,9 +61,15 @@ func (a *audit) leadsOn(r topology.StaticRoute, sw string, next map[topology.Key
 		if a.leadsOut(sw) || a.announced(sw, r.NextHop) {
 			return true
 		}
-		a.found(NextHopNobody, key, Finding{
-			What:   fmt.Sprintf("no port of switch %s, into which it leads, has its next hop's address %s", sw, r.NextHop),
-			Remedy: []string{del(key)}})
+		f := Finding{What: fmt.Sprintf("no port of switch %s, into which it leads, has its next hop's address %s", sw, r.NextHop)}
+		if cause, ok := a.lostPort(sw, r.NextHop); ok {
+			f.Follows = cause.String()
+		} else {
+			f.Cure = "make a port that has it: " + tpctl(topology.KindSwitchPort, "add", sw, "PORT", r.NextHop.String()) +
+				"; or one that leads to it: " + command(append([]string{"tpctl", "patchport", "add"}, operands(sw, "PORT", "CHASSIS", "BRIDGE")...)...)
+			f.Remedy = []string{del(key)}
+		}
+		a.found(NextHopNobody, key, f)
 		return false
 	}
 	if isWorkload(hop) {
@@ -73,12 +81,69 @@ func (a *audit) leadsOn(r topology.StaticRoute, sw string, next map[topology.Key
 	}
 	next[key] = rp
 	if rp.Router != r.Router && !a.knows(rp, r.Net.Masked()) {
-		a.found(NextRouterNoWay, key, Finding{
-			What:   fmt.Sprintf("the next router %s has neither a route nor a port to any address of %s", rp.Router, r.Net.Masked()),
-			Advice: "or give that a route: tpctl lsr add " + quote(rp.Router) + " NAME " + r.Net.Masked().String() + " NEXT_HOP OUT_PORT",
-			Remedy: []string{del(key)}})
+		f := Finding{What: fmt.Sprintf("the next router %s has neither a route nor a port to any address of %s", rp.Router, r.Net.Masked())}
+		if cause, ok := a.lostWay(rp.Router, r.Net.Masked()); ok {
+			f.Follows = cause.String()
+		} else {
+			f.Cure = "give that a route: " + tpctl(topology.KindStaticRoute, "add", rp.Router, "NAME", r.Net.Masked().String(), "NEXT_HOP", "OUT_PORT")
+			f.Remedy = []string{del(key)}
+		}
+		a.found(NextRouterNoWay, key, f)
 	}
 	return true
+}
+
+// deadRoute returns what a route that cannot work follows from, or what mends it.
+func (a *audit) deadRoute(r topology.StaticRoute, what string) Finding {
+	key := r.Key()
+	f := Finding{What: what, Cure: revise(key, "next hop or output port"), Remedy: []string{del(key)}}
+	if _, ok := a.routerPortNamed(r.OutPort); ok {
+		return f
+	}
+	if lost, ok := a.named[topology.Key{Kind: topology.KindRouterPort, Name: r.OutPort}]; ok {
+		return Finding{What: what, Follows: lost.String()}
+	}
+	for _, p := range a.switchPorts {
+		if p.Peer == r.OutPort && !p.Outer() {
+			return Finding{What: what, Follows: p.Key().String()}
+		}
+	}
+	f.Cure = "make that port again: " + tpctl(topology.KindRouterPort, "add", r.Router, r.OutPort, "CIDR")
+	return f
+}
+
+// lostPort returns what is told of because a switch has no port with the address
+// of a router that should have one there.
+func (a *audit) lostPort(sw string, ip netip.Addr) (topology.Key, bool) {
+	for _, p := range a.routerPorts {
+		if sp, ok := a.portNamed(p.Peer); p.Net.Addr() == ip && !a.isPlugged(p) && (!ok || sp.Switch == sw) {
+			return a.culprit(p), true
+		}
+	}
+	return a.unreadableOf(topology.KindSwitchPort, sw)
+}
+
+// lostWay returns what is told of because a router has no way to a network that
+// it should have one to.
+func (a *audit) lostWay(router string, net netip.Prefix) (topology.Key, bool) {
+	for _, p := range a.routerPorts {
+		if p.Router == router && !a.isPlugged(p) && p.Net.Overlaps(net) {
+			return a.culprit(p), true
+		}
+	}
+	return a.unreadableOf(topology.KindStaticRoute, router)
+}
+
+// unreadableOf returns an object of a kind that hangs on a switch or router and
+// whose value cannot be used.
+func (a *audit) unreadableOf(kind topology.Kind, parent string) (topology.Key, bool) {
+	i := slices.IndexFunc(a.items, func(i store.Item) bool {
+		return i.Role == store.Object && i.Err != nil && i.Key.Kind == kind && i.Key.Parent == parent
+	})
+	if i < 0 {
+		return topology.Key{}, false
+	}
+	return a.items[i].Key, true
 }
 
 // announced reports whether a router answers for an external address on a switch.
@@ -118,7 +183,8 @@ func (a *audit) unused(routes []topology.StaticRoute, next map[topology.Key]topo
 	}
 	router := routes[0].Router
 	say := func(r, used topology.StaticRoute, why string) {
-		a.found(RouteUnused, r.Key(), Finding{What: fmt.Sprintf("route %s takes all its packets to %s: %s", used.Name, r.Net.Masked(), why), Remedy: []string{del(r.Key())}})
+		a.found(RouteUnused, r.Key(), Finding{What: fmt.Sprintf("route %s takes all its packets to %s: %s", used.Name, r.Net.Masked(), why),
+			Cure: "leave it, if it is to take over when that one is deleted", Remedy: []string{del(r.Key())}})
 	}
 	var here, shared, local []topology.StaticRoute
 	first := map[string]topology.StaticRoute{} // to a chassis
@@ -190,7 +256,7 @@ func (a *audit) loops(order []network, byNet map[network][]topology.StaticRoute,
 				if to == n {
 					what = "its next hop is a port of its own router"
 				}
-				a.found(RouteLoop, r.Key(), Finding{What: what, Remedy: []string{del(r.Key())}})
+				a.found(RouteLoop, r.Key(), Finding{What: what, Cure: revise(r.Key(), "next hop"), Remedy: []string{del(r.Key())}}, rp.Key())
 			case state[to] == 0:
 				walk(to)
 			}

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -62,6 +63,18 @@ func (s *session) note(notes ...string) {
 	}
 }
 
+// nothingThere reports whether nothing at all is under the store's prefix, and
+// tells that: the prefix may be mistyped.
+func (s *session) nothingThere() bool {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	isEmpty, err := s.store.IsEmpty(ctx)
+	if isEmpty = isEmpty && err == nil; isEmpty {
+		s.note(fmt.Sprintf("etcd holds nothing under %s; TupleNet has never written there (-p or TUPLENET_PREFIX names another prefix)", s.store.Prefix()))
+	}
+	return isEmpty
+}
+
 // find returns one entity, as a list.
 func (s *session) find(key topology.Key) ([]topology.Stored, error) {
 	e, err := s.read.Get(s.ctx, key)
@@ -101,7 +114,7 @@ func (s *session) deleteChild(kind topology.Kind, noun string, args []string) er
 	if errors.Is(err, store.ErrNotFound) {
 		// A child may outlive its parent; only where there is none to delete
 		// does it matter which of the two is missing.
-		if err := s.exists(parentOf(key)); err != nil {
+		if err := s.exists(key.ParentKey()); err != nil {
 			return err
 		}
 	}
@@ -140,7 +153,7 @@ func (s *session) children(kind topology.Kind, args []string) ([]topology.Stored
 	if err != nil {
 		return nil, err
 	}
-	if err := s.exists(parentOf(key)); err != nil {
+	if err := s.exists(key.ParentKey()); err != nil {
 		return nil, err
 	}
 	if key.Name == "" {
@@ -163,8 +176,4 @@ func listChildren(kind topology.Kind) func(*session, []string) ([]object, error)
 		list, err := s.children(kind, args)
 		return objectsOf(list), err
 	}
-}
-
-func parentOf(key topology.Key) topology.Key {
-	return topology.Key{Kind: key.Kind.Parent(), Name: key.Parent}
 }

@@ -46,12 +46,17 @@ func check(s *session, names []string) error {
 	if err != nil {
 		return err
 	}
+	if len(findings) == 0 && s.nothingThere() {
+		return ErrTold
+	}
 	if s.set(repairFlag) {
 		repaired, err := s.repair(findings)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if repaired {
+		case !repaired && len(findings) > 0:
+			s.note("nothing of this can be repaired without anybody's decision; what mends it is told below")
+		case repaired:
 			if findings, err = s.audit(names, severity); err != nil {
 				return err
 			}
@@ -66,6 +71,9 @@ func (s *session) look(names []string, severity audit.Severity) error {
 	if err != nil {
 		return err
 	}
+	if len(findings) == 0 && s.nothingThere() {
+		return nil
+	}
 	if err := s.tell(findings); !errors.Is(err, ErrTold) {
 		return err
 	}
@@ -73,7 +81,7 @@ func (s *session) look(names []string, severity audit.Severity) error {
 }
 
 // audit reads the store and returns what is inconsistent: as bad as severity,
-// and about one of names, unless there are none.
+// and about one of names, unless there are none; and what that follows from.
 func (s *session) audit(names []string, severity audit.Severity) ([]audit.Finding, error) {
 	var items []store.Item
 	err := s.bounded(func(s *session) (err error) {
@@ -90,9 +98,16 @@ func (s *session) audit(names []string, severity audit.Severity) ([]audit.Findin
 			s.note("the store holds nothing of the name " + name)
 		}
 	}
-	return slices.DeleteFunc(all, func(f audit.Finding) bool {
-		return f.Severity() < severity || len(names) > 0 && !slices.ContainsFunc(names, f.About)
-	}), nil
+	isChosen := func(f audit.Finding) bool {
+		return f.Severity() >= severity && (len(names) == 0 || slices.ContainsFunc(names, f.About))
+	}
+	causes := map[string]bool{}
+	for _, f := range all {
+		if isChosen(f) && f.Follows != "" {
+			causes[f.Follows] = true
+		}
+	}
+	return slices.DeleteFunc(all, func(f audit.Finding) bool { return !isChosen(f) && !causes[f.Object] }), nil
 }
 
 // tell prints findings, and returns ErrTold if there is anything worse than a
@@ -136,29 +151,36 @@ func (s *session) tellOne(f audit.Finding) error {
 			Object   string         `json:"object"`
 			What     string         `json:"what"`
 			Effect   string         `json:"effect"`
+			Follows  string         `json:"follows_from,omitempty"`
+			Cure     string         `json:"cure,omitempty"`
 			Remedy   []string       `json:"remedy,omitempty"`
 			Advice   string         `json:"advice,omitempty"`
 			Repair   string         `json:"repair,omitempty"`
-		}{f.Severity(), f.Kind, f.Object, f.What, f.Effect(), f.Remedy, f.Advice, repair})
+		}{f.Severity(), f.Kind, f.Object, f.What, f.Effect(), f.Follows, f.Cure, f.Remedy, f.Advice, repair})
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s: %s (%s)\n", f.Severity(), f.Object, f.What, f.Kind)
 	fmt.Fprintf(&b, "  traffic: %s\n", f.Effect())
-	label := "mend:   "
-	for _, line := range slices.Concat(f.Remedy, prefixed(f.Advice)) {
-		fmt.Fprintf(&b, "  %s %s\n", label, line)
-		label = "        "
+	label := "mend:"
+	line := func(text string) {
+		fmt.Fprintf(&b, "  %-8s %s\n", label, text)
+		label = ""
+	}
+	if f.Follows != "" {
+		fmt.Fprintf(&b, "  follows from: %s, and goes when that is mended\n", f.Follows)
+	}
+	if f.Cure != "" {
+		line(f.Cure)
+		label = "or:"
+	}
+	for _, command := range f.Remedy {
+		line(command)
+	}
+	if f.Advice != "" {
+		line("(" + f.Advice + ")")
 	}
 	_, err := fmt.Fprintln(s.Out, b.String())
 	return err
-}
-
-// prefixed returns an advice as a line beside commands, or none.
-func prefixed(advice string) []string {
-	if advice == "" {
-		return nil
-	}
-	return []string{"(" + advice + ")"}
 }
 
 // repair shows what it would do about findings, asks, and does it. It reports

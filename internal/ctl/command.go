@@ -89,7 +89,7 @@ type session struct {
 // original: number of arguments, confirmation, connection, then what the
 // arguments say.
 func (c Command) Run(ctx context.Context, env Env, args []string) error {
-	if err := c.check(len(args), env.Flags); err != nil {
+	if err := c.check(args, env.Flags); err != nil {
 		return err
 	}
 	chosen, err := c.choice(env)
@@ -125,6 +125,9 @@ func (c Command) Run(ctx context.Context, env Env, args []string) error {
 // show prints what was chosen of the command's list.
 func (c Command) show(s *session, args []string) error {
 	list, err := c.list(s, args)
+	if len(list) == 0 && (err == nil || errors.Is(err, store.ErrNotFound)) {
+		s.nothingThere()
+	}
 	if err != nil {
 		return err
 	}
@@ -159,8 +162,8 @@ func (c Command) ReadOnly() bool { return c.reads || c.Verb == "show" }
 func (c Command) Name() string { return strings.TrimSpace(c.Object + " " + c.Verb) }
 
 // check says what is missing, or too much, on the command line.
-func (c Command) check(n int, flags map[string]string) error {
-	required := 0
+func (c Command) check(args []string, flags map[string]string) error {
+	n, required := len(args), 0
 	for _, name := range c.Args {
 		if !strings.HasPrefix(name, "[") {
 			required++
@@ -178,7 +181,7 @@ func (c Command) check(n int, flags map[string]string) error {
 		if most > 0 {
 			want = strings.Join(c.Args, " ")
 		}
-		return fmt.Errorf("tpctl %s: require %s, got %d arguments", c.Name(), want, n)
+		return fmt.Errorf("tpctl %s: require %s, got %d arguments%s", c.Name(), want, n, c.meant(args))
 	}
 	for _, f := range c.Flags {
 		if f.Required && flags[f.Name] == "" {
@@ -186,6 +189,17 @@ func (c Command) check(n int, flags map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// meant ends the sentence about an argument of a command that has none, where
+// that may be what a flag is to name.
+func (c Command) meant(args []string) string {
+	for _, f := range c.Flags {
+		if len(c.Args) == 0 && f.Required && f.Many && len(f.Aliases) > 0 {
+			return fmt.Sprintf("; did you mean -%s %s?", f.Aliases[0], args[0])
+		}
+	}
+	return ""
 }
 
 // optional returns the argument at i, or nothing if it was left out. An empty

@@ -25,14 +25,15 @@ func TestExamples(t *testing.T) {
 		if !ok {
 			t.Errorf("%s: the example %q is of another command", name, c.Example)
 		}
-		n, flags := 0, map[string]string{}
+		var operands []string
+		flags := map[string]string{}
 		for words := strings.Fields(args); len(words) > 0; words = words[1:] {
 			i := slices.IndexFunc(c.Flags, func(f Flag) bool {
 				return slices.Contains(append([]string{f.Name}, f.Aliases...), strings.TrimLeft(words[0], "-"))
 			})
 			switch {
 			case !strings.HasPrefix(words[0], "-"):
-				n++
+				operands = append(operands, words[0])
 			case i < 0:
 				t.Errorf("%s: the example has the flag %s, the command has none of that name", name, words[0])
 			case c.Flags[i].Value == "":
@@ -42,7 +43,7 @@ func TestExamples(t *testing.T) {
 				flags[c.Flags[i].Name] = words[0]
 			}
 		}
-		if err := c.check(n, flags); err != nil {
+		if err := c.check(operands, flags); err != nil {
 			t.Errorf("%s: the example does not work: %v", name, err)
 		}
 		for _, f := range c.Flags {

@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"tuplenet/internal/audit"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
+	"tuplenet/internal/trace"
 )
 
 // ownKinds are the kinds of the objects that commands are about.
@@ -26,22 +28,36 @@ var ownKinds = map[string]topology.Kind{
 // value of the flag of that name. reach returns the store, for the names that it
 // holds. It gives up in silence: what cannot be known is left out.
 func (c Command) Complete(ctx context.Context, reach func() (*store.Store, error), flag string, args []string, prefix string) []string {
-	word := c.argument(len(args))
+	word, before := c.argument(len(args)), ""
 	if flag != "" {
 		i := slices.IndexFunc(c.Flags, func(f Flag) bool { return f.Name == flag || slices.Contains(f.Aliases, flag) })
 		if i < 0 {
 			return nil
 		}
 		word = c.Flags[i].Value
+		if c.Flags[i].Many {
+			before = prefix[:strings.LastIndex(prefix, ",")+1]
+			prefix = prefix[len(before):]
+		}
 	}
 	var found []string
-	for one := range strings.SplitSeq(word, "|") {
-		found = append(found, c.words(one)...)
-		if kinds := c.kindsOf(one, flag == ""); len(kinds) > 0 {
-			found = append(found, namesOf(ctx, reach, kinds, c.parentIn(args), prefix)...)
+	switch {
+	case word == removeVIPFlag.Value:
+		found = roads(ctx, reach)
+	case c.Object == "trace" && strings.Contains(word, "PORT"):
+		found = Ports(ctx, reach)
+	default:
+		for one := range strings.SplitSeq(word, "|") {
+			found = append(found, c.words(one)...)
+			if kinds := c.kindsOf(one, flag == ""); len(kinds) > 0 {
+				found = append(found, namesOf(ctx, reach, kinds, c.parentIn(args), prefix)...)
+			}
 		}
 	}
 	found = slices.DeleteFunc(found, func(s string) bool { return !strings.HasPrefix(s, prefix) })
+	for i := range found {
+		found[i] = before + found[i]
+	}
 	slices.Sort(found)
 	return slices.Compact(found)
 }
@@ -63,6 +79,12 @@ func (c Command) words(name string) []string {
 	switch name {
 	case tableFlag.Value:
 		return tableNames()
+	case protoFlag.Value:
+		return []string{string(trace.ICMP), string(trace.ICMPReply), string(trace.TCP), string(trace.UDP), string(trace.ARP)}
+	case formatFlag.Value:
+		return formats
+	case severityFlag.Value:
+		return []string{audit.Error.String(), audit.Warning.String(), audit.Note.String()}
 	case sortFlag.Value:
 		return c.fields
 	case filterFlag.Value:
@@ -151,4 +173,51 @@ func namesOf(ctx context.Context, reach func() (*store.Store, error), kinds []to
 		found = append(found, names...)
 	}
 	return found
+}
+
+// Ports returns the names of the switch ports that packets come from and go to:
+// those of workloads, and those that lead to the physical network. Like Complete
+// it leaves out what cannot be known.
+func Ports(ctx context.Context, reach func() (*store.Store, error)) []string {
+	var found []string
+	for _, p := range switchPorts(ctx, reach) {
+		if p.Peer == "" || p.Outer() {
+			found = append(found, p.Name)
+		}
+	}
+	return found
+}
+
+// roads returns the addresses of edges: what routers have in switches that lead to
+// the physical network.
+func roads(ctx context.Context, reach func() (*store.Store, error)) []string {
+	ports := switchPorts(ctx, reach)
+	outside := map[string]bool{}
+	for _, p := range ports {
+		outside[p.Switch] = outside[p.Switch] || p.Outer()
+	}
+	var found []string
+	for _, p := range ports {
+		if outside[p.Switch] && p.Peer != "" && !p.Outer() {
+			found = append(found, p.IP.String())
+		}
+	}
+	return found
+}
+
+func switchPorts(ctx context.Context, reach func() (*store.Store, error)) []topology.SwitchPort {
+	st, err := reach()
+	if err != nil {
+		return nil
+	}
+	defer st.Close()
+	list, _, err := st.List(ctx, topology.KindSwitchPort, "")
+	if err != nil {
+		return nil
+	}
+	ports := make([]topology.SwitchPort, len(list))
+	for i, e := range list {
+		ports[i] = e.(topology.SwitchPort) // as the kind says
+	}
+	return ports
 }

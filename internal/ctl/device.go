@@ -56,7 +56,8 @@ func linkRouter(s *session, args []string) error {
 		return err
 	}
 	switchPort, routerPort := manifest.Link(lr, sw, network)
-	made, err := s.store.Create(s.ctx, switchPort, routerPort)
+	free := func(*store.View) error { return s.checkNames(switchPort.Key(), routerPort.Key()) }
+	made, err := s.store.CreateIf(s.ctx, free, switchPort, routerPort)
 	if errors.Is(err, store.ErrExists) {
 		made, err = s.completeLink(s.sayExists(err, []topology.Stored{switchPort, routerPort}), switchPort, routerPort)
 	}
@@ -67,16 +68,20 @@ func linkRouter(s *session, args []string) error {
 }
 
 // completeLink makes the end of a link that is missing beside the other. It
-// returns exists, the error that says what is there, if both ends are.
+// returns exists, the error that says what is there, if both ends are, and how
+// their address is changed if that is what was meant.
 func (s *session) completeLink(exists error, switchPort topology.SwitchPort, routerPort topology.RouterPort) ([]topology.Stored, error) {
 	missing, left := topology.Stored(switchPort), topology.Stored(routerPort)
 	object := "lrp"
 	if errors.Is(s.exists(left.Key()), store.ErrNotFound) {
 		missing, left, object = left, missing, "lsp"
 	} else if !errors.Is(s.exists(missing.Key()), store.ErrNotFound) {
-		return nil, exists
+		return nil, s.linkedOtherwise(exists, switchPort, routerPort)
 	}
 	return s.createIf(func(v *store.View) error {
+		if err := s.checkNames(missing.Key()); err != nil {
+			return err
+		}
 		has, err := v.Get(left.Key())
 		if err != nil {
 			return err
@@ -86,6 +91,18 @@ func (s *session) completeLink(exists error, switchPort topology.SwitchPort, rou
 		}
 		return nil
 	}, missing)
+}
+
+// linkedOtherwise returns exists, the error that says that two ports of a link
+// are there, with what changes their address if that is another.
+func (s *session) linkedOtherwise(exists error, switchPort topology.SwitchPort, routerPort topology.RouterPort) error {
+	has, err := s.read.Get(s.ctx, routerPort.Key())
+	is, ok := has.(topology.RouterPort)
+	if err != nil || !ok || is.Net == routerPort.Net {
+		return exists
+	}
+	return fmt.Errorf(`%w with the address %s; "tpctl export %s > FILE", another cidr there and "tpctl apply -f FILE" change that, or "tpctl lrp del %s %s" and "tpctl lsp del %s %s", and this again`,
+		exists, is.Net, routerPort.Router, routerPort.Router, routerPort.Name, switchPort.Switch, switchPort.Name)
 }
 
 func deleteSwitch(s *session, args []string) error {

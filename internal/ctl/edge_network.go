@@ -19,6 +19,7 @@ type network struct {
 	named    map[string][]topology.SwitchPort   // by bare name
 	rules    map[string][]topology.NAT          // by router
 	sharing  map[destination][]string           // see edgesOf
+	networks map[string][]netip.Prefix          // see networksOf
 }
 
 func newNetwork(entities []topology.Stored) *network {

@@ -26,19 +26,20 @@ var (
 	pruneFlag = Flag{Name: "prune", Usage: "delete what the files do not describe"}
 	keepFlag  = Flag{Name: "keep", Value: "PATTERN", Many: true,
 		Usage: "with --prune, keep what `PATTERN` matches, by its name or as SWITCH/PORT, and what it hangs on; may be given several times"}
-	dryRunFlag = Flag{Name: "dry-run", Usage: "show what would be done, and do nothing"}
-	boundFlag  = Flag{Name: "bound", Usage: "with the chassis that agents have bound ports to"}
+	verboseFlag = Flag{Name: "verbose", Usage: "name each object, however many there are"}
+	dryRunFlag  = Flag{Name: "dry-run", Usage: "show what would be done, and do nothing"}
+	boundFlag   = Flag{Name: "bound", Usage: "with the chassis that agents have bound ports to"}
 )
 
 // fileCommands are about the whole topology as a text.
 func fileCommands() []Command {
 	return []Command{
 		{
-			Object: "apply", Flags: []Flag{fileFlag, pruneFlag, keepFlag, dryRunFlag, forceFlag, yesFlag}, steps: true,
+			Object: "apply", Flags: []Flag{fileFlag, pruneFlag, keepFlag, dryRunFlag, verboseFlag, forceFlag, yesFlag}, steps: true,
 			reads: true, // until it writes: a dry run does not even make the globals
 			Usage: "make the virtual network what files describe",
 			Notes: "Everything is checked first, and what is wrong is told with file and line; then nothing is written. What is there and no file describes stays, unless --prune is given, " +
-				"which asks, or reads \"yes\" from standard input, before it deletes. The chassis that agents have bound ports to stay as they are. Run again after a failure, it goes on where it stopped.",
+				"which asks, or reads \"yes\" from standard input, before it deletes. The chassis that agents have bound ports to stay as they are. What was done is named at the end, a line an object; of more than fifty of a kind only how many, without --verbose. Run again after a failure, it goes on where it stopped.",
 			Example: "tpctl apply -f network.yaml --dry-run",
 			run:     applyFiles,
 		},
@@ -129,24 +130,43 @@ func stateOfStore(n *store.Snapshot) manifest.State {
 	return manifest.State{Entities: n.Entities, Broken: n.Broken, IDTaken: n.IDTaken}
 }
 
-// printChanges prints what a dry run would do: a line for each object.
-func (s *session) printChanges(changes []manifest.Change) error {
+// printChanges prints what was done, or would be: a line for each object, or for
+// people, if there are more than most of a kind to which the same was done, one
+// for all of these.
+func (s *session) printChanges(changes []manifest.Change, most int) error {
 	out := bufio.NewWriter(s.Out)
+	counts := tallyOf(changes)
+	summed := tally{}
 	for _, c := range changes {
-		if s.JSON {
+		kind, n := c.Key.Kind, counts[c.Action()][c.Key.Kind]
+		switch {
+		case s.JSON:
 			if err := WriteJSON(out, changeObject(c)); err != nil {
 				return err
 			}
-			continue
+		case n <= most:
+			fmt.Fprintln(out, changeLine(c))
+		case summed[c.Action()][kind] == 0:
+			summed.add(c)
+			fmt.Fprintf(out, "%s %s (--%s names them)\n", signs[c.Action()], plural(n, nounOf(kind)), verboseFlag.Name)
 		}
-		fmt.Fprintln(out, changeLine(c))
 	}
 	return out.Flush()
 }
 
+// signs are how a diff shows what is done.
+var signs = map[manifest.Action]string{manifest.Create: "+", manifest.Modify: "~", manifest.Delete: "-"}
+
+// nounOf returns what one object of a kind is called.
+func nounOf(kind topology.Kind) string {
+	if kind == topology.KindNAT {
+		return "NAT rule"
+	}
+	return kind.String()
+}
+
 // changeLine returns a change as a line of a diff.
 func changeLine(c manifest.Change) string {
-	sign := map[manifest.Action]string{manifest.Create: "+", manifest.Modify: "~", manifest.Delete: "-"}[c.Action()]
 	var fields []string
 	for _, d := range c.Differences() {
 		switch {
@@ -159,7 +179,7 @@ func changeLine(c manifest.Change) string {
 	if c.Broken != nil {
 		fields = append(fields, fmt.Sprintf("its value cannot be used: %v", c.Broken))
 	}
-	line := sign + " " + c.Key.String()
+	line := signs[c.Action()] + " " + c.Key.String()
 	if len(fields) > 0 {
 		line += ": " + strings.Join(fields, ", ")
 	}
@@ -186,6 +206,9 @@ func exportFile(s *session, args []string) error {
 	n, err := s.store.Snapshot(s.ctx)
 	if err != nil {
 		return err
+	}
+	if len(n.Entities) == 0 {
+		s.nothingThere()
 	}
 	chosen := map[topology.Key]bool{}
 	for _, arg := range args {

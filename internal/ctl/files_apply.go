@@ -24,7 +24,7 @@ type application struct {
 	wanted   manifest.Description
 	keep     func(topology.Key) bool
 	approved map[topology.Key]bool // what may be deleted; nil before anybody was asked
-	tally    tally
+	done     []manifest.Change
 	started  time.Time
 }
 
@@ -47,9 +47,9 @@ func applyFiles(s *session, _ []string) error {
 	}
 	a := &application{session: s, wanted: wanted, keep: keep, started: time.Now()}
 	for tries := 0; ; tries++ {
-		before := a.tally.total()
+		before := len(a.done)
 		err := a.attempt()
-		if a.tally.total() > before {
+		if len(a.done) > before {
 			tries = 0
 		}
 		if !errors.Is(err, store.ErrChanged) {
@@ -81,10 +81,7 @@ func (a *application) attempt() error {
 	}
 	if a.set(dryRunFlag) {
 		a.note(notes...)
-		if err := a.printChanges(changes); err != nil {
-			return err
-		}
-		a.tally.add(changes)
+		a.done = changes
 		return a.summary()
 	}
 	if a.approved == nil {
@@ -172,7 +169,7 @@ func (a *application) write(snapshot *store.Snapshot, changes []manifest.Change)
 			return a.interrupted(err)
 		}
 		for _, e := range batch {
-			a.tally.add([]manifest.Change{byKey[e.Key]})
+			a.done = append(a.done, byKey[e.Key])
 		}
 		bar.show(len(batch))
 	}
@@ -196,44 +193,58 @@ func editsOf(groups []manifest.Group) []store.Group {
 
 // interrupted says how far it came before err.
 func (a *application) interrupted(err error) error {
-	if a.tally.total() == 0 {
+	if len(a.done) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w\n%s before that, all of it complete; run it again to go on", err, a.tally)
+	return errors.Join(a.printDone(), fmt.Errorf("%w\n%s before that, all of it complete; run it again to go on", err, tallyOf(a.done)))
+}
+
+// namedOfKind bounds how many objects of a kind are named.
+const namedOfKind = 50
+
+// printDone names what was done, or would be. A dry run is for nothing else, and
+// names all.
+func (a *application) printDone() error {
+	most := namedOfKind
+	if a.set(verboseFlag) || a.set(dryRunFlag) {
+		most = len(a.done)
+	}
+	return a.printChanges(a.done, most)
 }
 
 // summary tells what was done, or would be.
 func (a *application) summary() error {
-	took := time.Since(a.started)
-	if a.JSON {
-		return WriteJSON(a.Out, a.tally.result(a.set(dryRunFlag), took))
+	took, counts := time.Since(a.started), tallyOf(a.done)
+	if err := a.printDone(); err != nil {
+		return err
 	}
 	switch {
-	case a.tally.total() == 0:
+	case a.JSON:
+		return WriteJSON(a.Out, counts.result(a.set(dryRunFlag), took))
+	case len(a.done) == 0:
 		return a.say("nothing to do: the store holds the %s described", plural(len(a.wanted), "object"))
 	case a.set(dryRunFlag):
-		return a.say("dry run: %s", a.tally)
+		return a.say("dry run: %s", counts)
 	}
-	return a.say("%s in %.1f s", a.tally, took.Seconds())
+	return a.say("%s in %.1f s", counts, took.Seconds())
 }
 
 // tally counts what was done, by what was done to which kind.
 type tally map[manifest.Action]map[topology.Kind]int
 
-func (t *tally) add(changes []manifest.Change) {
-	if *t == nil {
-		*t = tally{}
-	}
+func tallyOf(changes []manifest.Change) tally {
+	t := tally{}
 	for _, c := range changes {
-		if (*t)[c.Action()] == nil {
-			(*t)[c.Action()] = map[topology.Kind]int{}
-		}
-		(*t)[c.Action()][c.Key.Kind]++
+		t.add(c)
 	}
+	return t
 }
 
-func (t tally) total() int {
-	return t.count(manifest.Create) + t.count(manifest.Modify) + t.count(manifest.Delete)
+func (t tally) add(c manifest.Change) {
+	if t[c.Action()] == nil {
+		t[c.Action()] = map[topology.Kind]int{}
+	}
+	t[c.Action()][c.Key.Kind]++
 }
 
 func (t tally) count(a manifest.Action) int {

@@ -34,23 +34,35 @@ func checkChanges(n *store.Snapshot, changes []manifest.Change, force bool) (pro
 		j.add(c.After)
 	}
 	problems = append(problems, j.victims()...)
-	if len(problems) > 0 {
+	if len(problems) > 0 || len(changes) == 0 {
 		return problems, nil
 	}
-	var all *network
+	all := j.network()
 	for _, c := range changes {
 		switch e := c.After.(type) {
+		case topology.SwitchPort:
+			was, _ := c.Before.(topology.SwitchPort)
+			notes = append(notes, movedRemarks(was, e)...)
+			if was.IP != e.IP {
+				notes = append(notes, all.portRemarks(e)...)
+			}
 		case topology.StaticRoute:
 			ports, _ := j.List(topology.KindRouterPort, e.Router)
 			notes = append(notes, routeRemarks(e, ports)...)
 		case topology.NAT:
-			if all == nil {
-				all = j.network()
-			}
 			notes = append(notes, all.natRemarks(e)...)
 		}
 	}
 	return nil, notes
+}
+
+// movedRemarks tells of a port that something is plugged into and whose address
+// or MAC changes.
+func movedRemarks(was, is topology.SwitchPort) []string {
+	if was.Chassis == "" || was.Outer() || was.IP == is.IP && was.MAC == is.MAC {
+		return nil
+	}
+	return []string{fmt.Sprintf("port %s/%s is plugged in at %s, whose workload has to follow", was.Switch, was.Name, was.Chassis)}
 }
 
 // about returns what is wrong with an object in a sentence that names it.
@@ -158,7 +170,7 @@ func (j *judge) fault(c manifest.Change) error {
 		return cmp.Or(err, fmt.Errorf("invalid name %q: spaces are not allowed", c.Key.Name))
 	}
 	if c.Key.Parent != "" {
-		if _, err := j.Get(parentOf(c.Key)); err != nil {
+		if _, err := j.Get(c.Key.ParentKey()); err != nil {
 			return err
 		}
 	}

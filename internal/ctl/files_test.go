@@ -314,7 +314,7 @@ func TestApplyBesideOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(out, "1 router, 1608 ports created, ") {
+	if !strings.Contains(out, "\n1 router, 1608 ports created, ") {
 		t.Error(out)
 	}
 	if made.Load() == 0 {
@@ -350,7 +350,7 @@ func TestApplyInterrupted(t *testing.T) {
 	}
 	b.sound("/p")
 	out := b.must("/p", "apply", flags)
-	if strings.HasPrefix(out, "10 switches") || !strings.Contains(out, " created, 0 changed, 0 deleted in ") {
+	if strings.Contains(out, "\n10 switches") || !strings.Contains(out, " created, 0 changed, 0 deleted in ") {
 		t.Error(out)
 	}
 	b.sound("/p")

@@ -3,7 +3,9 @@ package ctl
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"path"
 	"slices"
@@ -14,7 +16,7 @@ import (
 // Flags of every command that prints a list; withListFlags adds them.
 var (
 	filterFlag = Flag{Name: "filter", Value: "CONDITION", Many: true,
-		Usage: "show only what meets the `CONDITION`: FIELD=VALUE, FIELD!=VALUE or FIELD~PATTERN; may be given several times"}
+		Usage: "show only what meets the `CONDITION`: FIELD=VALUE, FIELD!=VALUE, FIELD~PATTERN, or < <= > >= with a number; may be given several times"}
 	sortFlag = Flag{Name: "sort", Value: "FIELD", Usage: "sort by `FIELD`, instead of by name; -FIELD is the other way round"}
 	allFlag  = Flag{Name: "all", Usage: "show those of all switches or routers, each with its own"}
 )
@@ -91,48 +93,81 @@ func (ch choice) of(list []object) []object {
 
 // condition is one that an object meets or not.
 type condition struct {
-	field, op, value string       // op is =, != or ~
+	field, op, value string
 	network          netip.Prefix // value, if it is one
 }
 
+// operators are what may stand between a field and a value; of two that begin
+// alike the longer one comes first.
+var operators = []string{"!=", "<=", ">=", "=", "~", "<", ">"}
+
+// Some fields hold values of one sort only.
+var (
+	addressFields = []string{"ip", "next_hop", "xlate_ip", "contender"}
+	wordFields    = []string{"origin", "state"} // in which upper and lower case are one
+)
+
 func parseCondition(text string) (c condition, err error) {
-	at := strings.IndexAny(text, "=!~")
+	at := strings.IndexAny(text, "!<>=~")
 	if at < 1 {
-		return c, fmt.Errorf("want FIELD=VALUE, FIELD!=VALUE or FIELD~PATTERN")
+		return c, errors.New("want FIELD=VALUE, FIELD!=VALUE, FIELD~PATTERN, FIELD<NUMBER or FIELD>NUMBER")
 	}
-	c.field, c.op, c.value = text[:at], text[at:at+1], text[at+1:]
+	i := slices.IndexFunc(operators, func(op string) bool { return strings.HasPrefix(text[at:], op) })
+	if i < 0 {
+		return c, errors.New("want FIELD!=VALUE")
+	}
+	c.field, c.op, c.value = text[:at], operators[i], text[at+len(operators[i]):]
+	if slices.Contains(wordFields, c.field) {
+		c.value = strings.ToLower(c.value)
+	}
 	switch c.op {
-	case "!":
-		var ok bool
-		if c.value, ok = strings.CutPrefix(c.value, "="); !ok {
-			return c, fmt.Errorf("want FIELD!=VALUE")
-		}
-		c.op = "!="
 	case "~":
 		if _, err := path.Match(c.value, ""); err != nil {
-			return c, fmt.Errorf("the pattern has a bracket that is not closed, or nothing behind a backslash")
+			return c, errors.New("the pattern has a bracket that is not closed, or nothing behind a backslash")
+		}
+	case "=", "!=":
+		return c, c.parseNetwork()
+	default:
+		if class := rankOf(c.value).class; class != numberClass && class != addressClass {
+			return c, fmt.Errorf("want a number, or an address, behind %s", c.op)
 		}
 	}
-	if ip, _, ok := strings.Cut(c.value, "/"); ok && c.op != "~" {
-		c.network, err = netip.ParsePrefix(c.value)
-		if _, isIP := netip.ParseAddr(ip); isIP != nil {
-			err = nil // it is a text like any other
-		}
+	return c, nil
+}
+
+// parseNetwork finds out whether the value is a network. What is no address
+// cannot be found in a field that holds addresses alone.
+func (c *condition) parseNetwork() (err error) {
+	if c.network, err = netip.ParsePrefix(c.value); err == nil || c.value == "" || !slices.Contains(addressFields, c.field) {
+		return nil
 	}
-	return c, err
+	if _, err := netip.ParseAddr(c.value); err != nil {
+		return fmt.Errorf("%q is no address such as 10.20.1.10, and no network such as 10.20.0.0/16; behind ~ it may be a pattern, %s~10.20.*", c.value, c.field)
+	}
+	return nil
 }
 
 func (c condition) met(o object) bool {
 	has := o.get(c.field)
+	if slices.Contains(wordFields, c.field) {
+		has = strings.ToLower(has)
+	}
 	switch c.op {
+	case "=":
+		return c.equals(has)
+	case "!=":
+		return !c.equals(has)
 	case "~":
 		// * stands for slashes, too: what has them here is no path.
 		ok, _ := path.Match(strings.ReplaceAll(c.value, "/", "\x00"), strings.ReplaceAll(has, "/", "\x00"))
 		return ok
-	case "!=":
-		return !c.equals(has)
 	}
-	return c.equals(has)
+	a, b := rankOf(has), rankOf(c.value)
+	if a.class != b.class {
+		return false
+	}
+	n := a.compare(b)
+	return n < 0 && c.op[0] == '<' || n > 0 && c.op[0] == '>' || n == 0 && len(c.op) > 1
 }
 
 // equals reports whether a field's text is the value, or an address or a
@@ -174,8 +209,7 @@ func (f field) text() string {
 // compareTexts orders texts: nothing, then numbers, then addresses, both by
 // their value, then all else.
 func compareTexts(a, b string) int {
-	x, y := rankOf(a), rankOf(b)
-	return cmp.Or(cmp.Compare(x.class, y.class), cmp.Compare(x.number, y.number), x.ip.Compare(y.ip), strings.Compare(a, b))
+	return cmp.Or(rankOf(a).compare(rankOf(b)), strings.Compare(a, b))
 }
 
 // rank is where a text stands among others.
@@ -185,15 +219,27 @@ type rank struct {
 	ip     netip.Addr
 }
 
+// The classes of texts, in their order.
+const (
+	emptyClass = iota
+	numberClass
+	addressClass
+	otherClass
+)
+
 func rankOf(text string) rank {
 	if text == "" {
-		return rank{}
+		return rank{class: emptyClass}
 	}
-	if n, err := strconv.ParseFloat(text, 64); err == nil {
-		return rank{class: 1, number: n}
+	if n, err := strconv.ParseFloat(text, 64); err == nil && !math.IsNaN(n) {
+		return rank{class: numberClass, number: n}
 	}
 	if ip, err := netip.ParseAddr(text); err == nil {
-		return rank{class: 2, ip: ip}
+		return rank{class: addressClass, ip: ip}
 	}
-	return rank{class: 3}
+	return rank{class: otherClass}
+}
+
+func (r rank) compare(o rank) int {
+	return cmp.Or(cmp.Compare(r.class, o.class), cmp.Compare(r.number, o.number), r.ip.Compare(o.ip))
 }

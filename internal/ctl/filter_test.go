@@ -3,6 +3,7 @@ package ctl
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"tuplenet/internal/explain"
@@ -46,7 +47,7 @@ func TestFields(t *testing.T) {
 func TestCondition(t *testing.T) {
 	o := object{name: "web-1", parent: field{name: "switch", value: "A"}, fields: []field{
 		{name: "ip", value: "10.20.1.10"}, {name: "net", value: "10.20.0.0/16"}, {name: "id", value: 7}, {name: "chassis", value: ""},
-		{name: "state", value: downSince("2026-11-21T14:03:05Z")},
+		{name: "state", value: downSince("2026-11-21T14:03:05Z")}, {name: "origin", value: "foreign"}, {name: "packets", value: 1000},
 	}}
 	for text, want := range map[string]bool{
 		"name=web-1": true, "name=web": false, "name!=web": true, "name!=web-1": false,
@@ -56,6 +57,11 @@ func TestCondition(t *testing.T) {
 		"ip!=10.20.0.0/16": false, "ip!=10.21.0.0/16": true, "ip~10.20.*": true, "name=10.0.0.0/8": false,
 		"net=10.20.0.0/16": true, "net=10.0.0.0/8": true, "net=10.20.0.0/24": false, "net~10.*/16": true, "net~*": true,
 		"state=down": true, "state=up": false, "name=a=b": false,
+		"origin=FOREIGN": true, "origin=foreign": true, "origin!=Foreign": false, "origin~FOR*": true, "state=DOWN": true, "name=WEB-1": false,
+		"packets>999": true, "packets>1000": false, "packets>=1000": true, "packets>=1001": false, "packets<1e4": true, "packets<1000": false,
+		"packets<=1000": true, "packets<=9": false, "ip>10.20.1.9": true, "ip<10.20.1.9": false, "ip>=10.20.1.10": true,
+		"packets>10.20.1.9": false, "chassis<5": false, "nothing<=0": false, "name>5": false,
+		"ip=": false, "ip!=": true,
 	} {
 		c, err := parseCondition(text)
 		if err != nil {
@@ -64,9 +70,12 @@ func TestCondition(t *testing.T) {
 			t.Errorf("%s is %v", text, got)
 		}
 	}
-	for _, text := range []string{"", "name", "=x", "!=x", "name!x", "name~[", `name~\`} {
+	for _, text := range []string{"", "name", "=x", "!=x", "name!x", "name~[", `name~\`, ">5", "packets>", "packets>=x", "packets<NaN", "packets>=<5",
+		"ip=10.20.1", "ip!=nobody", "ip=10.20.1.0/33", "next_hop=10.20.1.256", "xlate_ip=x"} {
 		if _, err := parseCondition(text); err == nil {
 			t.Errorf("%q is a condition", text)
+		} else if strings.Contains(err.Error(), "netip") {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

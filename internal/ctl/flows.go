@@ -5,14 +5,18 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"tuplenet/flows"
 	"tuplenet/internal/explain"
+	"tuplenet/internal/suggest"
 )
 
 var (
@@ -28,8 +32,9 @@ func flowCommands() []Command {
 		Object: "flows", Flags: []Flag{objectFlag, tableFlag, dropsFlag, rawFlag}, Host: true, reads: true, finds: true,
 		Usage: "show the flows of this host, what they are for and what has taken them",
 		Notes: "Runs on a host that has an agent, as root. Flows stand by table, in the order in which packets walk through these, with the object that a flow was made for, and how many packets and bytes have taken it, as Open vSwitch counts them, up to a second late. " +
-			"FOREIGN flows are somebody else's, STALE ones carry TupleNet's mark and are wanted by no object.",
-		Example: "tpctl flows --object lsp-alice",
+			"FOREIGN flows are somebody else's, STALE ones carry TupleNet's mark and are wanted by no object: --filter origin=foreign finds them; the other origins are own, changed (by hand) and unknown (while etcd is away). " +
+			"A table is cut to the width of the terminal; elsewhere to COLUMNS, if that is set.",
+		Example: "tpctl flows --object lsp-alice --filter 'packets>0'",
 		list:    listFlows, fields: flowFields, plain: printChosenFlows,
 	}}
 }
@@ -44,10 +49,11 @@ func listFlows(s *session, _ []string) ([]object, error) {
 		return nil, err
 	}
 	b, err := s.Bridge(s.ctx, s.set(rawFlag))
-	if err != nil {
-		return nil, err
-	}
 	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
+		return nil, errors.New("no Open vSwitch runs here: run this on a host that has an agent, or say with --ovs-rundir or --ovsdb where it is")
+	case err != nil:
+		return nil, err
 	case b.Unknown != nil && s.set(objectFlag):
 		return nil, fmt.Errorf("it is not known which flows are for %s: %w", s.Flags[objectFlag.Name], b.Unknown)
 	case b.Unknown != nil:
@@ -61,7 +67,30 @@ func listFlows(s *session, _ []string) ([]object, error) {
 			list = append(list, flowObject(b.Names, f, s.set(rawFlag)))
 		}
 	}
+	if len(list) == 0 {
+		return nil, s.noFlows(b)
+	}
 	return list, nil
+}
+
+// noFlows refuses an --object that is none, and tells of one that has no flows
+// on this host.
+func (s *session) noFlows(b explain.Bridge) error {
+	of := s.Flags[objectFlag.Name]
+	if of == "" {
+		return nil
+	}
+	if found, names := b.Names.Find(of); !found {
+		kind, name, typed := strings.Cut(of, "/")
+		if !typed {
+			return fmt.Errorf("object %s not found%s", of, suggest.DidYouMean(of, names))
+		}
+		return fmt.Errorf("no object %s of kind %s%s", name, kind, suggest.DidYouMean(name, names))
+	}
+	if !slices.ContainsFunc(b.Flows, func(f explain.Flow) bool { return f.IsFor(of) }) {
+		s.note(of + " has no flows on this host")
+	}
+	return nil
 }
 
 // flowChoice returns whether the flags want a flow.
@@ -138,7 +167,7 @@ func printChosenFlows(s *session, list []object) error {
 
 // printFlows prints flows for people: table by table, a line each.
 func printFlows(s *session, list []object) error {
-	out := bufio.NewWriter(s.Out)
+	out, width := bufio.NewWriter(s.Out), s.width()
 	if len(list) == 0 {
 		fmt.Fprintln(out, "empty data set")
 	}
@@ -148,7 +177,7 @@ func printFlows(s *session, list []object) error {
 		if n < 0 {
 			n = len(list)
 		}
-		printTable(out, list[:n])
+		printTable(out, width, list[:n])
 		if list = list[n:]; len(list) > 0 {
 			fmt.Fprintln(out)
 		}
@@ -156,8 +185,8 @@ func printFlows(s *session, list []object) error {
 	return out.Flush()
 }
 
-// printTable prints flows of one table.
-func printTable(out *bufio.Writer, list []object) {
+// printTable prints flows of one table, in lines of so many columns.
+func printTable(out io.Writer, columns int, list []object) {
 	fmt.Fprintf(out, "table %s %s:\n", list[0].get("number"), list[0].get("table"))
 	rows := [][]string{{"priority", "packets", "bytes", "age", "of", "what"}}
 	for _, o := range list {
@@ -173,14 +202,16 @@ func printTable(out *bufio.Writer, list []object) {
 		}
 	}
 	for _, row := range rows {
-		fmt.Fprint(out, " ")
+		var line strings.Builder
+		line.WriteString(" ")
 		for i, w := range widths {
 			if i == len(widths)-1 {
 				w = -w // names stand to the left, numbers to the right
 			}
-			fmt.Fprintf(out, " %*s", w, row[i])
+			fmt.Fprintf(&line, " %*s", w, row[i])
 		}
-		fmt.Fprintf(out, "  %s\n", row[len(row)-1])
+		line.WriteString("  " + row[len(row)-1])
+		fmt.Fprintln(out, cut(line.String(), columns))
 	}
 }
 

@@ -2,6 +2,9 @@ package ctl
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
@@ -23,10 +26,16 @@ func addSwitchPort(s *session, args []string) error {
 	if err := s.checkMAC(key, optional(args, 3), mac); err != nil {
 		return err
 	}
-	made, err := s.create(topology.SwitchPort{Switch: key.Parent, Name: key.Name, IP: ip, MAC: mac, Peer: peer})
+	port := topology.SwitchPort{Switch: key.Parent, Name: key.Name, IP: ip, MAC: mac, Peer: peer}
+	made, err := s.createIf(func(*store.View) error { return s.checkNames(key) }, port)
 	if err != nil {
 		return err
 	}
+	joined, err := s.joinedTo(port.Switch)
+	if err != nil {
+		return err
+	}
+	s.note(joined.portRemarks(port)...)
 	return s.made(made, "switch %s port %s created", key.Parent, key.Name)
 }
 
@@ -48,6 +57,9 @@ func addRouterPort(s *session, args []string) error {
 	}
 	port := topology.RouterPort{Router: key.Parent, Name: key.Name, Net: network, MAC: mac, Peer: peer}
 	made, err := s.createIf(func(v *store.View) error {
+		if err := s.checkNames(key); err != nil {
+			return err
+		}
 		named, err := s.portsNamed(port.Peer)
 		if err != nil {
 			return err
@@ -102,14 +114,79 @@ func (s *session) portsNamed(name string) ([]topology.Key, error) {
 	if name == "" {
 		return nil, nil
 	}
-	all, _, err := s.store.List(s.ctx, topology.KindSwitchPort, "")
-	var named []topology.Key
-	for _, e := range all {
-		if e.Key().Name == name {
-			named = append(named, e.Key())
+	return s.store.Named(s.ctx, topology.KindSwitchPort, name)
+}
+
+// checkNames refuses ports under names that ports of other switches, or other
+// routers, have: agents find them by their names alone.
+func (s *session) checkNames(keys ...topology.Key) error {
+	for _, key := range keys {
+		named, err := s.store.Named(s.ctx, key.Kind, key.Name)
+		if err != nil {
+			return err
+		}
+		for _, other := range named {
+			if other != key {
+				return fmt.Errorf("port %s already exists in %s, and ports are found by their names alone; choose another name", key.Name, other.ParentKey())
+			}
 		}
 	}
-	return named, err
+	return nil
+}
+
+// joinedTo returns the part of the network that tells which networks a switch
+// has: its ports, and those of all routers.
+func (s *session) joinedTo(sw string) (*network, error) {
+	ports, _, err := s.store.List(s.ctx, topology.KindSwitchPort, sw)
+	if err != nil {
+		return nil, err
+	}
+	others, _, err := s.store.List(s.ctx, topology.KindRouterPort, "")
+	return newNetwork(append(ports, others...)), err
+}
+
+// portRemarks tells of an address that no machine can have in a network that a
+// router has on the switch, or that no router finds there.
+func (n *network) portRemarks(port topology.SwitchPort) []string {
+	if port.Peer != "" || port.Outer() {
+		return nil
+	}
+	nets := n.networksOf(port.Switch)
+	for _, net := range nets {
+		if net.Contains(port.IP) {
+			if topology.IsHost(port.IP, net) {
+				return nil
+			}
+			return []string{fmt.Sprintf("switch %s port %s: %s is the address of network %s itself, or its broadcast address: no machine can have it",
+				port.Switch, port.Name, port.IP, net)}
+		}
+	}
+	if len(nets) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("switch %s port %s: %s is in no network of the switch's routers (%s): no router finds it",
+		port.Switch, port.Name, port.IP, joinPrefixes(nets))}
+}
+
+// networksOf returns the networks that routers have on a switch.
+func (n *network) networksOf(sw string) []netip.Prefix {
+	if n.networks == nil {
+		n.networks = map[string][]netip.Prefix{}
+		for p := range on[topology.RouterPort](n, "") {
+			if sw := n.switchOf(p); sw != "" && !slices.Contains(n.networks[sw], p.Net.Masked()) {
+				n.networks[sw] = append(n.networks[sw], p.Net.Masked())
+			}
+		}
+	}
+	return n.networks[sw]
+}
+
+func joinPrefixes(nets []netip.Prefix) string {
+	words := make([]string, len(nets))
+	for i, net := range nets {
+		words[i] = net.String()
+	}
+	return strings.Join(words, ", ")
 }
 
 // checkPeer refuses a router port whose switch port is there, under one of the

@@ -76,7 +76,7 @@ func (s *session) tellStatus(opts status.Options) (pause time.Duration, err erro
 	if err := print(s.Out); err != nil {
 		return 0, fmt.Errorf("print the status: %w", err)
 	}
-	if len(snapshot.Wrong()) > 0 {
+	if len(snapshot.Wrong()) > 0 || snapshot.StoreErr == nil && len(snapshot.Chassis) == 0 && s.nothingThere() {
 		err = ErrTold
 	}
 	if opts.Only != "" {

@@ -98,7 +98,7 @@ func findIPConflict(s *session, _ []string) error {
 			return err
 		}
 		for _, e := range ports {
-			at := place{parent: parentOf(e.Key())}
+			at := place{parent: e.Key().ParentKey()}
 			switch p := e.(type) {
 			case topology.RouterPort:
 				at.ip = p.Net.Addr()
@@ -124,13 +124,7 @@ func findIDConflict(s *session, _ []string) error {
 			return err
 		}
 		for _, e := range devices {
-			var id uint32
-			switch d := e.(type) {
-			case topology.Router:
-				id = d.ID
-			case topology.Switch:
-				id = d.ID
-			}
+			id := topology.DatapathID(e)
 			if name, taken := first[id]; taken {
 				found = append(found, conflict{Name: e.Key().Name, With: name, ID: id})
 			} else {

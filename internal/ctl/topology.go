@@ -2,15 +2,12 @@ package ctl
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"strconv"
 	"strings"
-
-	"golang.org/x/term"
 
 	"tuplenet/internal/drawing"
 	"tuplenet/internal/store"
@@ -22,20 +19,20 @@ var (
 	svgFlag   = Flag{Name: "svg", Value: "FILE", Usage: "write a picture to `FILE`, or to standard output if that is -"}
 	asciiFlag = Flag{Name: "ascii", Usage: "draw with ASCII characters alone, as is done where the locale is not UTF-8"}
 	fullFlag  = Flag{Name: "full", Usage: "draw everything by itself, also what is alike, and lists as long as they are"}
-	depthFlag = Flag{Name: "depth", Value: "N", Usage: "draw what is at most `N` links away from NAME"}
+	depthFlag = Flag{Name: "depth", Value: "N", Usage: "draw what is at most `N` links away from what is named, instead of 2"}
 )
 
 func topologyCommands() []Command {
 	return []Command{{
-		Object: "topology", Args: []string{"[NAME...]"}, Flags: []Flag{dotFlag, svgFlag, asciiFlag, fullFlag, depthFlag}, reads: true,
+		Object: "topology", Args: []string{"[SWITCH|ROUTER|CHASSIS...]"}, Flags: []Flag{dotFlag, svgFlag, asciiFlag, fullFlag, depthFlag}, reads: true,
 		Usage: "draw switches, routers, ports, edges and chassis",
 		Notes: "Draws what the store holds: routers as boxes with their routes and NAT rules, from which switches branch off with the router's address in each; outer ports with their chassis and bridge; " +
-			"and the chassis with the ports that are plugged in there. With NAME, of switches, routers or chassis, it draws what is around these.\n" +
+			"and the chassis with the workloads that are plugged in there. With names it draws what is around these: two links far, --depth says how far instead.\n" +
 			"Ten or more switches, routers or chassis that are alike are drawn as one, and long lists are cut short, unless --full is given. " +
 			"\"!\" marks what does not count, or refers to something that is not there.\n" +
 			"--json prints all nodes and edges as one object, in any number. \"--dot | dot -Tpdf\" has Graphviz draw it, --svg needs nothing else. " +
 			"A drawing on a terminal is cut to its width; elsewhere to COLUMNS, if that is set.",
-		Example: "tpctl topology LR-central --depth 2",
+		Example: "tpctl topology LR-central --depth 1",
 		run:     drawTopology,
 	}}
 }
@@ -103,12 +100,11 @@ func oneForm(env Env) error {
 	return nil
 }
 
-// depth returns how far from the names, of which there are n, the drawing goes;
-// a negative number is as far as there is anything.
+// depth returns how far from the names, of which there are n, the drawing goes.
 func (s *session) depth(n int) (int, error) {
 	text := s.Flags[depthFlag.Name]
 	if text == "" {
-		return -1, nil
+		return 2, nil // the routers of a switch and what else they lead to
 	}
 	depth, err := strconv.ParseUint(text, 10, 31)
 	switch {
@@ -148,25 +144,4 @@ func changes(items []store.Item) []topology.Change {
 		list = append(list, c)
 	}
 	return list
-}
-
-// width returns how many columns a line may have; 0 is any number.
-func (s *session) width() int {
-	if out, ok := s.Out.(interface{ Fd() uintptr }); ok {
-		if columns, _, err := term.GetSize(int(out.Fd())); err == nil {
-			return columns
-		}
-	}
-	columns, err := strconv.Atoi(os.Getenv("COLUMNS"))
-	if err != nil {
-		return 0
-	}
-	return max(0, columns)
-}
-
-// unicodeLocale reports whether this process' locale has more characters than
-// ASCII; locale(7) says which variable counts.
-func unicodeLocale() bool {
-	locale := strings.ToLower(cmp.Or(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG")))
-	return strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8")
 }

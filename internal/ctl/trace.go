@@ -101,10 +101,10 @@ func (s *session) traceOptions(args []string) (o traceOptions, err error) {
 		return o, errors.New("tpctl trace: require PORT, or --all SWITCH instead")
 	}
 	o.dry, o.compare, o.tables = s.set(dryFlag), s.set(compareFlag), s.set(tablesFlag)
-	if o.dry && o.compare {
-		return o, errors.New("--compare traces live and dry: leave out --dry")
-	}
 	if err := o.readFormat(s); err != nil {
+		return o, err
+	}
+	if err := s.useless(); err != nil {
 		return o, err
 	}
 	if o.patience, err = waitTime(s.Flags[waitFlag.Name]); err != nil {
@@ -117,7 +117,7 @@ func (s *session) traceOptions(args []string) (o traceOptions, err error) {
 	if s.Flags[packetFlag.Name] != "" {
 		err = o.readPacket(s)
 	} else {
-		err = o.readProbe(s, all)
+		err = o.readProbe(s)
 	}
 	return o, err
 }
@@ -136,16 +136,41 @@ func (o *traceOptions) readFormat(s *session) error {
 	return nil
 }
 
-// describing are the flags that say what the packet is like.
-var describing = []Flag{toFlag, dstIPFlag, dstMACFlag, srcIPFlag, srcMACFlag, viaFlag, sizeFlag, sportFlag, dportFlag}
+// useless says which flag would say nothing beside the others.
+func (s *session) useless() error {
+	given := func(f Flag) bool { return s.Flags[f.Name] != "" && s.Flags[f.Name] != f.Default }
+	proto := trace.Proto(s.Flags[protoFlag.Name])
+	for _, rule := range []struct {
+		applies bool
+		because string
+		flags   []Flag
+	}{
+		{given(compareFlag), "--compare traces live and dry", []Flag{dryFlag}},
+		{given(compareFlag), "--compare tells in words what differs", []Flag{graphFlag, formatFlag}},
+		{given(dryFlag), "--dry sends nothing", []Flag{waitFlag}},
+		{given(graphFlag), "--graph is a format", []Flag{formatFlag}},
+		{given(graphFlag) || given(formatFlag), "--tables is for text", []Flag{tablesFlag}},
+		{s.JSON, "--json tells everything", []Flag{graphFlag, formatFlag}},
+		{given(packetFlag), "--packet is a whole packet", []Flag{toFlag, dstIPFlag, dstMACFlag, srcIPFlag, srcMACFlag, viaFlag, protoFlag, ttlFlag, sizeFlag, sportFlag, dportFlag}},
+		{given(allSwitchesFlag), "--all sends from every port to every other", []Flag{toFlag, dstIPFlag, dstMACFlag, srcIPFlag, srcMACFlag}},
+		{given(allSwitchesFlag), "--all sends packets of its own and prints a matrix", []Flag{packetFlag, graphFlag, formatFlag}},
+		{given(allSwitchesFlag) && !s.JSON, "--all prints a matrix", []Flag{tablesFlag}},
+		{!given(allSwitchesFlag), "without --all there is one packet", []Flag{parallelFlag}},
+		{proto != trace.TCP && proto != trace.UDP, "only --proto tcp and --proto udp have ports", []Flag{sportFlag, dportFlag}},
+		{proto == trace.ARP, "an ARP request asks the switch, and has neither TTL nor size", []Flag{viaFlag, ttlFlag, sizeFlag}},
+		{given(dstMACFlag), "--dst-mac says who gets the packet", []Flag{viaFlag}},
+	} {
+		for _, f := range rule.flags {
+			if rule.applies && given(f) {
+				return fmt.Errorf("%s: leave out --%s", rule.because, f.Name)
+			}
+		}
+	}
+	return nil
+}
 
 // readPacket reads a packet that is given as it is.
 func (o *traceOptions) readPacket(s *session) (err error) {
-	for _, f := range describing {
-		if s.Flags[f.Name] != "" {
-			return fmt.Errorf("--packet is a whole packet: leave out --%s", f.Name)
-		}
-	}
 	if o.frame, err = hex.DecodeString(strings.Join(strings.Fields(s.Flags[packetFlag.Name]), "")); err != nil {
 		return fmt.Errorf("invalid --packet: want an Ethernet frame in hexadecimal: %w", err)
 	}
@@ -156,7 +181,7 @@ func (o *traceOptions) readPacket(s *session) (err error) {
 }
 
 // readProbe reads what the packet is to be like.
-func (o *traceOptions) readProbe(s *session, all bool) error {
+func (o *traceOptions) readProbe(s *session) error {
 	p := &o.probe
 	for _, f := range []struct {
 		flag Flag
@@ -165,9 +190,6 @@ func (o *traceOptions) readProbe(s *session, all bool) error {
 		text := s.Flags[f.flag.Name]
 		if text == "" {
 			continue
-		}
-		if all {
-			return fmt.Errorf("--all sends from every port to every other: leave out --%s", f.flag.Name)
 		}
 		ip, err := topology.ParseAddr(text)
 		if err != nil && f.flag.Name == toFlag.Name {
@@ -328,15 +350,23 @@ func (t *tracing) print(r traced) error {
 	if t.format == "graph" {
 		return r.WriteGraph(t.Out, r.From, !unicodeLocale())
 	}
-	if err := r.WriteText(t.Out, t.tables); err != nil || r.Compared == nil {
+	text := trace.TextOptions{Tables: t.tables, Cut: cut}
+	if isTerminal(t.Out) {
+		text.Width = t.width()
+	}
+	if err := r.WriteText(t.Out, text); err != nil || r.Compared == nil {
 		return err
 	}
 	if r.Compared.Agree {
 		_, err := fmt.Fprintln(t.Out, "that is the way that the store wants")
 		return err
 	}
-	fmt.Fprintf(t.Out, "that is not what the store wants. %s\nIt ought to be:\n", r.Compared.Difference)
-	return r.Compared.ought.WriteText(t.Out, t.tables)
+	why := ""
+	if d := r.Compared.Difference; !d.ToldBy(r.End) {
+		why = " " + d.String()
+	}
+	fmt.Fprintf(t.Out, "that is not what the store wants.%s\nIt ought to be:\n", why)
+	return r.Compared.ought.WriteText(t.Out, text)
 }
 
 // title says which packet the path is of.

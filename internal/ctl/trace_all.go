@@ -2,9 +2,9 @@ package ctl
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -17,18 +17,19 @@ import (
 // matrix traces a packet from each port of some switches to each other, and
 // prints which of them arrive.
 func (t *tracing) matrix(switches []string) error {
-	if t.frame != nil || t.format != "text" {
-		return errors.New("--all sends packets of its own and prints a matrix: leave out --packet, --graph and --format")
-	}
 	ports, left, err := t.pluggedIn(switches)
 	if err != nil {
 		return err
 	}
 	if left > 0 && !t.JSON {
-		fmt.Fprintf(t.Err, "note: %d ports are plugged in nowhere and are left out\n", left)
+		t.note("left out, as nothing is plugged in there: " + plural(left, "port"))
 	}
 	if len(ports) < 2 {
-		return fmt.Errorf("%d ports of %v are plugged in: there are no two to trace between", len(ports), switches)
+		only := "nothing is plugged in"
+		if len(ports) == 1 {
+			only = "only " + ports[0].Name + " is plugged in"
+		}
+		return fmt.Errorf("there are no two ports of %s to trace between: %s", strings.Join(switches, ", "), only)
 	}
 	defer t.end()
 	results := make([]traced, len(ports)*len(ports))
@@ -153,16 +154,21 @@ func (t *tracing) printMatrix(ports []topology.SwitchPort, results []traced) err
 	for i := range ports {
 		rows[0] = append(rows[0], fmt.Sprint(i+1))
 	}
-	arrived, wrong := 0, []string{}
+	arrived, elsewhere, wrong := 0, 0, []string{}
 	for i, from := range ports {
 		row := []string{fmt.Sprint(i + 1), from.Name}
 		for j := range ports {
 			r := results[i*len(ports)+j]
+			if r.End.OK() {
+				arrived++
+				if !r.ok() {
+					elsewhere++
+				}
+			}
 			switch {
 			case i == j:
 				row = append(row, "-")
 			case r.ok():
-				arrived++
 				row = append(row, "ok")
 			default:
 				row = append(row, cmp.Or(r.blamed(), from.Chassis))
@@ -174,7 +180,15 @@ func (t *tracing) printMatrix(ports []topology.SwitchPort, results []traced) err
 	for _, line := range append(trace.Align(rows), wrong...) {
 		fmt.Fprintln(t.Out, line)
 	}
-	_, err := fmt.Fprintf(t.Out, "%d of %d packets arrived\n", arrived, len(ports)*(len(ports)-1))
+	way := ""
+	switch {
+	case !t.compare || arrived == 0:
+	case elsewhere > 0:
+		way = fmt.Sprintf(", %d of them by a way that the store does not want", elsewhere)
+	default:
+		way = ", all by the way that the store wants"
+	}
+	_, err := fmt.Fprintf(t.Out, "%d of %d packets arrived%s\n", arrived, len(ports)*(len(ports)-1), way)
 	return err
 }
 
@@ -188,7 +202,7 @@ func (r traced) blamed() string {
 
 // what is the sentence about a packet that did not arrive, or not as it ought to.
 func (r traced) what() string {
-	if r.Compared != nil && !r.Compared.Agree {
+	if r.Compared != nil && !r.Compared.Agree && !r.Compared.Difference.ToldBy(r.End) {
 		return r.End.String() + "; " + r.Compared.Difference.String()
 	}
 	return r.End.String()

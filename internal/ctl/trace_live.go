@@ -126,9 +126,29 @@ const (
 	secondChance  = 200 * time.Millisecond
 )
 
-// sent sends the packet, and if it is to be compared, holds its path against what
-// it ought to be.
+// sent sends the packet, and says what became of it. Of an agent that should have
+// told and did not, it finds out how it is.
 func (t *tracing) sent(r traced) (traced, error) {
+	r, err := t.followed(r)
+	if err == nil && r.End.Silent != "" {
+		r.End.Heard(t.condition(r.End.Silent))
+	}
+	return r, err
+}
+
+// conditionPatience bounds how long an agent is waited for that is asked how it is.
+const conditionPatience = 2 * time.Second
+
+// condition asks the agent of a chassis how it is.
+func (t *tracing) condition(chassis string) trace.Condition {
+	reports, _ := status.Ask(t.ctx, t.store, []string{chassis}, false, min(t.patience, conditionPatience)) // without an answer it is the same
+	r, answers := reports[chassis]
+	return trace.Condition{Answers: answers, InSync: r.InSync, Amiss: r.Amiss()}
+}
+
+// followed sends the packet, and if it is to be compared, holds its path against
+// what it ought to be.
+func (t *tracing) followed(r traced) (traced, error) {
 	if v, ok := trace.CanSend(t.model, r.From); !ok {
 		r.End = v
 		return r, nil
@@ -151,7 +171,7 @@ func (t *tracing) sent(r traced) (traced, error) {
 		if err != nil {
 			return r, err
 		}
-		d, differs := trace.Compare(r.records, ways)
+		d, differs := trace.Compare(r.records, ways, t.model)
 		if !differs {
 			r.Compared = &compared{Agree: true}
 			return r, nil

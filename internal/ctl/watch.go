@@ -183,22 +183,29 @@ func (s *session) draw(show func(*session) error) error {
 	if !s.hasScreen() {
 		return show(s)
 	}
-	var b bytes.Buffer
+	b := canvas{screen: s.Out.(*os.File)}
 	onto := *s
 	onto.Out, onto.Err = &b, &b
 	if err := show(&onto); err != nil {
 		return err
 	}
 	lines := bytes.SplitAfter(b.Bytes(), []byte("\n"))
-	if f, ok := s.Out.(*os.File); ok {
-		if _, height, err := term.GetSize(int(f.Fd())); err == nil && height > 1 && len(lines) > height {
-			more := len(lines) - height
-			lines = append(lines[:height-1], fmt.Appendf(nil, "... %d more lines", more))
-		}
+	if _, height, err := term.GetSize(int(b.Fd())); err == nil && height > 1 && len(lines) > height {
+		more := len(lines) - height
+		lines = append(lines[:height-1], fmt.Appendf(nil, "... %d more lines", more))
 	}
 	_, err := fmt.Fprintf(s.Out, "\x1b[H\x1b[2J%s", bytes.Join(lines, nil))
 	return err
 }
+
+// canvas is what is drawn on before a screen shows it, as wide as that is.
+type canvas struct {
+	bytes.Buffer
+	screen *os.File
+}
+
+// Fd is the screen's, for session.width.
+func (c *canvas) Fd() uintptr { return c.screen.Fd() }
 
 // mirror is the store as a watch has told of it.
 type mirror struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -61,7 +62,8 @@ func checkChecksums(ctx context.Context, env *Env) []Finding {
 // sender is a device whose packets come into Open vSwitch.
 type sender struct {
 	name string
-	path string // of the network namespace that it is in; empty if that is this one
+	path string           // of the network namespace that it is in; empty if that is this one
+	mac  net.HardwareAddr // nil if it is a bridge's
 }
 
 func (s sender) String() string {
@@ -124,6 +126,7 @@ func (n *namespaces) peer(link netlink.Link) (s sender, left bool, err error) {
 		}
 		s.name = other.Attrs().Name
 		if other.Attrs().MasterIndex == 0 { // else it is a bridge's, which sends nothing itself
+			s.mac = other.Attrs().HardwareAddr
 			left, err = leavesChecksums(s.name)
 		}
 		return err

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -167,6 +168,7 @@ type Env struct {
 	deployment once[status.Snapshot] // what etcd says, without the agents
 	health     once[ovs.Health]
 	reading    once[ovs.Reading]
+	byName     once[map[string][]topology.SwitchPort]
 	answers    map[netip.Addr]bool // who has answered a ping of checkPathMTU
 }
 
@@ -208,6 +210,35 @@ func (e *Env) chassis(ctx context.Context) []topology.Chassis {
 			all = append(all, topology.Chassis{Name: c.Name, IP: c.IP, Tick: c.Tick, MTU: c.MTU})
 		}
 	}
+	return all
+}
+
+// ports returns the switch ports in etcd by their names; nil while it does not
+// tell.
+func (e *Env) ports(ctx context.Context) map[string][]topology.SwitchPort {
+	all, _ := e.byName.get(func() (map[string][]topology.SwitchPort, error) {
+		if s, err := e.snapshot(ctx); err != nil || s.StoreErr != nil {
+			return nil, cmp.Or(err, s.StoreErr)
+		}
+		st, err := e.Reach()
+		if err != nil {
+			return nil, err
+		}
+		defer st.Close()
+		ctx, cancel := context.WithTimeout(ctx, readPatience)
+		defer cancel()
+		list, _, err := st.List(ctx, topology.KindSwitchPort, "")
+		if err != nil {
+			return nil, err
+		}
+		ports := map[string][]topology.SwitchPort{}
+		for _, e := range list {
+			if p, ok := e.(topology.SwitchPort); ok {
+				ports[p.Name] = append(ports[p.Name], p)
+			}
+		}
+		return ports, nil
+	})
 	return all
 }
 

@@ -47,6 +47,16 @@ func found(t *testing.T, e *Env, names ...string) string {
 	return lines.String()
 }
 
+// darkBridge is a host whose tunnel address is that of a bridge with those NICs,
+// of which none has a link.
+func darkBridge(nics string) *Env {
+	e := env()
+	e.TunnelIP = netip.MustParseAddr("127.0.0.1")
+	e.health.value.Devices = []ovs.Device{{Name: "lo", Bridge: "br-phy", Internal: true}}
+	e.health.value.Dark = map[string]string{"br-phy": nics}
+	return e
+}
+
 func TestRecords(t *testing.T) {
 	unfit := env(chassis("hv1", "192.168.1.10", 1, 0))
 	unfit.deployment.value.Unfit = []store.Bad{{Key: topology.Key{Kind: topology.KindChassis, Name: "hv9"}, Err: errors.New(`invalid ip "x"`)}}
@@ -73,7 +83,7 @@ func TestRecords(t *testing.T) {
 			"ok  etcd: knows 2 chassis\n"},
 		{"a bad record, and a member that is away", "etcd", unfit,
 			"ok  etcd etcd1 (here:2379): 3.6.1, leads, answers in 1.2ms\n" +
-				"BAD etcd etcd2 at there:2379 (connection refused): etcd member does not work; see whether it runs and can be reached from here\n" +
+				"BAD etcd etcd2 at there:2379: etcd member does not work (connection refused); see whether it runs and can be reached from here\n" +
 				"ok  etcd: knows 1 chassis\n" +
 				`BAD etcd hv9: the chassis' record cannot be used: invalid ip "x"; delete it with tpctl ch del hv9 and restart the agent of that host` + "\n"},
 		{"own record", "chassis", env(chassis("hv1", "192.168.1.10", 2, 0), chassis("hv2", "192.168.1.11", 1, 0)),
@@ -105,6 +115,10 @@ func TestRecords(t *testing.T) {
 		{"no address to send from", "path MTU", homeless, "BAD tunnel address: eth0 has no address; give it one\n"},
 		{"an address that is not here", "tunnel address", env(),
 			"BAD tunnel address: no interface of this host has the address 192.168.1.10; name the interface of the tunnels with --interface\n"},
+		{"a bridge without a link", "tunnel address", darkBridge("eth0"),
+			"BAD tunnel address: lo has it, and bridge br-phy holds no NIC with a link (eth0); see the cable of eth0, and take it up: ip link set NIC up\n"},
+		{"a bridge without a NIC", "tunnel address", darkBridge(""),
+			"BAD tunnel address: lo has it, and bridge br-phy holds no NIC with a link (none at all); plug its NIC into it: ovs-vsctl add-port br-phy NIC\n"},
 		{"one MTU", "workload MTU", env(chassis("hv1", "192.168.1.10", 1, 1438), chassis("hv2", "192.168.1.11", 1, 1438), chassis("old", "192.168.1.12", 1, 0)),
 			"ok  workload MTU: 1438 bytes on every host that tells it (2 of 3)\n"},
 		{"different MTUs", "workload MTU", env(chassis("hv1", "192.168.1.10", 1, 8938), chassis("hv2", "192.168.1.11", 1, 1438), chassis("hv3", "192.168.1.12", 1, 8938)),
@@ -139,7 +153,7 @@ func TestWithoutStore(t *testing.T) {
 		}
 	}
 	want := []string{
-		"BAD etcd a member at 127.0.0.1:1 (dial tcp 127.0.0.1:1: connect: connection refused): etcd member does not work; see whether it runs and can be reached from here",
+		"BAD etcd 127.0.0.1:1: etcd member does not work (dial tcp 127.0.0.1:1: connect: connection refused); see whether it runs and can be reached from here",
 		"BAD etcd: no member of etcd serves anybody, so that nothing is known of the chassis; see what is wrong with the members of etcd: more than half of them have to work together",
 		"BAD tunnel address: no interface of this host has the address 192.168.1.10; name the interface of the tunnels with --interface",
 	}
@@ -158,10 +172,17 @@ func TestBFD(t *testing.T) {
 	}
 	e.reading.value.Tunnels = []ovs.Tunnel{tunnel("alive", "10.0.0.1", true, true), tunnel("away", "10.0.0.2", true, false),
 		tunnel("firewall", "10.0.0.3", true, false), tunnel("nobody-cares", "10.0.0.4", false, false)}
+	dark, deaf := tunnel("dark", "10.0.0.5", true, false), tunnel("deaf", "10.0.0.6", true, false)
+	dark.Heard, dark.Refusing, deaf.Heard = true, true, true
+	e.reading.value.Tunnels = append(e.reading.value.Tunnels, dark, deaf)
 	e.answers = map[netip.Addr]bool{netip.MustParseAddr("10.0.0.3"): true, netip.MustParseAddr("10.0.0.4"): true}
 	const want = "BAD BFD away (10.0.0.2): finds no way to it; see whether that host is up, and let UDP port 6081 through, both ways\n" +
 		"BAD BFD firewall (10.0.0.3): answers pings, and nothing comes through the tunnel; " +
 		"let UDP port 6081 through, both ways, and see whether ovs-vswitchd runs there and its agent has BFD on: tpctl status firewall\n" +
+		"BAD BFD dark (10.0.0.5): lives, and says that it cannot forward: its ways out have no link, or its flows are not in; " +
+		"see why: tpctl status dark, or tuplenet doctor there\n" +
+		"BAD BFD deaf (10.0.0.6): its BFD packets come in, and it does not hear this host's; " +
+		"let UDP port 6081 through from here to there, and see tuplenet doctor there\n" +
 		"ok  BFD: finds 1 chassis alive that it watches\n"
 	if diff := cmp.Diff(want, found(t, e, "BFD")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

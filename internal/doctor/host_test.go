@@ -29,6 +29,11 @@ func command(t *testing.T, args ...string) {
 	}
 }
 
+// hostOf is a host with an Open vSwitch and no etcd.
+func hostOf(o *ovstest.OVS) *Env {
+	return &Env{OVS: ovs.Config{RunDir: o.RunDir()}, Reach: env().Reach}
+}
+
 func TestAgent(t *testing.T) {
 	e := env()
 	e.RunDir = t.TempDir()
@@ -81,7 +86,7 @@ func TestOpenVSwitchSilent(t *testing.T) {
 	o.PauseVswitchd()
 	defer o.ResumeVswitchd()
 	begun := time.Now()
-	got := found(t, &Env{OVS: ovs.Config{RunDir: o.RunDir()}}, "Open vSwitch", "flows", "BFD")
+	got := found(t, hostOf(o), "Open vSwitch", "flows", "BFD")
 	if took := time.Since(begun); took > 2*ovsPatience+2*time.Second {
 		t.Errorf("it takes %s", took)
 	}
@@ -114,7 +119,7 @@ func TestOpenVSwitch(t *testing.T) {
 	version = version[strings.LastIndex(version, " ")+1:]
 	says := func(want string) {
 		t.Helper()
-		e := &Env{OVS: ovs.Config{RunDir: o.RunDir()}}
+		e := hostOf(o)
 		if diff := cmp.Diff(want, found(t, e, "Open vSwitch", "interfaces", "flows")); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
@@ -133,7 +138,7 @@ func TestOpenVSwitch(t *testing.T) {
 	o.Ofctl("-OOpenFlow13", "add-flow", "br-int", "cookie=0x7e70000000000001,priority=1,actions=drop")
 	const nameless = "BAD Open vSwitch: has no system-id, so that this host has no name; give it one: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME\n"
 	const standalone = "BAD Open vSwitch br-int: its fail mode is standalone, in which it forwards without flows, as an ordinary switch does; set it: ovs-vsctl set-fail-mode br-int secure\n"
-	got := found(t, &Env{OVS: ovs.Config{RunDir: o.RunDir()}}, "Open vSwitch")
+	got := found(t, hostOf(o), "Open vSwitch")
 	if diff := cmp.Diff(nameless+standalone+"BAD Open vSwitch br-int: does not speak OpenFlow 1.4, but OpenFlow10, OpenFlow13; let it: ovs-vsctl add bridge br-int protocols OpenFlow14\n", got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -142,10 +147,10 @@ func TestOpenVSwitch(t *testing.T) {
 		"--", "add-port", "br-int", "if2", "--", "set", "Interface", "if2", "type=dummy", "external_ids:iface-id=lsp-alice",
 		"--", "add-port", "br-int", "tupleNet-168430081", "--", "set", "Interface", "tupleNet-168430081", "type=geneve", "options:remote_ip=10.10.10.1", "options:key=flow")
 	o.Exec("ovs-vsctl", "--no-wait", "--db=unix:"+o.DBSock(), "add-port", "br-int", "tap7", "--", "set", "Interface", "tap7", "type=nonsense")
-	e := &Env{OVS: ovs.Config{RunDir: o.RunDir()}}
+	e := hostOf(o)
 	var broken string
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(broken, "tap7") && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		e = &Env{OVS: ovs.Config{RunDir: o.RunDir()}}
+		e = hostOf(o)
 		broken = found(t, e, "interfaces")
 	}
 	for _, want := range []string{
@@ -162,7 +167,7 @@ func TestOpenVSwitch(t *testing.T) {
 	}
 
 	o.StopVswitchd()
-	got = found(t, &Env{OVS: ovs.Config{RunDir: o.RunDir()}}, "Open vSwitch")
+	got = found(t, hostOf(o), "Open vSwitch")
 	if !strings.Contains(got, "BAD Open vSwitch: ovsdb-server answers, and ovs-vswitchd does not: ") || !strings.Contains(got, "; start ovs-vswitchd, or see its log\n") {
 		t.Errorf("without ovs-vswitchd it says %q", got)
 	}

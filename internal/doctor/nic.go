@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"tuplenet/internal/ovs"
 )
 
 const nameInterface = "name the interface of the tunnels with --interface"
@@ -29,12 +31,29 @@ func checkTunnelAddress(ctx context.Context, env *Env) []Finding {
 	case nic.Flags&net.FlagRunning == 0:
 		return []Finding{bad("", nic.Name+", which has it, has no link", "see its cable, or the bridge that it is in")}
 	}
+	if h, err := env.examined(ctx); err == nil && !env.silent(ctx) {
+		bridge := bridgeOf(h, nic.Name)
+		if nics, dark := h.Dark[bridge]; dark {
+			return []Finding{bad("", fmt.Sprintf("%s has it, and bridge %s holds no NIC with a link (%s)", nic.Name, bridge, cmp.Or(nics, "none at all")), mendLink(bridge, nics))}
+		}
+	}
 	room := max(0, nic.MTU-tunnelOverhead)
 	if own, ok := env.own(ctx); ok && own.MTU != 0 && own.MTU != room {
 		return []Finding{bad("", fmt.Sprintf("%s has MTU %d, which leaves workloads %d, and the chassis record says %d", nic.Name, nic.MTU, room, own.MTU),
 			"see whether the agent runs, which brings the record up to date; workloads have to be set to what is left")}
 	}
 	return []Finding{good("", "%s of %s, whose MTU of %d leaves workloads %d", env.TunnelIP, nic.Name, nic.MTU, room)}
+}
+
+// bridgeOf returns the bridge of Open vSwitch that has made a device of the host;
+// empty if there is none.
+func bridgeOf(h ovs.Health, device string) string {
+	for _, d := range h.Devices {
+		if d.Name == device && d.Internal {
+			return d.Bridge
+		}
+	}
+	return ""
 }
 
 // nic returns the interface that has this host's tunnel address.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 
@@ -58,32 +57,6 @@ func checkBridge(env *Env, h ovs.Health) (findings []Finding) {
 	if len(h.Protocols) > 0 && !slices.Contains(h.Protocols, "OpenFlow14") {
 		findings = append(findings, bad(h.Bridge, "does not speak OpenFlow 1.4, but "+strings.Join(h.Protocols, ", "),
 			"let it: ovs-vsctl add bridge "+h.Bridge+" protocols OpenFlow14"))
-	}
-	return findings
-}
-
-// checkInterfaces tells which interfaces of Open vSwitch do not work, and which
-// are not what they are taken for.
-func checkInterfaces(ctx context.Context, env *Env) []Finding {
-	h, err := env.examined(ctx)
-	if err != nil || h.Bridge == "" {
-		return nil
-	}
-	var findings []Finding
-	for _, name := range slices.Sorted(maps.Keys(h.Faults)) {
-		findings = append(findings, bad(name, "Open vSwitch cannot use it: "+h.Faults[name],
-			"bring its device back, or take it out: ovs-vsctl del-port "+name))
-	}
-	for _, id := range slices.Sorted(maps.Keys(h.Twins)) {
-		findings = append(findings, bad(id, fmt.Sprintf("%s have this iface-id, of which the first counts alone", strings.Join(h.Twins[id], " and ")),
-			fmt.Sprintf("take what is left of before out: ovs-vsctl del-port %s", h.Twins[id][len(h.Twins[id])-1])))
-	}
-	for _, name := range h.NoCsum {
-		findings = append(findings, bad(name, "the tunnel sends UDP without checksums, so that damaged packets get through and some NICs are slow",
-			fmt.Sprintf("set it: ovs-vsctl set Interface %s options:csum=true", name)))
-	}
-	if len(findings) == 0 {
-		findings = append(findings, good("", "all of Open vSwitch's can be used"))
 	}
 	return findings
 }

@@ -58,11 +58,32 @@ func (g *Graph) named(names []string) ([]*Node, error) {
 				}
 			}
 		}
+		if of := g.withPort(name); !found && of != nil {
+			return nil, fmt.Errorf(`%s is a port of %s: "tpctl topology %s" draws what is around that`, name, of.Key, of.Key.Name)
+		}
 		if !found {
 			return nil, fmt.Errorf(`switch, router or chassis %s not found; "tpctl topology" without a name draws all`, name)
 		}
 	}
 	return list, nil
+}
+
+// withPort returns the switch or router that has a port of that name, or nil.
+func (g *Graph) withPort(name string) *Node {
+	for _, n := range g.Nodes {
+		if slices.ContainsFunc(n.Ports, func(p topology.SwitchPort) bool { return p.Name == name }) {
+			return n
+		}
+	}
+	for _, e := range g.Edges {
+		switch {
+		case e.Relation == Link && e.RouterPort == name, e.Relation == Outer && e.SwitchPort == name:
+			return e.From
+		case e.Relation == Link && e.SwitchPort == name:
+			return e.To
+		}
+	}
+	return nil
 }
 
 // part returns the nodes that keep returns true for, with the edges between

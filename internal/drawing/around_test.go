@@ -33,6 +33,11 @@ func TestAround(t *testing.T) {
 	if _, err := g.Around([]string{"LS-A", "LS-X"}, -1); err == nil || !strings.Contains(err.Error(), "LS-X not found") {
 		t.Errorf("an unknown name: %v", err)
 	}
+	for port, of := range map[string]string{"lsp-alice": "switch LS-A", "LS-A_to_LR-central": "switch LS-A", "LR-edge1_to_m1": "router LR-edge1", "patchport-outside1": "switch outside1"} {
+		if _, err := g.Around([]string{port}, -1); err == nil || !strings.HasPrefix(err.Error(), port+" is a port of "+of+": ") {
+			t.Errorf("a port's name: %v, want that it is one of %s", err, of)
+		}
+	}
 	part, _ := g.Around([]string{"LR-central"}, 1)
 	if got := text(t, part, TextOptions{}); strings.Count(got, "… 1 more link not drawn") != 2 {
 		t.Errorf("links that are cut:\n%s", got)
@@ -63,7 +68,7 @@ func TestAroundChassis(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	got := text(t, part.Fold(), TextOptions{})
-	for _, want := range []string{"10 switches, 200 ports each\n└─ … 10 more links not drawn", "hv-3  172.16.0.4  up  10 ports"} {
+	for _, want := range []string{"10 switches, 200 workloads each\n└─ … 10 more links not drawn", "hv-3  172.16.0.4  up  10 workloads"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}

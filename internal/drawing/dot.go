@@ -65,14 +65,14 @@ func (w writing) line(e *Edge) string {
 	case Outer:
 		text = w.outer(e)
 	case Bound:
-		text = count(e.Ports, "port")
+		text = count(e.Ports, "workload")
 	}
 	return w.cut(text, widestLine)
 }
 
 // drawn returns the edges that are drawn as lines. Where hundreds of switches
 // have ports on hundreds of chassis lines show nothing any more; the boxes say
-// how many ports there are.
+// how many workloads there are.
 func (g *Graph) drawn() []*Edge {
 	const most = 200
 	bound := 0

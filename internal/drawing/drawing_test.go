@@ -324,7 +324,7 @@ func TestLarge(t *testing.T) {
 		if lines := strings.Count(folded, "\n"); lines > 150 {
 			t.Errorf("%s: folded it is %d lines", f.name, lines)
 		}
-		if !strings.Contains(folded, "LS-001 … LS-100") || !strings.Contains(folded, "100 switches, 200 ports each") {
+		if !strings.Contains(folded, "LS-001 … LS-100") || !strings.Contains(folded, "100 switches, 200 workloads each") {
 			t.Errorf("%s: the switches are not folded:\n%s", f.name, folded)
 		}
 	}

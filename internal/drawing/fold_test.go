@@ -100,7 +100,7 @@ func TestFoldStates(t *testing.T) {
 		n.add(topology.Absence{Chassis: name, Since: int64(i)})
 	}
 	got := text(t, New(n).Fold(), TextOptions{})
-	for _, want := range []string{"hv00 … hv38  20 chassis  up    no ports", "hv01 … hv39  20 chassis  down  no ports", "40 chassis (20 up, 20 down)"} {
+	for _, want := range []string{"hv00 … hv38  20 chassis  up    no workloads", "hv01 … hv39  20 chassis  down  no workloads", "40 chassis (20 up, 20 down)"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
@@ -116,7 +116,7 @@ func TestLongLists(t *testing.T) {
 	}
 	n.port("LS", "unbound", "10.0.0.50", "")
 	folded, full := text(t, New(n).Fold(), TextOptions{}), text(t, New(n), TextOptions{})
-	for _, want := range []string{"switch 1, 10 ports on hv0, hv1, 1 plugged in nowhere", "│ … 2 more NAT rules"} {
+	for _, want := range []string{"switch 1, 10 workloads on hv0, hv1, 1 plugged in nowhere", "│ … 2 more NAT rules"} {
 		if !strings.Contains(folded, want) {
 			t.Errorf("no %q in\n%s", want, folded)
 		}

@@ -146,10 +146,10 @@ func inside(r topology.NAT) string {
 
 func (w writing) ofSwitch(n *Node) (about string, lines []string) {
 	if n.Alike != nil {
-		ports := cmp.Or(each(n, "port", func(n *Node) int { return len(n.Ports) }), "no ports")
-		return fmt.Sprintf("%d switches, %s", len(n.Alike), ports), nil
+		workloads := cmp.Or(each(n, "workload", func(n *Node) int { return len(n.Ports) }), "no workloads")
+		return fmt.Sprintf("%d switches, %s", len(n.Alike), workloads), nil
 	}
-	about = identified("switch", n) + ", " + count(len(n.Ports), "port")
+	about = identified("switch", n) + ", " + count(len(n.Ports), "workload")
 	if w.folded && len(n.Ports) > listMost {
 		return about + w.whereabouts(n), nil
 	}
@@ -163,7 +163,7 @@ func (w writing) ofSwitch(n *Node) (about string, lines []string) {
 	return about, lines
 }
 
-// whereabouts tells where many ports are.
+// whereabouts tells where many workloads are.
 func (w writing) whereabouts(n *Node) string {
 	var at []string
 	nowhere := 0
@@ -215,12 +215,12 @@ func (w writing) state(n *Node) string {
 	return string(n.State)
 }
 
-// carries says how many ports are plugged in on a chassis.
+// carries says how many workloads are plugged in on a chassis.
 func (w writing) carries(n *Node) string {
 	if n.Alike == nil {
-		return count(n.Bound, "port")
+		return count(n.Bound, "workload")
 	}
-	return cmp.Or(each(n, "port", func(n *Node) int { return n.Bound }), "no ports")
+	return cmp.Or(each(n, "workload", func(n *Node) int { return n.Bound }), "no workloads")
 }
 
 // link is what stands on the line between a router and a switch: the address,

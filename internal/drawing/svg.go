@@ -44,7 +44,7 @@ var legend = []struct {
 	{Link, "router in switch"},
 	{Pinned, "router pinned to chassis"},
 	{Outer, "physical network"},
-	{Bound, "ports on chassis"},
+	{Bound, "workloads on chassis"},
 }
 
 // SVG writes the graph as a picture.

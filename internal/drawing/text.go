@@ -224,7 +224,7 @@ func (t *tree) leads(e *Edge) int {
 
 // summary counts what is drawn.
 func (g *Graph) summary() string {
-	var routers, switches, ports, chassis int
+	var routers, switches, workloads, chassis int
 	states := map[State]int{}
 	for _, n := range g.Nodes {
 		for _, a := range n.all() {
@@ -233,14 +233,14 @@ func (g *Graph) summary() string {
 				routers++
 			case topology.KindSwitch:
 				switches++
-				ports += len(a.Ports)
+				workloads += len(a.Ports)
 			default:
 				chassis++
 				states[a.State]++
 			}
 		}
 	}
-	text := fmt.Sprintf("%s, %s with %s, %d chassis", count(routers, "router"), count(switches, "switch"), count(ports, "port"), chassis)
+	text := fmt.Sprintf("%s, %s with %s, %d chassis", count(routers, "router"), count(switches, "switch"), count(workloads, "workload"), chassis)
 	var told []string
 	for _, s := range []State{Up, Stopped, Down} {
 		if states[s] > 0 {

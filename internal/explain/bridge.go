@@ -100,6 +100,26 @@ func (f *Flow) IsFor(object string) bool {
 	return false
 }
 
+// Find reports whether there is an object that IsFor means by that, and returns
+// the names of all objects, of that kind if it names one, if there is none.
+func (n Names) Find(object string) (found bool, names []string) {
+	if n.Model == nil {
+		return false, nil
+	}
+	kind, _, typed := strings.Cut(object, "/")
+	for e := range n.Model.All() {
+		f := Flow{Origin: Own, Object: e.Key()}
+		if f.IsFor(object) {
+			return true, nil
+		}
+		if _, ok := e.(topology.Stored); ok && (!typed || slices.Contains(kinds[kind], f.Object.Kind)) {
+			names = append(names, f.Object.Name)
+		}
+	}
+	slices.Sort(names)
+	return false, slices.Compact(names)
+}
+
 // TracePoint reports whether the flow only shows packets to the agent that are
 // traced.
 func (f *Flow) TracePoint() bool {

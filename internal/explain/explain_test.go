@@ -144,3 +144,23 @@ func TestIsFor(t *testing.T) {
 		}
 	}
 }
+
+func TestFind(t *testing.T) {
+	_, names := network(t)
+	for object, want := range map[string]bool{
+		"a1": true, "lsp/a1": true, "A": true, "ls/A": true, "lr/R": true, "R_to_A": true, "hv2": true, "ch/hv2": true, "host/hv1": true,
+		"a2": false, "lr/A": false, "lsp/A": false,
+	} {
+		if found, _ := names.Find(object); found != want {
+			t.Errorf("%q is found: %v", object, found)
+		}
+	}
+	_, known := names.Find("nobody")
+	if want := []string{"A", "A_to_R", "B", "B_to_R", "R", "R_to_A", "R_to_B", "a1", "b1", "hv2"}; !slices.Equal(known, want) {
+		t.Errorf("the names are %q, want %q", known, want)
+	}
+	_, known = names.Find("ls/nobody")
+	if want := []string{"A", "B"}; !slices.Equal(known, want) {
+		t.Errorf("the names of switches are %q, want %q", known, want)
+	}
+}

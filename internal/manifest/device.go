@@ -27,16 +27,16 @@ func (r *reader) switchPort(sw, name string, key, value *yaml.Node) {
 	var bridge *yaml.Node
 	if value.Kind == yaml.ScalarNode && !isNull(value) {
 		before := len(r.problems)
-		if port.IP = r.portAddress(value); len(r.problems) > before {
+		if port.IP = r.portAddress(value, of); len(r.problems) > before {
 			return
 		}
 	} else {
 		ok := r.fields(value, of,
-			field{"ip", func(n *yaml.Node) { port.IP = r.portAddress(n) }},
-			field{"mac", func(n *yaml.Node) { port.MAC = r.mac(n) }},
-			field{"peer", func(n *yaml.Node) { port.Peer = r.text(n, "peer") }},
+			field{"ip", func(n *yaml.Node) { port.IP = r.portAddress(n, of) }},
+			field{"mac", func(n *yaml.Node) { port.MAC = r.mac(n, of) }},
+			field{"peer", func(n *yaml.Node) { port.Peer = r.text(n, of+": peer") }},
 			field{"bridge", func(n *yaml.Node) { bridge = n }},
-			field{"chassis", func(n *yaml.Node) { port.Chassis, isBound = r.text(n, "chassis"), true }})
+			field{"chassis", func(n *yaml.Node) { port.Chassis, isBound = r.text(n, of+": chassis"), true }})
 		if !ok {
 			return
 		}
@@ -57,7 +57,7 @@ func (r *reader) switchPort(sw, name string, key, value *yaml.Node) {
 
 // patchPort completes a port whose pair of patch interfaces an agent makes.
 func (r *reader) patchPort(port *topology.SwitchPort, of string, bridge *yaml.Node) bool {
-	name := r.text(bridge, "bridge")
+	name := r.text(bridge, of+": bridge")
 	switch {
 	case name == "":
 		r.fail(bridge, "the bridge of %s has no name", of)
@@ -89,7 +89,7 @@ func (r *reader) readRouter(name string, key, value *yaml.Node) {
 	var routes *yaml.Node
 	r.fields(value, "router "+name,
 		field{"id", func(n *yaml.Node) { lr.ID = r.id(n) }},
-		field{"chassis", func(n *yaml.Node) { lr.Chassis = r.text(n, "chassis") }},
+		field{"chassis", func(n *yaml.Node) { lr.Chassis = r.text(n, "router "+name+": chassis") }},
 		field{"links", func(n *yaml.Node) { r.links(name, n) }},
 		field{"ports", func(n *yaml.Node) {
 			r.named(n, "ports"+of, func(port string, key, value *yaml.Node) { r.routerPort(name, port, key, value) })
@@ -125,9 +125,10 @@ func (r *reader) links(router string, n *yaml.Node) {
 	for _, item := range n.Content {
 		var sw string
 		var network netip.Prefix
-		ok := r.fields(item, "a link of router "+router,
-			field{"switch", func(n *yaml.Node) { sw = r.text(n, "switch") }},
-			field{"cidr", func(n *yaml.Node) { network = r.network(n, "cidr") }})
+		of := "a link of router " + router
+		ok := r.fields(item, of,
+			field{"switch", func(n *yaml.Node) { sw = r.text(n, of+": switch") }},
+			field{"cidr", func(n *yaml.Node) { network = r.network(n, of+": cidr") }})
 		switch {
 		case !ok:
 		case sw == "" || !network.IsValid():
@@ -155,13 +156,13 @@ func (r *reader) routerPort(router, name string, key, value *yaml.Node) {
 	port := topology.RouterPort{Router: router, Name: name}
 	of := "router " + router + " port " + name
 	if value.Kind == yaml.ScalarNode && !isNull(value) {
-		if port.Net = r.network(value, "cidr"); !port.Net.IsValid() {
+		if port.Net = r.network(value, of+": cidr"); !port.Net.IsValid() {
 			return
 		}
 	} else if !r.fields(value, of,
-		field{"cidr", func(n *yaml.Node) { port.Net = r.network(n, "cidr") }},
-		field{"mac", func(n *yaml.Node) { port.MAC = r.mac(n) }},
-		field{"peer", func(n *yaml.Node) { port.Peer = r.text(n, "peer") }}) {
+		field{"cidr", func(n *yaml.Node) { port.Net = r.network(n, of+": cidr") }},
+		field{"mac", func(n *yaml.Node) { port.MAC = r.mac(n, of) }},
+		field{"peer", func(n *yaml.Node) { port.Peer = r.text(n, of+": peer") }}) {
 		return
 	}
 	if !port.Net.IsValid() {
@@ -179,9 +180,9 @@ func (r *reader) route(router, name string, ports []topology.RouterPort, key, va
 	route := topology.StaticRoute{Router: router, Name: name}
 	of := "router " + router + " route " + name
 	if !r.fields(value, of,
-		field{"cidr", func(n *yaml.Node) { route.Net = r.network(n, "cidr") }},
-		field{"next_hop", func(n *yaml.Node) { route.NextHop = r.address(n, "next_hop") }},
-		field{"outport", func(n *yaml.Node) { route.OutPort = r.text(n, "outport") }}) {
+		field{"cidr", func(n *yaml.Node) { route.Net = r.network(n, of+": cidr") }},
+		field{"next_hop", func(n *yaml.Node) { route.NextHop = r.address(n, of+": next_hop") }},
+		field{"outport", func(n *yaml.Node) { route.OutPort = r.text(n, of+": outport") }}) {
 		return
 	}
 	if !route.Net.IsValid() || !route.NextHop.IsValid() {
@@ -218,9 +219,9 @@ func (r *reader) nat(router, name string, key, value *yaml.Node) {
 	rule := topology.NAT{Router: router, Name: name}
 	of := "router " + router + " NAT " + name
 	if !r.fields(value, of,
-		field{"type", func(n *yaml.Node) { rule.Type = topology.NATType(strings.ToLower(r.text(n, "type"))) }},
-		field{"cidr", func(n *yaml.Node) { rule.Net = r.network(n, "cidr") }},
-		field{"ip", func(n *yaml.Node) { rule.XlateIP = r.address(n, "ip") }}) {
+		field{"type", func(n *yaml.Node) { rule.Type = topology.NATType(strings.ToLower(r.text(n, of+": type"))) }},
+		field{"cidr", func(n *yaml.Node) { rule.Net = r.network(n, of+": cidr") }},
+		field{"ip", func(n *yaml.Node) { rule.XlateIP = r.address(n, of+": ip") }}) {
 		return
 	}
 	if rule.Type == "" || !rule.Net.IsValid() || !rule.XlateIP.IsValid() {

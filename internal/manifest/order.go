@@ -54,7 +54,7 @@ func inTheWay(changes []Change) map[topology.Key]bool {
 	}
 	ends := changedEnds(changes)
 	for _, c := range changes {
-		if c.After == nil && (found[c.Key] || found[parentOf(c.Key)]) {
+		if c.After == nil && (found[c.Key] || found[c.Key.ParentKey()]) {
 			found[c.Key] = true
 			if end, ok := ends[c.Key]; ok && end.After == nil {
 				found[end.Key] = true
@@ -185,5 +185,5 @@ func deviceOf(key topology.Key) topology.Key {
 	if key.Parent == "" {
 		return key
 	}
-	return parentOf(key)
+	return key.ParentKey()
 }

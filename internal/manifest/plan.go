@@ -106,17 +106,13 @@ func unwanted(s State, wanted map[topology.Key]bool, keep func(topology.Key) boo
 	}
 	ends := linkEnds(slices.Collect(maps.Values(s.Entities)))
 	for _, key := range kept {
-		delete(gone, parentOf(key))
+		delete(gone, key.ParentKey())
 		if end, ok := ends[key]; ok {
 			delete(gone, end)
-			delete(gone, parentOf(end))
+			delete(gone, end.ParentKey())
 		}
 	}
 	return gone
-}
-
-func parentOf(key topology.Key) topology.Key {
-	return topology.Key{Kind: key.Kind.Parent(), Name: key.Parent}
 }
 
 // ids gives out ids of switches and routers.
@@ -131,24 +127,13 @@ func (d Description) newIDs(s State) *ids {
 	x := &ids{taken: s.IDTaken, given: map[uint32]bool{}, next: 1}
 	for key, e := range s.Entities {
 		if key.Kind == topology.KindSwitch || key.Kind == topology.KindRouter {
-			x.given[idOf(e)] = true
+			x.given[topology.DatapathID(e)] = true
 		}
 	}
 	for _, o := range d {
-		x.given[idOf(o.Entity)] = true
+		x.given[topology.DatapathID(o.Entity)] = true
 	}
 	return x
-}
-
-// idOf returns the id of a switch or router, or 0.
-func idOf(e topology.Stored) uint32 {
-	switch e := e.(type) {
-	case topology.Switch:
-		return e.ID
-	case topology.Router:
-		return e.ID
-	}
-	return 0
 }
 
 // complete returns what an object is to be where before, or nothing, is now.

@@ -217,8 +217,8 @@ func TestGroupsProperty(t *testing.T) {
 			t.Fatalf("seed %d: %d of %d changes", seed, len(position), len(changes))
 		}
 		for _, c := range changes {
-			at, ok := position[parentOf(c.Key)]
-			i := slices.IndexFunc(changes, func(p Change) bool { return p.Key == parentOf(c.Key) })
+			at, ok := position[c.Key.ParentKey()]
+			i := slices.IndexFunc(changes, func(p Change) bool { return p.Key == c.Key.ParentKey() })
 			if !ok || c.Key.Parent == "" || c.Action() != changes[i].Action() {
 				continue
 			}

@@ -73,11 +73,7 @@ func (r *reader) documents(text []byte) {
 			return
 		}
 		if err != nil {
-			at := Place{File: r.file}
-			if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-				at.Line, _ = strconv.Atoi(m[1])
-			}
-			r.problems = append(r.problems, Problem{at, "not YAML: " + yamlLine.ReplaceAllString(err.Error(), "")})
+			r.problems = append(r.problems, r.notYAML(err, text))
 			return
 		}
 		for _, n := range doc.Content {
@@ -86,6 +82,22 @@ func (r *reader) documents(text []byte) {
 				field{"routers", func(n *yaml.Node) { r.named(n, "routers", r.readRouter) }})
 		}
 	}
+}
+
+// notYAML returns what the library says of a text that it cannot read. What it
+// says of tabs, which YAML does not take where it wants blanks, names none.
+func (r *reader) notYAML(err error, text []byte) Problem {
+	at := Place{File: r.file}
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		at.Line, _ = strconv.Atoi(m[1])
+	}
+	lines := bytes.Split(text, []byte("\n"))
+	for i := max(0, at.Line-2); i < min(at.Line+1, len(lines)); i++ { // the library counts from 1, or 0
+		if indent := lines[i][:len(lines[i])-len(bytes.TrimLeft(lines[i], " \t"))]; bytes.ContainsRune(indent, '\t') {
+			return Problem{Place{r.file, i + 1, bytes.IndexByte(indent, '\t') + 1}, "not YAML: a tab; indent with blanks"}
+		}
+	}
+	return Problem{at, "not YAML: " + yamlLine.ReplaceAllString(err.Error(), "")}
 }
 
 // add enters an object and returns its index.

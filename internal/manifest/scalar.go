@@ -43,17 +43,17 @@ func (r *reader) network(n *yaml.Node, of string) netip.Prefix {
 	return value(r, n, of, topology.ParsePrefix)
 }
 
-func (r *reader) mac(n *yaml.Node) topology.MAC {
+func (r *reader) mac(n *yaml.Node, of string) topology.MAC {
 	if isNull(n) {
 		return topology.MAC{}
 	}
-	return value(r, n, "mac", topology.ParseMAC)
+	return value(r, n, of+": mac", topology.ParseMAC)
 }
 
 // portAddress reads the address of a switch port: an IPv4 address, or that
 // which stands for the physical network by its name.
-func (r *reader) portAddress(n *yaml.Node) netip.Addr {
-	return value(r, n, "ip", func(text string) (netip.Addr, error) {
+func (r *reader) portAddress(n *yaml.Node, of string) netip.Addr {
+	return value(r, n, of+": ip", func(text string) (netip.Addr, error) {
 		if text == outer {
 			return topology.OuterIP, nil
 		}

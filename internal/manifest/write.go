@@ -41,7 +41,7 @@ func Describe(entities []topology.Stored, how Writing) (doc *yaml.Node, omitted 
 		case key.Kind == topology.KindSwitch || key.Kind == topology.KindRouter:
 			devices[key] = e
 		case key.Kind.Parent() != 0:
-			t.children[parentOf(key)] = append(t.children[parentOf(key)], e)
+			t.children[key.ParentKey()] = append(t.children[key.ParentKey()], e)
 		}
 		if p, ok := e.(topology.SwitchPort); ok {
 			ports[p.Name] = append(ports[p.Name], p)
@@ -57,8 +57,8 @@ func Describe(entities []topology.Stored, how Writing) (doc *yaml.Node, omitted 
 		key := e.Key()
 		switch {
 		case omitted[key] != "":
-		case key.Kind.Parent() != 0 && devices[parentOf(key)] == nil:
-			omitted[key] = "there is no " + parentOf(key).String()
+		case key.Kind.Parent() != 0 && devices[key.ParentKey()] == nil:
+			omitted[key] = "there is no " + key.ParentKey().String()
 		case devices[key] == nil || how.Chosen != nil && !how.Chosen(key):
 		case key.Kind == topology.KindSwitch:
 			add(switches, key.Name, t.describeSwitch(e.(topology.Switch)), extra(e))
@@ -108,7 +108,7 @@ func (t *teller) findLink(p topology.RouterPort, peers []topology.SwitchPort, de
 			bare.Chassis = ""
 		}
 		wantedPort, wantedOther := Link(p.Router, peer.Switch, p.Net)
-		if bare == wantedPort && other == wantedOther && devices[parentOf(peer.Key())] != nil && devices[parentOf(p.Key())] != nil {
+		if bare == wantedPort && other == wantedOther && devices[peer.Key().ParentKey()] != nil && devices[p.Key().ParentKey()] != nil {
 			t.short[peer.Key()], t.short[p.Key()] = p.Extra, peer.Extra
 		}
 	}

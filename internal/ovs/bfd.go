@@ -30,6 +30,17 @@ const (
 
 func bfdEnabled(column map[string]string) bool { return strings.EqualFold(column[bfdEnable], "true") }
 
+// pathDownDiagnostic is what the column bfd_status says of an end that has
+// PathDown.
+const pathDownDiagnostic = "Concatenated Path Down"
+
+// hearsBFD reports whether, by the column bfd_status, packets of the other end come
+// in: what it says is forgotten when they cease to.
+func hearsBFD(status map[string]string) bool {
+	other := status["remote_state"]
+	return status["state"] == "up" || status["state"] == "init" || other != "" && other != "down"
+}
+
 // columnOver returns the column bfd that carries out the wish, given the one
 // that there is, of which keys that are not the driver's stay.
 func (b BFD) columnOver(now map[string]string) map[string]string {

@@ -148,12 +148,18 @@ func TestBFD(t *testing.T) {
 	to1.BFD.PathDown = true
 	setTunnels(t, d2, to1)
 	state("path down at the other end", true, false)
+	if tunnel := d1.Tunnels()[0]; !tunnel.Heard || !tunnel.Refusing {
+		t.Errorf("of an other end whose path is down it says %+v", tunnel)
+	}
 	to1.BFD.PathDown = false
 	setTunnels(t, d2, to1)
 	state("path up again", true, true)
 
 	o2.StopVswitchd()
 	state("the other end is dead", true, false)
+	if tunnel := d1.Tunnels()[0]; tunnel.Heard || tunnel.Refusing {
+		t.Errorf("of a dead other end it says %+v", tunnel)
+	}
 	o2.StartVswitchd()
 	address(o2, 2)
 	state("the other end is back", true, true)

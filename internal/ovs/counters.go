@@ -2,6 +2,7 @@ package ovs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -33,4 +34,30 @@ func (d *Driver) Counters(ctx context.Context, table flows.Table) (map[uint64]ui
 		packets[f.Cookie] += f.Packets
 	}
 	return packets, nil
+}
+
+// FlowAge returns a number that grows whenever Sync and Apply are called.
+func (d *Driver) FlowAge() uint64 {
+	d.flow.mu.Lock()
+	defer d.flow.mu.Unlock()
+	return d.flow.age
+}
+
+// ErrChanging is returned by CountFlows when flows were changed meanwhile.
+var ErrChanging = errors.New("flows are being changed")
+
+// CountFlows returns how many of the driver's flows the bridge holds, which
+// differs from what Sync and Apply have left there if somebody else has deleted
+// or added some. It waits for nobody but Open vSwitch, as long as ctx lasts; what
+// it returns is of the flows as they were at an age, or else an ErrChanging.
+func (d *Driver) CountFlows(ctx context.Context, age uint64) (int, error) {
+	conn, _ := d.flow.current()
+	if conn == nil {
+		return 0, fmt.Errorf("count flows of bridge %s: %w", d.cfg.Bridge, ErrNotConnected)
+	}
+	n, err := conn.Count(ctx, flows.CookieTag, flows.CookieMask)
+	if err == nil && (!d.InSync() || d.FlowAge() != age) {
+		err = ErrChanging
+	}
+	return n, err
 }

@@ -41,8 +41,22 @@ func TestCounters(t *testing.T) {
 	if got, err := d.Counters(t.Context(), 99); err != nil || len(got) != 0 {
 		t.Errorf("counters of an empty table are %v, %v", got, err)
 	}
+	if n, err := d.CountFlows(t.Context(), d.FlowAge()); n != len(ms) || err != nil {
+		t.Errorf("the bridge holds %d flows, %v, want %d", n, err, len(ms))
+	}
+	o.Ofctl("del-flows", "br-int", "table=31")
+	age := d.FlowAge()
+	if n, err := d.CountFlows(t.Context(), age); n != len(ms)-1 || err != nil {
+		t.Errorf("without one the bridge holds %d flows, %v, want %d", n, err, len(ms)-1)
+	}
 	if !d.InSync() {
 		t.Error("reading counters has cost the connection")
+	}
+	if r, err := d.Sync(t.Context(), sequence(ms)); err != nil || r.Added != 1 {
+		t.Errorf("the flow that was deleted is made again: %+v, %v", r, err)
+	}
+	if n, err := d.CountFlows(t.Context(), age); !errors.Is(err, ErrChanging) {
+		t.Errorf("flows of before are %d, %v, want %v", n, err, ErrChanging)
 	}
 	o.StopVswitchd()
 	await(t, d, "the loss of the connection", func() bool { return !d.InSync() && !d.NeedsSync() })

@@ -60,6 +60,7 @@ type flowConn struct {
 	mu     sync.Mutex     // guards the fields below
 	conn   *openflow.Conn // nil while away
 	synced bool
+	age    uint64 // counts the calls of Sync and Apply
 }
 
 // NeedsSync reports whether the bridge can be reached and waits for Sync: at
@@ -90,6 +91,7 @@ func (d *Driver) Sync(ctx context.Context, all iter.Seq2[uint64, *flows.Flow]) (
 	d.flow.busy.Lock()
 	defer d.flow.busy.Unlock()
 	var result SyncResult
+	d.flow.grow()
 	conn, _ := d.flow.current()
 	if conn == nil {
 		return result, fmt.Errorf("flows of bridge %s: %w", d.cfg.Bridge, ErrNotConnected)
@@ -132,6 +134,7 @@ func (d *Driver) Sync(ctx context.Context, all iter.Seq2[uint64, *flows.Flow]) (
 func (d *Driver) Apply(ctx context.Context, add []flows.CookieFlow, del []uint64) error {
 	d.flow.busy.Lock()
 	defer d.flow.busy.Unlock()
+	d.flow.grow()
 	conn, synced := d.flow.current()
 	if conn == nil || !synced {
 		return ErrNeedsSync
@@ -182,6 +185,12 @@ func (f *flowConn) current() (conn *openflow.Conn, synced bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.conn, f.synced
+}
+
+func (f *flowConn) grow() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.age++
 }
 
 // markSynced says that the flows are in sync, if the connection that they went

@@ -23,6 +23,16 @@ type Health struct {
 	Twins   map[string][]string // iface-ids of the bridge that several interfaces have, and these
 	NoCsum  []string            // tunnels without options:csum=true
 	Devices []Device            // network devices of the bridges that have this datapath
+	Plugged []Plugged           // interfaces of the bridge that have an iface-id, by name
+	Dark    map[string]string   // other bridges from which nothing leads on: name to its network devices, with commas
+}
+
+// Plugged is an interface of the integration bridge that stands for a port.
+type Plugged struct {
+	Name, IfaceID string
+	Bridge        string // that a patch port leads to; empty for other interfaces
+	Unlinked      bool   // a network device without a link
+	AttachedMAC   string // external_ids:attached-mac, the workload's; empty if nobody has said it
 }
 
 // Device is a network device of Linux that a bridge uses or has made.
@@ -56,8 +66,10 @@ func Examine(ctx context.Context, cfg Config) (Health, error) {
 func (h *Health) addBridges(r rows, name string) {
 	byID := map[string][]string{}
 	devices := map[string][]Device{} // by datapath type
+	ways := newWays()
 	for _, row := range r.bridges {
 		b := row.(*bridge)
+		ways.add(b, nil)
 		datapath := b.DatapathType
 		if datapath == "" {
 			datapath = "system"
@@ -69,6 +81,7 @@ func (h *Health) addBridges(r rows, name string) {
 			}
 		}
 		r.each(b, func(_ *port, i *iface) {
+			ways.add(b, i)
 			switch {
 			case i.Error != nil:
 				h.Faults[i.Name] = *i.Error
@@ -83,6 +96,8 @@ func (h *Health) addBridges(r rows, name string) {
 			}
 			if id := i.ExternalIDs["iface-id"]; id != "" {
 				byID[id] = append(byID[id], i.Name)
+				h.Plugged = append(h.Plugged, Plugged{Name: i.Name, IfaceID: id, Unlinked: isDevice(i.Type) && i.Error == nil && !isUp(i),
+					AttachedMAC: i.ExternalIDs["attached-mac"]})
 			}
 			if isTunnelName(i.Name) && i.Options["csum"] != "true" {
 				h.NoCsum = append(h.NoCsum, i.Name)
@@ -92,6 +107,16 @@ func (h *Health) addBridges(r rows, name string) {
 	for id, names := range byID {
 		if len(names) > 1 {
 			h.Twins[id] = slices.Sorted(slices.Values(names))
+		}
+	}
+	slices.SortFunc(h.Plugged, func(a, b Plugged) int { return strings.Compare(a.Name, b.Name) })
+	for n := range h.Plugged {
+		h.Plugged[n].Bridge = ways.behind(h.Plugged[n].Name)
+	}
+	h.Dark = map[string]string{}
+	for b := range ways.bridges {
+		if b != name && ways.dark(b, name) {
+			h.Dark[b] = ways.nics(b)
 		}
 	}
 	slices.Sort(h.NoCsum)

@@ -1,6 +1,7 @@
 package ovs
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -212,7 +213,9 @@ func TestDark(t *testing.T) {
 	t.Parallel()
 	o := ovstest.Start(t)
 	d, _ := open(t, o)
-	o.Vsctl("add-br", "br0")
+	o.Vsctl("add-br", "br0", "--", "add-br", "br1")
+	o.Appctl("netdev-dummy/set-admin-state", "br0", "down")
+	o.Appctl("netdev-dummy/set-admin-state", "br1", "down")
 	await(t, d, "br0", seen(d, "br0", ""))
 	if err := setPatches(t, d, "out1", "br0"); err != nil {
 		t.Fatal(err)
@@ -221,7 +224,7 @@ func TestDark(t *testing.T) {
 		t.Helper()
 		await(t, d, what, func() bool { is := d.Interfaces(); return len(is) == 1 && is[0].Dark == want })
 	}
-	dark("a bridge without devices", false)
+	dark("a bridge without devices", true)
 	o.Vsctl("add-port", "br0", "eth0", "--", "add-port", "br0", "eth1")
 	o.Appctl("netdev-dummy/set-admin-state", "eth0", "down")
 	dark("one of two is up", false)
@@ -232,5 +235,27 @@ func TestDark(t *testing.T) {
 	o.Appctl("netdev-dummy/set-admin-state", "eth0", "down")
 	dark("both are down again", true)
 	o.Vsctl("del-port", "eth0", "--", "del-port", "eth1")
-	dark("no devices any more", false)
+	dark("no devices any more", true)
+	o.Appctl("netdev-dummy/set-admin-state", "br0", "up")
+	dark("the host itself routes", false)
+	o.Appctl("netdev-dummy/set-admin-state", "br0", "down")
+	dark("it does not any more", true)
+	o.Vsctl("add-port", "br1", "nic")
+	o.Vsctl("add-port", "br0", "to-br1", "--", "set", "Interface", "to-br1", "type=patch", "options:peer=to-br0",
+		"--", "add-port", "br1", "to-br0", "--", "set", "Interface", "to-br0", "type=patch", "options:peer=to-br1")
+	dark("a bridge behind it has a device", false)
+	o.Appctl("netdev-dummy/set-admin-state", "nic", "down")
+	dark("which is down", true)
+	if i := d.Interfaces()[0]; i.Bridge != "br0" || i.NICs != "" {
+		t.Errorf("it leads to %q with %q", i.Bridge, i.NICs)
+	}
+	h, err := Examine(t.Context(), Config{RunDir: o.RunDir()})
+	if want := map[string]string{"br0": "", "br1": "nic"}; err != nil || !maps.Equal(h.Dark, want) {
+		t.Errorf("dark are %q, %v, want %q", h.Dark, err, want)
+	}
+	if len(h.Plugged) != 1 || h.Plugged[0] != (Plugged{Name: "out1", IfaceID: "out1", Bridge: "br0"}) {
+		t.Errorf("plugged in are %+v", h.Plugged)
+	}
+	o.Vsctl("del-port", "br0", "out1-peer")
+	await(t, d, "no bridge behind it", func() bool { return d.Interfaces()[0].Bridge == "" && d.Interfaces()[0].Dark })
 }

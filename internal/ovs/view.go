@@ -16,9 +16,12 @@ type Interface struct {
 	Name    string
 	IfaceID string // external_ids:iface-id
 	OFPort  uint32 // OpenFlow port, 1 to 65279
-	// Dark says of a patch port that the bridge it leads to has network
-	// devices, and that not one of them is up.
-	Dark bool
+
+	// Of a patch port: the bridge that it leads to, empty if there is none, the
+	// network devices there, with commas, and whether it is dark: nothing there,
+	// or in the bridges behind, has a link. The host's own ports do not count.
+	Bridge, NICs string
+	Dark         bool
 }
 
 // Tunnel is a tunnel port of the bridge.
@@ -29,6 +32,9 @@ type Tunnel struct {
 	OFPort   uint32 // OpenFlow port, 1 to 65279
 	Watched  bool   // BFD is asked for, and ovs-vswitchd runs it
 	Up       bool   // bfd_status:forwarding; means something while the tunnel is watched
+	// BFD packets of the other end come in, and whether they say that it cannot
+	// forward what it gets (RFC 5880, diagnostic 5, Concatenated Path Down).
+	Heard, Refusing bool
 }
 
 // HostStack is the internal port by which packets enter the host's own stack.
@@ -70,34 +76,27 @@ func readView(c *cache.TableCache, bridgeName string) (v view, whole bool) {
 	r := readRows(c)
 	v.faults, whole = map[string]string{}, true
 	v.held = isHeld(c)
-	peers := map[string]string{} // name of a patch interface to that of its peer
-	dark := map[string]bool{}    // patch interfaces whose own bridge is dark
+	ways := newWays()
 	for _, row := range r.bridges {
 		b := row.(*bridge)
 		v.wiring = append(v.wiring, wire{bridge: b.Name})
-		var patches []string
-		devices, up := 0, 0
+		ways.add(b, nil)
 		whole = r.each(b, func(_ *port, i *iface) {
-			switch {
-			case i.Type == patchType:
-				patches, peers[i.Name] = append(patches, i.Name), i.Options["peer"]
+			ways.add(b, i)
+			if i.Type == patchType {
 				v.wiring = append(v.wiring, wire{b.Name, i.Name, i.Options["peer"], i.ExternalIDs["iface-id"]})
-			case isDevice(i.Type):
-				devices++
-				if i.LinkState != nil && *i.LinkState == "up" {
-					up++
-				}
 			}
 			if b.Name == bridgeName {
 				v.add(i)
 			}
 		}) && whole
-		for _, name := range patches {
-			dark[name] = devices > 0 && up == 0
-		}
 	}
-	for n, i := range v.interfaces {
-		v.interfaces[n].Dark = dark[peers[i.Name]]
+	for n := range v.interfaces {
+		i := &v.interfaces[n]
+		if _, patch := ways.patches[i.Name]; patch {
+			i.Bridge = ways.behind(i.Name)
+			i.NICs, i.Dark = ways.nics(i.Bridge), ways.dark(i.Bridge, bridgeName)
+		}
 	}
 	slices.SortFunc(v.interfaces, func(a, b Interface) int {
 		return cmp.Or(cmp.Compare(a.IfaceID, b.IfaceID), cmp.Compare(a.OFPort, b.OFPort))
@@ -139,6 +138,7 @@ func (v *view) add(i *iface) {
 			Chassis: i.ExternalIDs["chassis-id"], RemoteIP: remote, Name: i.Name, OFPort: ofport,
 			Watched: bfdEnabled(i.BFD) && i.BFDStatus["state"] != "",
 			Up:      i.BFDStatus["forwarding"] == "true",
+			Heard:   hearsBFD(i.BFDStatus), Refusing: i.BFDStatus["remote_diagnostic"] == pathDownDiagnostic,
 		})
 	}
 	if hostStack && i.MACInUse != nil {

@@ -103,7 +103,7 @@ func (s *Snapshot) silence(c Chassis) string {
 	case c.asked && s.AskErr != nil:
 		return "not asked"
 	case c.asked:
-		return "no answer (busy, or of an earlier version)"
+		return "does not answer: it is dead, hung or busy"
 	}
 	return ""
 }

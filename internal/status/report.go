@@ -47,15 +47,54 @@ type Report struct {
 	OnDemand bool `json:"on_demand"` // flows to other chassis are made when traffic goes there
 	Edge     bool `json:"edge"`      // a router is pinned to the chassis
 
-	Flows    int `json:"flows"`
+	Flows   int  `json:"flows"`
+	Refused int  `json:"refused,omitempty"` // of them, that Open vSwitch has refused
+	Held    *int `json:"held,omitempty"`    // that the bridge counts; nil if they could not be counted, or were changed meanwhile
+
 	Tunnels  int `json:"tunnels"`  // that Open vSwitch has
 	Wanted   int `json:"wanted"`   // tunnels that it should have
 	Watched  int `json:"watched"`  // tunnels that BFD watches
 	Alive    int `json:"alive"`    // and finds alive
+	WaysOut  int `json:"ways_out"` // outer ports here
 	Ports    int `json:"ports"`    // switch ports bound here
 	Problems int `json:"problems"` // objects that cannot work as they are stored
 
+	Refusing []string `json:"refusing,omitempty"` // chassis that say by BFD that they live and cannot forward
+	Dark     []string `json:"dark,omitempty"`     // ways out without a link: outer port (bridge, its NICs)
+	Strays   []Stray  `json:"strays,omitempty"`   // interfaces whose ports are not here
+
 	Detail *Detail `json:"detail,omitempty"`
+}
+
+// Amiss reports whether the bridge holds fewer flows than the agent has given it,
+// or more.
+func (r *Report) Amiss() bool {
+	return r.Held != nil && (*r.Held > r.Flows || *r.Held < r.Flows-r.Refused)
+}
+
+// Stray is an interface that names a switch port, which is not bound to its host.
+type Stray struct {
+	Interface string `json:"interface"`
+	Port      string `json:"port"`
+	Chassis   string `json:"chassis,omitempty"` // that the port is bound to; empty if no switch has such a port
+}
+
+// String says what is wrong with it.
+func (s Stray) String() string {
+	if s.Chassis == "" {
+		return fmt.Sprintf("interface %s has the iface-id %s, and no switch has such a port", s.Interface, s.Port)
+	}
+	return fmt.Sprintf("interface %s is here, and its port %s is bound to %s", s.Interface, s.Port, s.Chassis)
+}
+
+// Remedy says what to do about it. The agent takes a port for one that has moved
+// away until its interface comes anew.
+func (s Stray) Remedy() string {
+	if s.Chassis == "" {
+		return fmt.Sprintf("name the right one: ovs-vsctl set Interface %s external_ids:iface-id=PORT, or make it: tpctl lsp add", s.Interface)
+	}
+	return fmt.Sprintf("if the workload is here, start the agent anew, or plug it in anew: ovs-vsctl remove Interface %[1]s external_ids iface-id; sleep 1; "+
+		"ovs-vsctl set Interface %[1]s external_ids:iface-id=%[2]s; if it has moved, take out what is left: ovs-vsctl del-port %[1]s", s.Interface, s.Port)
 }
 
 // maxListed bounds the lists of a Detail, so that it fits into a value of etcd.
@@ -105,7 +144,7 @@ type Tunnel struct {
 	IP      string `json:"ip"` // empty for the one that takes what comes from all
 	Name    string `json:"name"`
 	OFPort  uint32 `json:"ofport"`
-	BFD     string `json:"bfd"` // "up", "down", or empty if it is not watched
+	BFD     string `json:"bfd"` // "up", "down", "cannot forward" (the other end says so), or empty if it is not watched
 }
 
 // Port is an interface that names a switch port.
@@ -115,7 +154,7 @@ type Port struct {
 	IP        string `json:"ip,omitempty"`
 	Interface string `json:"interface"`
 	OFPort    uint32 `json:"ofport"`
-	State     string `json:"state"`           // bound, claiming or yielded (it has moved to another chassis)
+	State     string `json:"state"`           // bound, claiming, yielded (it is on another chassis) or "no such port"
 	Outer     bool   `json:"outer,omitempty"` // leads to the physical network
 	Dark      bool   `json:"dark,omitempty"`  // and no device there has a link
 }
@@ -129,6 +168,7 @@ type Neighbour struct {
 
 // Answer returns the report as the answer of a chassis to a command.
 func (r Report) Answer(command uint16, chassis string) (store.Answer, error) {
+	r.Strays = first(r.Strays)
 	if r.Detail != nil {
 		d := *r.Detail
 		d.TunnelList = first(d.TunnelList)

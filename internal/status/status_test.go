@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -152,7 +153,7 @@ host-alice    up                               v1.0.0   192.168.1.10  1438  2   
 host-bob      down since 2026-11-21T14:03:05Z  -        192.168.1.11  1438  -        -       -      -       -      -
 host-carol    stopped                          -        192.168.1.12  1438  -        -       -      -       -      -
 host-dave     unknown                          -        192.168.1.13  1438  -        -       -      -       -      -
-host-erin     up                               -        192.168.1.14  1438  -        -       -      -       -      no answer (busy, or of an earlier version)
+host-erin     up                               -        192.168.1.14  1438  -        -       -      -       -      does not answer: it is dead, hung or busy
 nobody        unknown                          -        -             -     -        -       -      -       -      no record
 original      unknown                          -        192.168.1.15  -     -        -       -      -       -      no answer (original agent)
 original-too  unknown                          -        192.168.1.15  -     -        -       -      -       -      no answer (original agent)
@@ -160,7 +161,7 @@ unwell        up                               v1.0.0   192.168.1.16  -     1 of
 
 BAD down: host-bob; start the agent there, or take the chassis out with: tpctl ch del NAME
 BAD not heard of, and no agent runs that could declare it down: host-dave; start the agent there
-BAD up, and its agent does not answer: host-erin; see its log, and tuplenet doctor there; one of an earlier version never does
+BAD up, and its agent does not answer: host-erin; see the log of the agent there, and tuplenet doctor; one of an earlier version never answers
 BAD has the system-id of another host, 192.168.1.99, which was refused: host-erin; give that one its own: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME
 BAD without a record, and routers are pinned to it: LR-lost: nobody; start the agent there, or delete the routers with: tpctl lr del -r ROUTER
 BAD records with one address, 192.168.1.15, of which the newest counts: original, original-too; delete what is stale with: tpctl ch del NAME
@@ -252,7 +253,7 @@ func TestWithoutEtcd(t *testing.T) {
 		got = append(got, p.String())
 	}
 	want := []string{
-		"etcd member does not work: a member at 127.0.0.1:1 (dial tcp 127.0.0.1:1: connect: connection refused); see whether it runs and can be reached from here",
+		"etcd member does not work (dial tcp 127.0.0.1:1: connect: connection refused): 127.0.0.1:1; see whether it runs and can be reached from here",
 		"no member of etcd serves anybody, so that nothing is known of the chassis; see what is wrong with the members of etcd: more than half of them have to work together",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -290,6 +291,48 @@ func TestProblemOfMany(t *testing.T) {
 	wrong := s.Wrong()
 	if len(wrong) != 1 || wrong[0].String() != "down: a, b, c, d, e and 2 more; start the agent there, or take the chassis out with: tpctl ch del NAME" {
 		t.Errorf("%v", wrong)
+	}
+}
+
+// A host tells what it cannot do, and others that they were told so: the tunnels
+// to it are not to blame.
+func TestCulprit(t *testing.T) {
+	held := func(n int) *int { return &n }
+	edge, alice, bob := healthy(false), healthy(false), healthy(false)
+	edge.WaysOut, edge.Dark = 1, []string{"out (br0, eth1)"}
+	alice.Watched, alice.Alive, alice.Refusing = 2, 0, []string{"host-edge1"}
+	alice.WaysOut, alice.Dark = 2, edge.Dark
+	bob.Alive, bob.Refusing, bob.Held, bob.Refused = 0, []string{"host-edge1"}, held(118), 1
+	bob.Strays = []Stray{{"tap1", "lsp-bop", ""}, {"tap2", "lsp-bob", "host-alice"}, {}, {}, {}, {}}
+	fine := healthy(false)
+	fine.Held, fine.Refused = held(119), 1
+	var s Snapshot
+	for name, r := range map[string]*Report{"host-edge1": &edge, "host-alice": &alice, "host-bob": &bob, "host-fine": &fine} {
+		s.Chassis = append(s.Chassis, Chassis{Name: name, Registered: true, State: Up, Report: r})
+	}
+	slices.SortFunc(s.Chassis, func(a, b Chassis) int { return strings.Compare(a.Name, b.Name) })
+	const cable = "; see the cable of its NIC, or plug one into its bridge: ovs-vsctl add-port BRIDGE NIC"
+	want := []string{
+		"a way out has no link: out (br0, eth1): host-alice" + cable,
+		"host-edge1 says that it cannot forward: host-alice, host-bob; see why: tpctl status host-edge1",
+		"BFD finds no way through tunnels: host-alice; see which: tpctl status NAME",
+		"the bridge holds 118 of 120 flows: host-bob; the agent makes that right, now that it was asked; if it is said again, see tuplenet doctor there",
+		"interface tap1 has the iface-id lsp-bop, and no switch has such a port: host-bob; " +
+			"name the right one: ovs-vsctl set Interface tap1 external_ids:iface-id=PORT, or make it: tpctl lsp add",
+		"interface tap2 is here, and its port lsp-bob is bound to host-alice: host-bob; if the workload is here, start the agent anew, or plug it in anew: " +
+			"ovs-vsctl remove Interface tap2 external_ids iface-id; sleep 1; ovs-vsctl set Interface tap2 external_ids:iface-id=lsp-bob; " +
+			"if it has moved, take out what is left: ovs-vsctl del-port tap2",
+		"more interfaces whose ports are not bound there: host-bob; see which: tuplenet doctor --only interfaces there",
+		"no way out has a link: out (br0, eth1): host-edge1" + cable,
+	}
+	var got []string
+	for _, p := range s.Wrong() {
+		if !strings.HasPrefix(p.What, "interface  has") { // of those that have no name
+			got = append(got, p.String())
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
@@ -356,10 +399,10 @@ func TestJSON(t *testing.T) {
 	}
 	const want = `{"type":"etcd","name":"etcd1","endpoint":"a","version":"3.6.0","leader":true,"db_size":10,"db_quota":0,"revision":5,"raft_lag":0,"took_ms":1.5}
 {"type":"etcd","name":"etcd2","endpoint":"b","error":"context deadline exceeded","leader":false,"db_size":0,"db_quota":0,"revision":0,"raft_lag":0,"took_ms":0}
-{"type":"chassis","name":"up","state":"up","ip":"10.0.0.1","mtu":1438,"tick":1,"routers":["LR"],"behind":3,"report":{"version":"v1.0.0","time":"2026-11-21T12:00:00Z","started":"2026-11-19T10:00:00Z","synced":"2026-11-21T11:58:30Z","in_sync":true,"ip":"192.168.1.10","mtu":1438,"revision":1099511627776,"on_demand":true,"edge":false,"flows":120,"tunnels":2,"wanted":2,"watched":1,"alive":1,"ports":1,"problems":0}}
+{"type":"chassis","name":"up","state":"up","ip":"10.0.0.1","mtu":1438,"tick":1,"routers":["LR"],"behind":3,"report":{"version":"v1.0.0","time":"2026-11-21T12:00:00Z","started":"2026-11-19T10:00:00Z","synced":"2026-11-21T11:58:30Z","in_sync":true,"ip":"192.168.1.10","mtu":1438,"revision":1099511627776,"on_demand":true,"edge":false,"flows":120,"tunnels":2,"wanted":2,"watched":1,"alive":1,"ways_out":0,"ports":1,"problems":0}}
 {"type":"chassis","name":"old","state":"unknown","contender":"10.0.0.9","behind":0,"silence":"no answer (original agent)"}
 {"type":"chassis","name":"gone","state":"down","since":"2026-11-21T12:00:00Z","behind":0}
-{"type":"problem","problem":"etcd member does not work","who":["etcd2 at b (context deadline exceeded)"],"remedy":"see whether it runs and can be reached from here"}
+{"type":"problem","problem":"etcd member does not work (context deadline exceeded)","who":["etcd2 at b"],"remedy":"see whether it runs and can be reached from here"}
 {"type":"problem","problem":"has the system-id of another host, 10.0.0.9, which was refused","who":["old"],"remedy":"give that one its own: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME"}
 {"type":"problem","problem":"down","who":["gone"],"remedy":"start the agent there, or take the chassis out with: tpctl ch del NAME"}
 `

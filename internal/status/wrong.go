@@ -1,7 +1,6 @@
 package status
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,9 +63,9 @@ func (s *Snapshot) Wrong() []Problem {
 func (s *Snapshot) EtcdProblems() []Problem {
 	var l problems
 	for _, m := range s.Members {
-		who := cmp.Or(m.Name, "a member") + " at " + m.Endpoint
+		who := strings.TrimPrefix(m.Name+" at "+m.Endpoint, " at ")
 		if m.Err != nil {
-			l.add(fmt.Sprintf("%s (%v)", who, m.Err), "etcd member does not work", "see whether it runs and can be reached from here")
+			l.add(who, fmt.Sprintf("etcd member does not work (%v)", m.Err), "see whether it runs and can be reached from here")
 		}
 		for _, alarm := range m.Alarms {
 			what, remedy := alarmed(alarm)
@@ -90,7 +89,7 @@ func alarmed(alarm string) (what, remedy string) {
 	case strings.Contains(alarm, "no leader"):
 		return "etcd member knows of no leader", "start members until more than half of them work together, and see the network between them"
 	}
-	return "etcd member says: " + strings.TrimSpace(alarm), "see its log"
+	return "etcd member says: " + strings.TrimSpace(alarm), "see the log of that member"
 }
 
 // wrongWith adds what is wrong with one chassis.
@@ -102,7 +101,7 @@ func (s *Snapshot) wrongWith(c Chassis, l *problems) {
 		// A record with an MTU is of an agent that is heard of while it runs.
 		l.add(c.Name, "not heard of, and no agent runs that could declare it down", "start the agent there")
 	case c.asked && c.Report == nil && s.AskErr == nil:
-		l.add(c.Name, "up, and its agent does not answer", "see its log, and tuplenet doctor there; one of an earlier version never does")
+		l.add(c.Name, "up, and its agent does not answer", "see the log of the agent there, and tuplenet doctor; one of an earlier version never answers")
 	}
 	switch {
 	case c.Registered:
@@ -132,8 +131,28 @@ func (r *Report) wrong(name string, l *problems) {
 	if r.Tunnels < r.Wanted {
 		l.add(name, "tunnels are missing in Open vSwitch", "see tuplenet doctor there")
 	}
-	if r.Alive < r.Watched {
+	if r.Amiss() {
+		l.add(name, fmt.Sprintf("the bridge holds %d of %d flows", *r.Held, r.Flows),
+			"the agent makes that right, now that it was asked; if it is said again, see tuplenet doctor there")
+	}
+	if len(r.Dark) > 0 {
+		what, remedy := "a way out has no link: ", "see the cable of its NIC, or plug one into its bridge: ovs-vsctl add-port BRIDGE NIC"
+		if len(r.Dark) == r.WaysOut {
+			what = "no way out has a link: "
+		}
+		l.add(name, what+strings.Join(r.Dark, ", "), remedy)
+	}
+	for _, edge := range r.Refusing {
+		l.add(name, edge+" says that it cannot forward", "see why: tpctl status "+edge)
+	}
+	if r.Alive+len(r.Refusing) < r.Watched {
 		l.add(name, "BFD finds no way through tunnels", "see which: tpctl status NAME")
+	}
+	for _, stray := range r.Strays[:min(len(r.Strays), maxNamed)] {
+		l.add(name, stray.String(), stray.Remedy())
+	}
+	if len(r.Strays) > maxNamed {
+		l.add(name, "more interfaces whose ports are not bound there", "see which: tuplenet doctor --only interfaces there")
 	}
 	if r.Problems > 0 {
 		l.add(name, "objects cannot work as they are stored", "see which: tpctl status NAME, and tpctl check")

@@ -112,7 +112,7 @@ func (n *Snapshot) bookPath(key topology.Key) string {
 	case topology.KindSwitch, topology.KindRouter:
 		return n.store.layout.deviceIDs()
 	case topology.KindSwitchPort, topology.KindRouterPort:
-		return n.store.layout.book(parentOf(key))
+		return n.store.layout.book(key.ParentKey())
 	}
 	return ""
 }
@@ -220,7 +220,7 @@ func (n *Snapshot) paths(edits []Edit) []string {
 		switch {
 		case e.Key.Kind.Parent() != 0:
 			if e.After != nil {
-				seen[l.path(parentOf(e.Key))] = true
+				seen[l.path(e.Key.ParentKey())] = true
 			}
 		case e.After == nil:
 			seen[l.book(e.Key)] = true
@@ -311,9 +311,9 @@ func (n *Snapshot) plan(ctx context.Context, t *txn, edits []Edit) error {
 // nothing is left of what hangs on a switch or router that goes.
 func (n *Snapshot) checkSurroundings(ctx context.Context, t *txn, e Edit, edits []Edit) error {
 	l := n.store.layout
-	if parent := l.path(parentOf(e.Key)); e.Key.Kind.Parent() != 0 && e.After != nil {
+	if parent := l.path(e.Key.ParentKey()); e.Key.Kind.Parent() != 0 && e.After != nil {
 		if _, ok := t.get(parent); !ok && !t.writes(parent) {
-			return fmt.Errorf("%s %w", describe(parentOf(e.Key)), ErrChanged)
+			return fmt.Errorf("%s %w", describe(e.Key.ParentKey()), ErrChanged)
 		}
 	}
 	if e.Key.Kind.Parent() != 0 || e.After != nil {

@@ -84,13 +84,13 @@ func (s *Store) createPaths(entities []topology.Stored) []string {
 		key := e.Key()
 		paths = append(paths, s.layout.path(key))
 		if key.Kind.Parent() != 0 {
-			paths = append(paths, s.layout.path(parentOf(key)))
+			paths = append(paths, s.layout.path(key.ParentKey()))
 		}
 		switch key.Kind {
 		case topology.KindSwitch, topology.KindRouter:
 			paths = append(paths, s.layout.deviceIDs())
 		case topology.KindSwitchPort, topology.KindRouterPort:
-			paths = append(paths, s.layout.book(parentOf(key)))
+			paths = append(paths, s.layout.book(key.ParentKey()))
 		}
 	}
 	slices.Sort(paths)
@@ -105,7 +105,7 @@ func (s *Store) checkParents(t *txn, entities []topology.Stored) error {
 		if key.Kind.Parent() == 0 {
 			continue
 		}
-		parent := parentOf(key)
+		parent := key.ParentKey()
 		if _, ok := t.get(s.layout.path(parent)); ok {
 			continue
 		}
@@ -182,7 +182,7 @@ func (s *Store) takePortID(ctx context.Context, t *txn, port topology.Stored) er
 	if !addrOf(port).Is4() {
 		return fmt.Errorf("%s: invalid IP %q, want an IPv4 address", describe(key), addrOf(port))
 	}
-	used, err := s.ipBook(ctx, t, parentOf(key))
+	used, err := s.ipBook(ctx, t, key.ParentKey())
 	if err != nil {
 		return fmt.Errorf("%s: %w", describe(key), err)
 	}
@@ -195,7 +195,7 @@ func (s *Store) takePortID(ctx context.Context, t *txn, port topology.Stored) er
 // conflict finds out why the id of a port is taken.
 func (s *Store) conflict(ctx context.Context, t *txn, port topology.Stored) error {
 	key, ip := port.Key(), addrOf(port)
-	others, err := s.ports(ctx, parentOf(key))
+	others, err := s.ports(ctx, key.ParentKey())
 	if err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func (s *Store) conflict(ctx context.Context, t *txn, port topology.Stored) erro
 				describe(key), ip, ErrConflict, addrOf(other), other.Key().Name, key.Kind.Parent(), wider(key))
 		}
 	}
-	text, _ := t.get(s.layout.book(parentOf(key)))
+	text, _ := t.get(s.layout.book(key.ParentKey()))
 	if before, err := decodeBitmap(text); err == nil && !before.Contains(idOf(port)) {
 		return fmt.Errorf("%s: %s: %w that is created with it", describe(key), ip, ErrConflict)
 	}
@@ -253,7 +253,7 @@ func (s *Store) AllocatePort(ctx context.Context, port topology.SwitchPort, subn
 		if err := s.checkParents(t, one); err != nil {
 			return err
 		}
-		used, err := s.ipBook(ctx, t, parentOf(key))
+		used, err := s.ipBook(ctx, t, key.ParentKey())
 		if err != nil {
 			return fmt.Errorf("%s: %w", describe(key), err)
 		}

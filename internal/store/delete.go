@@ -25,7 +25,7 @@ func (s *Store) Delete(ctx context.Context, key topology.Key, recursive bool) er
 		paths = append(paths, s.layout.deviceIDs())
 		give = func(t *txn, e topology.Stored) error { return s.giveDevice(ctx, t, e) }
 	case topology.KindSwitchPort, topology.KindRouterPort:
-		paths = append(paths, s.layout.book(parentOf(key)))
+		paths = append(paths, s.layout.book(key.ParentKey()))
 		give = func(t *txn, e topology.Stored) error { return s.givePort(ctx, t, e) }
 	}
 	return s.change(ctx, "deleting "+describe(key), paths, func(t *txn) error {
@@ -91,7 +91,7 @@ func (s *Store) giveDevice(ctx context.Context, t *txn, device topology.Stored) 
 // givePort takes a port's id out of its parent's ip_book, unless another has
 // it too.
 func (s *Store) givePort(ctx context.Context, t *txn, port topology.Stored) error {
-	parent := parentOf(port.Key())
+	parent := port.Key().ParentKey()
 	if t.read[s.layout.book(parent)] == nil {
 		return nil
 	}

@@ -153,8 +153,3 @@ func (l layout) livenessKey(path string) (topology.Key, bool) {
 	}
 	return topology.Key{}, false
 }
-
-// parentOf returns the key of the switch or router that key hangs on.
-func parentOf(key topology.Key) topology.Key {
-	return topology.Key{Kind: key.Kind.Parent(), Name: key.Parent}
-}

@@ -9,6 +9,13 @@ import (
 	"tuplenet/internal/topology"
 )
 
+// Named returns the keys of the entities of a kind that have a name, in switches
+// or routers whichever, in the order of etcd's keys. Like Names it reads keys
+// alone.
+func (s *Store) Named(ctx context.Context, kind topology.Kind, name string) ([]topology.Key, error) {
+	return s.keys(ctx, s.layout.group(kind), func(key topology.Key) bool { return key.Kind == kind && key.Name == name })
+}
+
 // Names returns the names of the entities of one kind that begin with prefix, in
 // the order of etcd's keys: of those of one parent, or of all parents if parent
 // is empty. It reads keys alone, so that it is fast, and tells nothing of whether
@@ -18,15 +25,27 @@ func (s *Store) Names(ctx context.Context, kind topology.Kind, parent, prefix st
 	if parent == "" && kind.Parent() != 0 {
 		from = s.layout.group(kind) // with all the parents
 	}
-	resp, err := s.client.Get(ctx, from, clientv3.WithPrefix(), clientv3.WithKeysOnly())
-	if err != nil {
-		return nil, s.failed("listing the names of every "+kind.String(), err)
-	}
+	keys, err := s.keys(ctx, from, func(key topology.Key) bool {
+		return key.Kind == kind && strings.HasPrefix(key.Name, prefix) && topology.CheckName(key.Name) == nil
+	})
 	var names []string
+	for _, key := range keys {
+		names = append(names, key.Name)
+	}
+	return names, err
+}
+
+// keys returns the keys of the entities under a path that keep returns true for.
+func (s *Store) keys(ctx context.Context, under string, keep func(topology.Key) bool) ([]topology.Key, error) {
+	resp, err := s.client.Get(ctx, under, clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return nil, s.failed("listing the keys under "+under, err)
+	}
+	var list []topology.Key
 	for _, kv := range resp.Kvs {
-		if key, ok := s.layout.key(string(kv.Key)); ok && key.Kind == kind && strings.HasPrefix(key.Name, prefix) && topology.CheckName(key.Name) == nil {
-			names = append(names, key.Name)
+		if key, ok := s.layout.key(string(kv.Key)); ok && keep(key) {
+			list = append(list, key)
 		}
 	}
-	return names, nil
+	return list, nil
 }

@@ -30,4 +30,9 @@ func TestNames(t *testing.T) {
 			t.Errorf("%v of %q that begin with %q: %v (-want +got)\n%s", tt.kind, tt.parent, tt.prefix, err, diff)
 		}
 	}
+	got, err := s.Named(t.Context(), topology.KindSwitchPort, "p1")
+	want := []topology.Key{{Kind: topology.KindSwitchPort, Parent: "a", Name: "p1"}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("ports of the name p1: %v (-want +got)\n%s", err, diff)
+	}
 }

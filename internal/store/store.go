@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -154,7 +155,13 @@ func (s *Store) unreachable(err error) string {
 	if _, now := etcdserverpb.NewKVClient(s.client.ActiveConnection()).Range(ctx, request); now != nil {
 		err = now
 	}
-	return plain(err)
+	why := reason(err)
+	for _, refused := range []error{syscall.ECONNREFUSED, syscall.ENOENT} { // of a host, of a socket; gRPC keeps the text alone
+		if strings.HasSuffix(why, refused.Error()) {
+			return "nobody listens there (" + refused.Error() + ")"
+		}
+	}
+	return why
 }
 
 func (s *Store) init(ctx context.Context) error {
@@ -202,6 +209,19 @@ func (s *Store) checkVersion(text string) error {
 	return nil
 }
 
+// Prefix returns what all keys of the store begin with, a slash at its end.
+func (s *Store) Prefix() string { return string(s.layout) }
+
+// IsEmpty reports whether there is no key at all under the prefix: not even what
+// every change makes first.
+func (s *Store) IsEmpty(ctx context.Context) (bool, error) {
+	resp, err := s.client.Get(ctx, s.Prefix(), clientv3.WithPrefix(), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+	if err != nil {
+		return false, s.failed("looking for keys under "+s.Prefix(), err)
+	}
+	return len(resp.Kvs) == 0, nil
+}
+
 // usedIDs returns the ids of all switches and routers but one, as their values
 // tell them.
 func (s *Store) usedIDs(ctx context.Context, but topology.Key) (*roaring.Bitmap, error) {
@@ -246,16 +266,12 @@ func (s *Store) ports(ctx context.Context, device topology.Key) ([]topology.Stor
 // router, its parent's ip_book for a port.
 func idOf(e topology.Stored) uint32 {
 	switch e := e.(type) {
-	case topology.Switch:
-		return e.ID
-	case topology.Router:
-		return e.ID
 	case topology.SwitchPort:
 		return uint32(e.ID())
 	case topology.RouterPort:
 		return uint32(e.ID())
 	}
-	return 0
+	return topology.DatapathID(e)
 }
 
 // minWait and maxWait bound how long to wait before etcd is asked again.

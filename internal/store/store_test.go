@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -176,7 +177,10 @@ func TestOpenRefusesHigherVersion(t *testing.T) {
 
 func TestOpenWithoutEtcd(t *testing.T) {
 	_, err := Open(t.Context(), Config{Endpoints: []string{"127.0.0.1:1", "127.0.0.1:2"}, DialTimeout: 200 * time.Millisecond})
-	wantError(t, err, nil, "does not answer within 200ms", "127.0.0.1:1, 127.0.0.1:2", "connection refused")
+	wantError(t, err, nil, "does not answer within 200ms", "127.0.0.1:1, 127.0.0.1:2", ": nobody listens there (connection refused)")
+	socket := "unix://" + filepath.Join(t.TempDir(), "etcd.sock")
+	_, err = Open(t.Context(), Config{Endpoints: []string{socket}, DialTimeout: 200 * time.Millisecond})
+	wantError(t, err, nil, "etcd at "+socket+" does not answer within 200ms: nobody listens there (no such file or directory)")
 }
 
 func TestOpenWithOneDeadEndpoint(t *testing.T) {

@@ -165,5 +165,5 @@ func (s *Store) bookOf(ctx context.Context, t *txn, key topology.Key) (*roaring.
 	if key.Kind.Parent() == 0 {
 		return s.deviceIDs(ctx, t)
 	}
-	return s.ipBook(ctx, t, parentOf(key))
+	return s.ipBook(ctx, t, key.ParentKey())
 }

@@ -38,6 +38,17 @@ type Switch struct {
 	Extra Extra
 }
 
+// DatapathID returns the id of a switch or router, and 0 of anything else.
+func DatapathID(e Entity) uint32 {
+	switch e := e.(type) {
+	case Switch:
+		return e.ID
+	case Router:
+		return e.ID
+	}
+	return 0
+}
+
 // SwitchPort is a port of a logical switch. Either a workload's interface is
 // plugged into it (its iface-id is the port's name), or a router port (Peer).
 type SwitchPort struct {

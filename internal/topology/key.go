@@ -173,6 +173,10 @@ func printable(name string) string {
 	return name
 }
 
+// ParentKey returns the key of the switch or router that k hangs on, or the zero
+// Key if k hangs on nothing.
+func (k Key) ParentKey() Key { return Key{Kind: k.Kind.Parent(), Name: k.Parent} }
+
 // MarshalText implements encoding.TextMarshaler: in JSON, as in logs, a key is
 // what String returns.
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }

@@ -99,7 +99,8 @@ func queue(records []Record) map[string][]queued {
 				looks[r.Chassis] = *step.Header
 			}
 			s := queued{seen{Step: step, chassis: r.Chassis, header: looks[r.Chassis]}, r}
-			if n := len(q); n > 0 && step.Astray && q[n-1].is(step.Table) {
+			lost, _ := s.end(Lost)
+			if n := len(q); n > 0 && (step.Astray || lost.Next != 0) && q[n-1].is(step.Table) {
 				q[n-1] = s // told again, as it was found out later
 				continue
 			}

@@ -17,8 +17,12 @@ type Difference struct {
 	Table   string `json:"table,omitempty"` // where the packet took the wrong flow; empty if agents tell no tables
 	Want    string `json:"want"`
 	Got     string `json:"got"`
+	// Unseen says that no flow need be wrong: the packet was sent to the chassis, and
+	// nothing was told there.
+	Unseen bool `json:"unseen,omitempty"`
 	// Pending says that there is nothing to judge yet: the packet went another way
-	// because an agent was only then asked for flows. Send it once more.
+	// because an agent was only then asked for flows, which were not lost but not made
+	// yet. Send it once more.
 	Pending bool `json:"pending,omitempty"`
 }
 
@@ -31,7 +35,16 @@ func (d Difference) String() string {
 	if d.Table != "" {
 		where += ", table " + d.Table
 	}
-	return fmt.Sprintf("%s: the packet should have %s, and has %s", where, d.Want, d.Got)
+	text := fmt.Sprintf("%s: the packet should have %s, and has %s", where, d.Want, d.Got)
+	if d.Unseen {
+		text += "; rather than flows, the network between the hosts or the agent there may be the matter"
+	}
+	return text
+}
+
+// ToldBy reports whether a verdict says where the packet left its way, and why.
+func (d Difference) ToldBy(v Verdict) bool {
+	return (v.Reason == FlowsDiffer || v.Reason == ThirdParty) && v.Chassis == d.Chassis && v.Table == d.Table
 }
 
 // Compare holds what was told of a traced packet against the ways that it ought to
@@ -41,8 +54,9 @@ func (d Difference) String() string {
 // network and ports that a translation draws.
 //
 // If an agent of the original TupleNet is on the way, which tells less, the
-// switches and routers are compared, and no tables.
-func Compare(live []Record, dry [][]Record) (d Difference, differs bool) {
+// switches and routers are compared, and no tables. The model, which is only read,
+// names them.
+func Compare(live []Record, dry [][]Record, m *topology.Model) (d Difference, differs bool) {
 	got, _ := chain(live)
 	of := straight
 	if slices.ContainsFunc(got, func(s seen) bool { return s.stage != 0 }) {
@@ -55,7 +69,7 @@ func Compare(live []Record, dry [][]Record) (d Difference, differs bool) {
 		want = of(want)
 		at, agree := 0, true
 		for at < len(want) && agree {
-			if agree = at < len(got) && compareSteps(want[at], got[at]) == nil; agree {
+			if agree = at < len(got) && compareSteps(want[at], got[at], m) == nil; agree {
 				at++
 			}
 		}
@@ -63,10 +77,11 @@ func Compare(live []Record, dry [][]Record) (d Difference, differs bool) {
 			return Difference{}, false
 		}
 		if at > best {
-			best, d = at, difference(want, got, at)
+			best, d = at, difference(want, got, at, m)
 		}
 	}
-	d.Pending = slices.ContainsFunc(got, func(s seen) bool { _, yes := s.end(Wanted); return yes })
+	d.Pending = slices.ContainsFunc(got, func(s seen) bool { _, yes := s.end(Wanted); return yes }) &&
+		!slices.ContainsFunc(got, func(s seen) bool { return s.Astray })
 	return d, best >= 0
 }
 
@@ -97,26 +112,33 @@ func devices(steps []seen) []seen {
 }
 
 // difference says who is to blame for the first step that differs.
-func difference(want, got []seen, at int) Difference {
+func difference(want, got []seen, at int, m *topology.Model) Difference {
 	if at == len(got) {
-		d := Difference{Chassis: want[at].chassis, Want: "come to " + place(want[at]), Got: "not been seen there"}
-		if at > 0 && got[at-1].chassis == d.Chassis {
+		d := Difference{Chassis: want[at].chassis, Want: "come to " + place(want[at], m), Got: "not been seen there"}
+		switch {
+		case at == 0:
+		case got[at-1].chassis == d.Chassis:
 			d.Table = tableName(got[at-1])
+		default:
+			d.Unseen = true
 		}
 		return d
 	}
 	if e, refused := got[at].end(Refused); refused {
 		return Difference{Chassis: got[at].chassis, Want: "been sent", Got: "not been: " + e.Why}
 	}
-	m := compareSteps(want[at], got[at])
+	wrong := compareSteps(want[at], got[at], m)
 	by := got[at]
-	if m.before && at > 0 {
+	if wrong.before && at > 0 {
 		by = got[at-1] // that led here
 	}
-	if by.noWay() {
-		m.got += ", as BFD finds no way"
+	if wrong.before && (want[at].chassis != by.chassis || got[at].chassis != by.chassis) {
+		wrong.want, wrong.got = wrong.want+" on "+want[at].chassis, wrong.got+" on "+got[at].chassis
 	}
-	return Difference{Chassis: by.chassis, Table: tableName(by), Want: m.want, Got: m.got}
+	if by.noWay() {
+		wrong.got += ", as BFD finds no way"
+	}
+	return Difference{Chassis: by.chassis, Table: tableName(by), Want: wrong.want, Got: wrong.got}
 }
 
 // noWay reports whether the step is one of a packet whose way BFD has found dead:
@@ -131,12 +153,12 @@ type mismatch struct {
 	want, got string
 }
 
-func compareSteps(want, got seen) *mismatch {
+func compareSteps(want, got seen, m *topology.Model) *mismatch {
 	switch {
 	case want.chassis != got.chassis || want.Table != got.Table || want.Datapath != got.Datapath:
-		return &mismatch{true, "come to " + place(want), "come to " + place(got)}
+		return &mismatch{true, "come to " + place(want, m), "come to " + place(got, m)}
 	case want.From != got.From || want.To != got.To:
-		return &mismatch{true, ports(want), ports(got)}
+		return &mismatch{true, ports(want, m), ports(got, m)}
 	case !sameLook(want.header, got.header):
 		return &mismatch{true, "become " + look(want.header), "become " + look(got.header)}
 	}
@@ -159,16 +181,26 @@ func tableName(s seen) string {
 	return s.Table.String()
 }
 
-// place says where a step is made.
-func place(s seen) string {
-	device := fmt.Sprintf("the device with id %d on %s", s.Datapath, s.chassis)
-	if table := tableName(s); table != "" {
+// place says where on its chassis a step is made.
+func place(s seen, m *topology.Model) string {
+	device, _ := deviceOf(m, s.Datapath)
+	switch table := tableName(s); {
+	case table == "":
+		return device
+	case device == "":
+		return "table " + table
+	default:
 		return "table " + table + " of " + device
 	}
-	return device
 }
 
-func ports(s seen) string { return fmt.Sprintf("gone from port id %d to %d", s.From, s.To) }
+func ports(s seen, m *topology.Model) string {
+	text := "come in by " + portOf(m, s.Datapath, s.From)
+	if s.To == 0 {
+		return text + " without a port to leave by"
+	}
+	return text + " to leave by " + portOf(m, s.Datapath, s.To)
+}
 
 func look(h Header) string {
 	return fmt.Sprintf("%s (MACs %s -> %s)", h, h.EthSrc, h.EthDst)

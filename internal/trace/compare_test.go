@@ -58,10 +58,10 @@ func TestCompareAgrees(t *testing.T) {
 		for line := range strings.Lines(section(archive, "packets")) {
 			dry, others := tracePacket(t, n, strings.Fields(line)), tracePacket(t, all, strings.Fields(line))
 			for i, path := range dry {
-				if d, differs := Compare(asLive(path), dry); differs {
+				if d, differs := Compare(asLive(path), dry, n.model); differs {
 					t.Errorf("%s: %s: path %d differs from itself: %s", name, line, i, d)
 				}
-				if d, differs := Compare(asLive(others[i]), dry); differs && delivered(path) != "" {
+				if d, differs := Compare(asLive(others[i]), dry, n.model); differs && delivered(path) != "" {
 					t.Errorf("%s: %s: path %d differs where there are all flows: %s", name, line, i, d)
 				}
 			}
@@ -81,13 +81,13 @@ func TestCompareDiffers(t *testing.T) {
 		want Difference
 	}{
 		"nobody tells of it": {nil, Difference{Chassis: alice,
-			Want: "come to table switch-arp of the device with id 1 on host-alice", Got: "not been seen there"}},
+			Want: "come to table switch-arp of switch LS-A", Got: "not been seen there"}},
 		"it was not sent": {
 			[]Record{{Chassis: alice, Sequence: 1, Steps: []Step{{Ends: []End{{Kind: Refused, Why: "no interface here"}}}}}},
 			Difference{Chassis: alice, Want: "been sent", Got: "not been: no interface here"}},
 		"the other chassis got nothing": {
 			altered(path, func(chassis string, _ *Step) bool { return chassis == alice }),
-			Difference{Chassis: bob, Want: "come to table arrival of the device with id 6 on host-bob", Got: "not been seen there"}},
+			Difference{Chassis: bob, Want: "come to table arrival of switch LS-B", Got: "not been seen there", Unseen: true}},
 		"another table": {
 			altered(path, func(_ string, s *Step) bool {
 				if s.Table == flows.TableRouterReply {
@@ -95,8 +95,8 @@ func TestCompareDiffers(t *testing.T) {
 				}
 				return s.Table <= flows.TableRouterConnected || s.Table == flows.TableDrop
 			}),
-			Difference{Chassis: alice, Table: "router-connected", Want: "come to table router-reply of the device with id 2 on host-alice",
-				Got: "come to table drop of the device with id 2 on host-alice"}},
+			Difference{Chassis: alice, Table: "router-connected", Want: "come to table router-reply of router LR-central",
+				Got: "come to table drop of router LR-central"}},
 		"another port": {
 			altered(path, func(chassis string, s *Step) bool {
 				if chassis == alice && s.To == 522 {
@@ -104,7 +104,7 @@ func TestCompareDiffers(t *testing.T) {
 				}
 				return true
 			}),
-			Difference{Chassis: alice, Table: "switch-lookup", Want: "gone from port id 513 to 522", Got: "gone from port id 513 to 523"}},
+			Difference{Chassis: alice, Table: "switch-lookup", Want: "come in by LS-B_to_LR-central to leave by lsp-bob", Got: "come in by LS-B_to_LR-central to leave by port 523"}},
 		"another address": {
 			altered(path, func(_ string, s *Step) bool {
 				if s.Header != nil && s.Table == flows.TableRouterReply {
@@ -146,11 +146,11 @@ func TestCompareDiffers(t *testing.T) {
 				{Chassis: alice, Sequence: 2, Original: true, Stage: RouterIngressIn, Datapath: 2},
 				{Chassis: alice, Sequence: 3, Original: true, Stage: SwitchIngressIn, Datapath: 9},
 			},
-			Difference{Chassis: alice, Want: "come to the device with id 6 on host-alice", Got: "come to the device with id 9 on host-alice"}},
+			Difference{Chassis: alice, Want: "come to switch LS-B", Got: "come to device 9"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got, differs := Compare(test.live, dry); !differs || got != test.want {
+			if got, differs := Compare(test.live, dry, n.model); !differs || got != test.want {
 				t.Errorf("Compare: %+v, %v\nwant     %+v", got, differs, test.want)
 			}
 		})
@@ -168,7 +168,7 @@ func TestCompareOriginals(t *testing.T) {
 	}{{"host-alice", 1}, {"host-alice", 1}, {"host-alice", 2}, {"host-alice", 6}, {"host-bob", 6}} {
 		live = append(live, Record{Chassis: at.chassis, Sequence: i + 1, Original: true, Stage: SwitchIngressIn, Datapath: at.datapath})
 	}
-	if d, differs := Compare(live, dry); differs {
+	if d, differs := Compare(live, dry, n.model); differs {
 		t.Errorf("the devices differ: %s", d)
 	}
 }
@@ -182,12 +182,19 @@ func TestComparePending(t *testing.T) {
 	n := NewNetwork(changes, nil)
 	word := []string{"lsp-alice", "icmp", "10.20.2.99"}
 	detour := tracePacket(t, n, word)[0]
-	if d, differs := Compare(detour, tracePacket(t, n, word)); differs {
+	if d, differs := Compare(detour, tracePacket(t, n, word), n.model); differs {
 		t.Errorf("nobody has the address, and the edge is asked each time: %s", d)
 	}
 	known := NewNetwork(append(changes, stored(t, "LS/LS-B/lsp/new ip=10.20.2.99,mac=f2:01:00:00:00:99,chassis=host-bob")...), nil)
-	if d, differs := Compare(detour, tracePacket(t, known, word)); !differs || !d.Pending {
+	if d, differs := Compare(detour, tracePacket(t, known, word), known.model); !differs || !d.Pending {
 		t.Errorf("Compare: %+v, %v, want it to be pending", d, differs)
+	}
+	lost := altered(detour, func(chassis string, s *Step) bool {
+		s.Astray = chassis == "host-alice" && s.Table == flows.TableSwitchTarget || s.Table == flows.TableRouterConnected
+		return true
+	})
+	if d, differs := Compare(lost, tracePacket(t, known, word), known.model); !differs || d.Pending {
+		t.Errorf("Compare: %+v, %v, want flows that are lost to be told", d, differs)
 	}
 }
 
@@ -198,7 +205,7 @@ func TestCompareKnownNeighbour(t *testing.T) {
 	n := NewNetwork(stored(t, section(archiveOf(t, "two-hosts"), "topology")), nil)
 	dry := tracePacket(t, n, []string{"lsp-alice", "arp", "10.20.1.1"})
 	live := altered(dry[0], func(_ string, s *Step) bool { return s.Table != flows.TableSwitchTarget })
-	if d, differs := Compare(live, dry); differs || len(live[0].Steps) == 0 {
+	if d, differs := Compare(live, dry, n.model); differs || len(live[0].Steps) == 0 {
 		t.Errorf("the way past switch-target differs: %s", d)
 	}
 }
@@ -217,7 +224,7 @@ func TestCompareBFD(t *testing.T) {
 		}
 		return true
 	})
-	if d, _ := Compare(live, dry); d.Table != "switch-output" || !strings.HasSuffix(d.Got, ", as BFD finds no way") {
+	if d, _ := Compare(live, dry, n.model); d.Table != "switch-output" || !strings.HasSuffix(d.Got, ", as BFD finds no way") {
 		t.Errorf("Compare: %+v", d)
 	}
 }

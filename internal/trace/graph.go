@@ -26,6 +26,9 @@ func (p Path) WriteGraph(w io.Writer, from string, ascii bool) error {
 		}
 		i = n
 	}
+	if p.Loop != nil {
+		fmt.Fprintln(&out, "  │ "+p.round())
+	}
 	mark := "✗"
 	if p.End.OK() {
 		mark = "▼"
@@ -89,6 +92,9 @@ func (p Path) WriteDot(w io.Writer, from string) error {
 		if h.Tunnel != "" {
 			via = h.tunnel()
 		}
+	}
+	if p.Loop != nil {
+		fmt.Fprintf(out, "  %s -> hop%d [label=%q];\n", before, p.Loop.From, times(p.Loop.Rounds))
 	}
 	fmt.Fprintf(out, "  %s -> end;\n}\n", before)
 	return out.Flush()

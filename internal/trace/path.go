@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"tuplenet/flows"
 	"tuplenet/internal/topology"
@@ -13,6 +14,7 @@ import (
 // Path is the way of one packet, as people read it.
 type Path struct {
 	Hops     []Hop    `json:"hops"`
+	Loop     *Loop    `json:"loop,omitempty"` // in which the hops end; only its first round is among them
 	End      Verdict  `json:"end"`
 	Warnings []string `json:"warnings,omitempty"` // what is wrong on the way, whether or not the packet arrived
 
@@ -89,7 +91,10 @@ func Assemble(records []Record, m *topology.Model) Path {
 		a.finish(i)
 	}
 	a.say(&p)
+	p.fold()
 	p.complete = whole && a.final() && !slices.ContainsFunc(records, func(r Record) bool { return r.Original })
+	// An agent that did not send the packet, or did not see it at all, makes no hop.
+	p.Hops = slices.DeleteFunc(p.Hops, func(h Hop) bool { return h.decision().is(flows.TableClassify) })
 	return p
 }
 
@@ -203,6 +208,9 @@ func (a *assembly) finish(i int) {
 	} else {
 		h.Table, h.Object = d.Table.String(), d.Object
 	}
+	if h.To == "" {
+		h.To = a.ledTo(d)
+	}
 	h.Redirected = a.redirection(h)
 	h.Changes = a.changes(i)
 }
@@ -219,6 +227,26 @@ func (s seen) knowsTo() bool {
 		return true
 	}
 	return false
+}
+
+// ledTo returns the port that the flow of a deciding step is for, if it names one:
+// where the packet did not come there.
+func (a *assembly) ledTo(d seen) string {
+	kind, name := split(d.Object)
+	switch d.Table {
+	case flows.TableSwitchLookup:
+		if kind == topology.KindSwitchPort {
+			return name
+		}
+	case flows.TableRouterRoute, flows.TableRouterPath:
+		router, name, _ := strings.Cut(name, "/")
+		if kind == topology.KindRouterPort {
+			return name
+		}
+		route, _ := a.m.Get(topology.StaticRoute{Router: router, Name: name}.Key()).(topology.StaticRoute)
+		return route.OutPort
+	}
+	return ""
 }
 
 // deciding lists the tables that decide where a packet goes, those that say most

@@ -46,7 +46,7 @@ func TestPathText(t *testing.T) {
 					if !p.Complete() && p.End.OK() {
 						t.Errorf("%s: arrived, and yet not complete", line)
 					}
-					if err := p.WriteText(&got, false); err != nil {
+					if err := p.WriteText(&got, TextOptions{}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -169,7 +169,7 @@ func TestAssembleOrder(t *testing.T) {
 func text(t testing.TB, p Path) string {
 	t.Helper()
 	var b strings.Builder
-	if err := p.WriteText(&b, true); err != nil {
+	if err := p.WriteText(&b, TextOptions{Tables: true}); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -192,7 +192,7 @@ func TestAssembleRedirected(t *testing.T) {
 		{Chassis: "hv2", Sequence: 4, Steps: []Step{step(flows.TableArrival, 2, alice, bob), step(flows.TableSwitchDeliver, 2, alice, bob, End{Kind: Output, Iface: "lsp-bob"})}},
 	}
 	p := Assemble(records, m)
-	const want = `hv1    switch LS-B  port 266 -> ?        switch-lookup
+	const want = `hv1    switch LS-B  port 266             switch-lookup
     redirected by way of edge1: there are no flows to its destination here, and the agent was asked for them
     Geneve to edge1 (192.168.1.12)
 edge1  switch LS-B  port 266 -> lsp-bob  switch-lookup
@@ -201,7 +201,7 @@ hv2    switch LS-B  port 266 -> lsp-bob  switch-deliver
 delivered to lsp-bob on hv2
 `
 	var b strings.Builder
-	if err := p.WriteText(&b, false); err != nil {
+	if err := p.WriteText(&b, TextOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, b.String()); diff != "" {
@@ -211,6 +211,10 @@ delivered to lsp-bob on hv2
 		t.Error("the path is complete")
 	}
 }
+
+// notShown is said of a packet that the agent of hv1 has sent to no avail.
+const notShown = "the agent of hv1 has sent the packet, and no table of its bridge has shown it: its flows are missing, or others' stand before them; " +
+	`run "tuplenet doctor --only flows" on hv1`
 
 // TestVerdicts has packets come to ends that no dry trace comes to.
 func TestVerdicts(t *testing.T) {
@@ -226,22 +230,28 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{"nothing", nil, nil, LostOnTheWay, "no agent has seen the packet"},
 		{"down", lost, []topology.Entity{topology.Absence{Chassis: "hv2", Since: 1}}, ChassisDown,
-			"sent from hv1 to hv2 (192.168.1.11), which is down since 1970-01-01T00:00:01Z, and not seen there; start its agent, or its host"},
+			"sent from hv1 to hv2 (192.168.1.11), which is down since 1970-01-01T00:00:01Z, and not seen there; it may have arrived, as Open vSwitch works on without an agent; start its agent, or its host"},
 		{"stopped", lost, []topology.Entity{topology.Presence{Chassis: "hv2", Stopped: true}}, ChassisDown,
-			"sent from hv1 to hv2 (192.168.1.11), whose agent has been stopped, and not seen there; start its agent"},
+			"sent from hv1 to hv2 (192.168.1.11), whose agent has been stopped, and not seen there; it may have arrived, as Open vSwitch works on without an agent; start its agent"},
 		{"unknown", lost, nil, LostOnTheWay, "sent from hv1 to hv2 (192.168.1.11) and not seen there; it is not known whether the agent there runs"},
-		{"runs", lost, []topology.Entity{presence}, LostOnTheWay, "sent from hv1 to hv2 (192.168.1.11) and not seen there, though its agent runs: " +
-			`the network between them loses it, or the agent was busy; "tuplenet doctor" on hv1 tells what the path to hv2 takes`},
+		{"runs", lost, []topology.Entity{presence}, LostOnTheWay, "sent from hv1 to hv2 (192.168.1.11) and not seen there"},
 		{"refused", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{{Ends: []End{{Kind: Refused, Why: "the flows are not in yet"}}}}}}, nil, AwaitsAgent,
 			`not sent by the agent of hv1: the flows are not in yet; "tuplenet doctor" on hv1 tells more`},
 		{"astray", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{
 			{Table: flows.TableSwitchLookup, Datapath: 2, From: alice, Object: "switch port LS-B/lsp-bob", Astray: true},
 			step(flows.TableDrop, 2, alice, 0, End{Kind: Drop})}}}, nil, FlowsDiffer,
-			"dropped in switch LS-B on hv1: hv1: in table switch-lookup the packet took another flow than the agent made for switch port LS-B/lsp-bob: " +
-				`run "tuplenet doctor --only flows" there`},
+			"dropped in switch LS-B on hv1: in table switch-lookup the packet took another flow than the agent made for switch port LS-B/lsp-bob; " +
+				`run "tuplenet doctor --only flows" on hv1`},
+		{"not shown", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{{Ends: []End{{Kind: Lost}}}}}}, nil, FlowsDiffer, notShown},
+		{"not shown, says the agent", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{{Ends: []End{{Kind: Lost, Why: "has not seen it"}}}}}}, nil, LostOnTheWay,
+			"the agent of hv1 has sent the packet, and has not seen it"},
+		{"lost between tables", []Record{{Chassis: "hv1", Sequence: 1, Stage: SwitchEgressIn, Steps: []Step{step(flows.TableSwitchLoopback, 2, alice, bob)}},
+			{Chassis: "hv1", Sequence: 2, Steps: []Step{step(flows.TableSwitchLoopback, 2, alice, bob, End{Kind: Lost, Next: flows.TableSwitchDeliver})}}}, nil, FlowsDiffer,
+			"vanished in switch LS-B on hv1: after table switch-loopback the packet should have come to table switch-deliver and was not seen there: " +
+				`flows of one of the two are not the agent's; run "tuplenet doctor --only flows" on hv1`},
 		{"hook", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{
 			{Table: flows.TableSwitchHook, Datapath: 2, From: alice, Astray: true, Ends: []End{{Kind: Lost}}}}}}, nil, ThirdParty,
-			"vanished in switch LS-B on hv1: hv1: in table switch-hook, which is left to third parties, the packet took a flow of theirs"},
+			"vanished in switch LS-B on hv1: in table switch-hook, which is left to third parties, the packet took a flow of theirs"},
 		{"held", []Record{{Chassis: "hv1", Sequence: 1, Steps: []Step{
 			{Table: flows.TableSwitchLookup, Datapath: 2, From: alice, Header: &Header{EthDst: topology.MAC{0xf2, 1, 0, 0, 0, 2}}}, step(flows.TableRedirect, 2, alice, 0), step(flows.TableDrop, 2, alice, 0, End{Kind: Drop}),
 			step(flows.TableWanted, 2, alice, 0, End{Kind: Wanted})}}}, nil, AwaitsAgent,
@@ -265,7 +275,92 @@ func TestVerdicts(t *testing.T) {
 			if p.End.OK() || p.End.Reason != c.reason || p.End.String() != c.text {
 				t.Errorf("%s: %s\nwant %s: %s", p.End.Reason, p.End, c.reason, c.text)
 			}
+			if len(p.Warnings) > 0 {
+				t.Errorf("told twice: %v", p.Warnings)
+			}
+			for _, h := range p.Hops {
+				if h.Device == "" {
+					t.Errorf("a hop that is none: %+v", h)
+				}
+			}
 		})
+	}
+}
+
+// TestWarnings tells once of flows that are not the agent's and did no harm.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	records := toBob()
+	for _, r := range []int{0, 1} {
+		records[r].Steps[0].Table, records[r].Steps[0].Astray = flows.TableSwitchLookup, true
+	}
+	p := Assemble(records, model(t, twoHosts))
+	want := []string{`hv1: in table switch-lookup the packet took another flow than the agent made there; run "tuplenet doctor --only flows" on hv1`}
+	if !p.End.OK() || !slices.Equal(p.Warnings, want) {
+		t.Errorf("%s, warnings %q, want %q", p.End, p.Warnings, want)
+	}
+}
+
+// TestHeard asks the agent how it is that has not told of a packet.
+func TestHeard(t *testing.T) {
+	t.Parallel()
+	m := model(t, twoHosts, topology.Presence{Chassis: "hv1"}, topology.Presence{Chassis: "hv2"})
+	behind, silent := Assemble(toBob()[:3], m).End, Silent(m, "lsp-alice", 2*time.Second)
+	const sent = "sent from hv1 to hv2 (192.168.1.11) and not seen there"
+	for _, c := range []struct {
+		before    Verdict
+		silent    string
+		condition Condition
+		outcome   Outcome
+		reason    Reason
+		text      string
+	}{
+		{behind, "hv2", Condition{}, Vanished, LostOnTheWay,
+			sent + `: the agent of hv2 does not answer, so nobody can tell what became of it there; it may have arrived; "tuplenet doctor" on hv2 tells more`},
+		{behind, "hv2", Condition{Answers: true}, Vanished, NotThere,
+			sent + `: the bridge of hv2 does not hold the flows that it should, as its agent says; see whether ovs-vswitchd runs there: "tuplenet doctor" on hv2 tells more`},
+		{behind, "hv2", Condition{Answers: true, InSync: true, Amiss: true}, Vanished, FlowsDiffer,
+			sent + ": the bridge of hv2 did not hold the flows of its agent, which makes them right now; trace it again"},
+		{behind, "hv2", Condition{Answers: true, InSync: true}, Vanished, LostOnTheWay,
+			sent + ", though the agent there answers and its bridge holds all flows: the network between them loses it; " +
+				`"tuplenet doctor" on hv1 and on hv2 tells more`},
+		{silent, "hv1", Condition{}, Unsent, AwaitsAgent, `the agent of hv1 has not answered within 2s; "tuplenet doctor" on hv1 tells more`},
+		{silent, "hv1", Condition{Answers: true, InSync: true}, Vanished, FlowsDiffer, notShown},
+	} {
+		v := c.before
+		if v.Silent != c.silent {
+			t.Errorf("asked is the agent of %q, want %s", v.Silent, c.silent)
+		}
+		v.Heard(c.condition)
+		if v.OK() || v.Outcome != c.outcome || v.Reason != c.reason || v.String() != c.text {
+			t.Errorf("%+v: %s, %s: %s\nwant %s, %s: %s", c.condition, v.Outcome, v.Reason, v, c.outcome, c.reason, c.text)
+		}
+	}
+	if v := Assemble(toBob()[:3], model(t, twoHosts)).End; v.Silent != "" {
+		t.Errorf("an agent is asked of which nothing was ever heard: %+v", v)
+	}
+}
+
+// TestWidth cuts names so that lines have room.
+func TestWidth(t *testing.T) {
+	t.Parallel()
+	p := Assemble(toBob(), model(t, twoHosts))
+	p.Hops[1].To, p.Hops[1].Object = "lsp-of-the-workload-of-bob", "switch port LS-B/lsp-of-the-workload-of-bob"
+	p.Hops[1].Visits[0].Object = p.Hops[1].Object
+	cut := func(name string, columns int) string { return name[:min(len(name), columns)] }
+	for _, tables := range []bool{false, true} {
+		var wide, narrow strings.Builder
+		for w, width := range map[*strings.Builder]int{&wide: 0, &narrow: 70} {
+			if err := p.WriteText(w, TextOptions{Tables: tables, Width: width, Cut: cut}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		long := func(s string) bool {
+			return slices.ContainsFunc(strings.Split(s, "\n"), func(line string) bool { return len(line) > 70 })
+		}
+		if !long(wide.String()) || long(narrow.String()) || !strings.Contains(narrow.String(), " -> lsp-of-the") {
+			t.Errorf("tables %v: it is\n%s\nwant no line over 70 columns of\n%s", tables, narrow.String(), wide.String())
+		}
 	}
 }
 
@@ -362,6 +457,24 @@ delivered to lsp-bob on hv2
 	b.Reset()
 	if err := p.WriteDot(&b, "lsp-alice"); err != nil || !strings.Contains(b.String(), `hop0 -> hop1 [label="Geneve to hv2 (192.168.1.11)"];`) {
 		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
+// TestLoop draws a circle once; testdata/path/loops.txtar prints it.
+func TestLoop(t *testing.T) {
+	t.Parallel()
+	n := NewNetwork(basedOn(t, "two-edges", ""), nil)
+	p := Assemble(tracePacket(t, n, []string{"lsp-alice", "icmp", "10.20.7.1"})[0], n.model)
+	if p.End.OK() || p.End.Reason != Loops || p.Loop == nil || *p.Loop != (Loop{From: 3, Rounds: 31}) || len(p.Hops) != 7 {
+		t.Errorf("%s: %s; the loop is %+v, and there are %d hops", p.End.Reason, p.End, p.Loop, len(p.Hops))
+	}
+	var graph, dot strings.Builder
+	if err := p.WriteGraph(&graph, "lsp-alice", false); err != nil || strings.Count(graph.String(), "router LR-edge1") != 1 ||
+		!strings.Contains(graph.String(), "  │ goes round 31 times, from switch m1 on edge1-node\n  ✗\n") {
+		t.Errorf("%v\n%s", err, graph.String())
+	}
+	if err := p.WriteDot(&dot, "lsp-alice"); err != nil || !strings.Contains(dot.String(), `hop6 -> hop3 [label="31 times"];`) {
+		t.Errorf("%v\n%s", err, dot.String())
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net/netip"
+	"slices"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
+	"tuplenet/internal/suggest"
 	"tuplenet/internal/topology"
 )
 
@@ -93,7 +95,7 @@ func SourcePort(m *topology.Model, name string) (topology.SwitchPort, error) {
 	port, ok := m.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
 	switch {
 	case !ok:
-		return port, fmt.Errorf(`port %s not found in any switch ("tpctl lsp show --all" lists them)`, name)
+		return port, fmt.Errorf(`port %s not found in any switch%s ("tpctl lsp show --all" lists them)`, name, meant(m, name))
 	case port.Peer != "" && !port.Outer():
 		return port, fmt.Errorf("port %s of switch %s is where router port %s is plugged in: name the port of a workload, or one that leads to the physical network",
 			name, port.Switch, port.Peer)
@@ -101,12 +103,24 @@ func SourcePort(m *topology.Model, name string) (topology.SwitchPort, error) {
 	return port, nil
 }
 
+// meant asks for the workload's port that a mistyped name is most like.
+func meant(m *topology.Model, name string) string {
+	var known []string
+	for e := range m.All() {
+		if port, ok := e.(topology.SwitchPort); ok && port.Peer == "" {
+			known = append(known, port.Name)
+		}
+	}
+	slices.Sort(known)
+	return suggest.DidYouMean(name, known)
+}
+
 // addressOf returns the address of the port of that name.
 func addressOf(m *topology.Model, name string) (netip.Addr, error) {
 	port, ok := m.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
 	switch {
 	case !ok:
-		return port.IP, fmt.Errorf(`--to %s: that is neither an IPv4 address nor a port of any switch ("tpctl lsp show --all" lists them)`, name)
+		return port.IP, fmt.Errorf(`--to %s: that is neither an IPv4 address nor a port of any switch%s ("tpctl lsp show --all" lists them)`, name, meant(m, name))
 	case port.Outer():
 		return port.IP, fmt.Errorf("--to %s: that port leads to the physical network: name an address there", name)
 	}

@@ -159,10 +159,13 @@ func (a *assembly) state(chassis string) (state, remedy string) {
 	if down, ok := a.m.Get(topology.Absence{Chassis: chassis}.Key()).(topology.Absence); ok {
 		return "which is down since " + since(down), "start its agent, or its host"
 	}
-	if a.m.Get(topology.Chassis{Name: chassis}.Key()) == nil {
+	presence, heard := a.m.Get(topology.Presence{Chassis: chassis}.Key()).(topology.Presence)
+	switch runs := heard && !presence.Stopped; {
+	case a.m.Get(topology.Chassis{Name: chassis}.Key()) == nil && runs:
+		return "which has no record", "restart its agent, which makes the record"
+	case a.m.Get(topology.Chassis{Name: chassis}.Key()) == nil:
 		return "which has no record", "start its agent, which makes the record"
-	}
-	if p, ok := a.m.Get(topology.Presence{Chassis: chassis}.Key()).(topology.Presence); ok && p.Stopped {
+	case heard && presence.Stopped:
 		return "whose agent has been stopped", "start its agent"
 	}
 	return "", ""
@@ -226,6 +229,7 @@ func (a *assembly) uselessRoutes(h *Hop, s seen, routes []topology.Entity) why {
 		case s.is(flows.TableRouterPath):
 			w.text += "leads to " + chassis + ", to which BFD finds no way"
 			w.reason = BFD
+			w.remedy += fmt.Sprintf(`; see "tpctl status %s"`, chassis)
 		default:
 			w.text += "leads nowhere from here"
 		}
@@ -256,8 +260,4 @@ func (a *assembly) connectedSwitch(router string, s seen) string {
 		}
 	}
 	return sw
-}
-
-func doctor(chassis string) string {
-	return fmt.Sprintf(`"tuplenet doctor" on %s tells more`, chassis)
 }

@@ -5,34 +5,50 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"tuplenet/internal/topology"
 )
 
+// TextOptions say how a path is printed for people.
+type TextOptions struct {
+	Tables bool // every table that the packet came to instead of the one that decided
+	Width  int  // columns that there are; 0: any number
+	// Cut cuts a name that has no room to a number of columns; needed with Width.
+	Cut func(name string, columns int) string
+}
+
 // WriteText prints the path for people: a line for each hop with what was done to
-// the packet below it, then what became of it. With tables, every table that the
-// packet came to is shown instead of the one that decided.
-func (p Path) WriteText(w io.Writer, tables bool) error {
-	var rows [][]string
-	for _, h := range p.Hops {
-		row := []string{h.Chassis, cmp.Or(h.Device, "-"), h.From + " -> " + cmp.Or(h.To, "?"), h.Table, h.Object}
-		if tables {
-			row = row[:3]
+// the packet below it, then what became of it.
+func (p Path) WriteText(w io.Writer, o TextOptions) error {
+	lines := o.fit(func(short func(string) string) (rows [][]string) {
+		for _, h := range p.Hops {
+			ports := short(h.From)
+			if h.To != "" {
+				ports += " -> " + short(h.To)
+			}
+			row := []string{h.Chassis, cmp.Or(short(h.Device), "-"), ports, h.Table, short(h.Object)}
+			if o.Tables {
+				row = row[:3]
+			}
+			rows = append(rows, row)
 		}
-		rows = append(rows, row)
-	}
-	lines := Align(rows)
+		return rows
+	})
 	out := bufio.NewWriter(w)
 	for i, h := range p.Hops {
 		fmt.Fprintln(out, lines[i])
-		if tables {
-			writeVisits(out, h.Visits)
+		if o.Tables {
+			o.writeVisits(out, h.Visits)
 		}
 		for _, note := range h.Notes() {
 			fmt.Fprintln(out, "    "+note)
 		}
+	}
+	if p.Loop != nil {
+		fmt.Fprintln(out, "... "+p.round())
 	}
 	for _, warning := range p.Warnings {
 		fmt.Fprintln(out, "warning: "+warning)
@@ -67,19 +83,37 @@ func (h Hop) tunnel() string {
 	return "Geneve to " + h.Tunnel
 }
 
-func writeVisits(w io.Writer, visits []Visit) {
-	var rows [][]string
-	for _, v := range visits {
-		whose := v.Object
-		if v.Astray {
-			whose += " (not taken)"
+func (o TextOptions) writeVisits(w io.Writer, visits []Visit) {
+	lines := o.fit(func(short func(string) string) (rows [][]string) {
+		for _, v := range visits {
+			whose := short(v.Object)
+			if v.Astray {
+				whose += " (not taken)"
+			}
+			rows = append(rows, []string{"   ", v.Table, fmt.Sprintf("priority %d", v.Priority), cmp.Or(v.Rule, "-"), whose})
 		}
-		rows = append(rows, []string{"   ", v.Table, fmt.Sprintf("priority %d", v.Priority), cmp.Or(v.Rule, "-"), whose})
-	}
-	for _, line := range Align(rows) {
+		return rows
+	})
+	for _, line := range lines {
 		fmt.Fprintln(w, line)
 	}
 }
+
+// Names are cut to no less than shortest columns, and need no cutting that are
+// below longest.
+const shortest, longest = 8, 120
+
+// fit puts the cells of rows under each other, with names cut as little as is
+// needed for all lines to have room.
+func (o TextOptions) fit(rows func(short func(string) string) [][]string) []string {
+	lines := Align(rows(func(name string) string { return name }))
+	for columns := longest; columns >= shortest && o.Width > 0 && slices.ContainsFunc(lines, o.tooLong); columns-- {
+		lines = Align(rows(func(name string) string { return o.Cut(name, columns) }))
+	}
+	return lines
+}
+
+func (o TextOptions) tooLong(line string) bool { return utf8.RuneCountInString(line) > o.Width }
 
 // Align puts the cells of all rows under each other.
 func Align(rows [][]string) []string {

@@ -68,6 +68,10 @@ type End struct {
 	Iface   string  `json:"i,omitempty"` // Output: the iface-id of the interface, or its name
 	Chassis string  `json:"c,omitempty"` // Tunnel: where to; empty if it leads to no chassis
 	Why     string  `json:"w,omitempty"` // one of flows.Reason's names, or a sentence
+	// Next is the table that the packet ought to have come to, where it was not
+	// seen: Lost. Nobody knows whether a flow of the step's table took it elsewhere,
+	// or the other table no longer shows packets to the agent.
+	Next flows.Table `json:"n,omitempty"`
 }
 
 // Record is a piece of the path, as one chassis tells it: some steps.

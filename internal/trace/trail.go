@@ -3,6 +3,7 @@ package trace
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -24,6 +25,7 @@ type Trail struct {
 	next     map[flows.Table]int // tables that the packet is to come to, with how often; nil: nobody knows
 	seen     int                 // steps in all
 	loose    bool                // the agent sends it on, from anywhere and perhaps in pieces
+	strayed  bool                // it took a flow that is not known: what that still does with it, once next is done, neither
 }
 
 // maxSteps is how many tables of a chassis a packet can come to before it is
@@ -54,12 +56,15 @@ func (t *Trail) Add(step Step, h Header, s *flows.State, f *flows.Flow, sequence
 	t.sequence = max(t.sequence, sequence)
 	arrival := step.Table == flows.TableArrival
 	if arrival {
-		t.next, t.last, t.loose = nil, nil, false
+		t.next, t.last, t.loose, t.strayed = nil, nil, false, false
 		t.source = addr4(uint32(s.Get(flows.All(flows.TunSrc))))
 	}
-	if !t.loose && t.next != nil && t.next[step.Table] == 0 {
-		t.astray()
+	if t.strayed && len(t.next) == 0 {
 		t.next = nil
+	}
+	if !t.loose && t.next != nil && t.next[step.Table] == 0 {
+		t.again().Astray = true // the packet took another flow there
+		t.next, t.strayed = nil, true
 	}
 	if t.last == nil || *t.last != h {
 		step.Header, t.last = &h, &h
@@ -136,13 +141,13 @@ func sendsOn(why flows.Reason) bool {
 	return false
 }
 
-// astray marks the step before: the packet took another flow there. If that has
-// been told, it is told again.
-func (t *Trail) astray() {
+// again returns the step before, of which there is more to tell. If it has been
+// told, it is told again.
+func (t *Trail) again() *Step {
 	if len(t.steps) == 0 {
 		t.steps = append(t.steps, t.before)
 	}
-	t.steps[len(t.steps)-1].Astray = true
+	return &t.steps[len(t.steps)-1]
 }
 
 // Excuse takes in that there is a reason why the packet may not be seen where it
@@ -150,12 +155,13 @@ func (t *Trail) astray() {
 func (t *Trail) Excuse() { t.next = nil }
 
 // Flush returns what has not been told of a packet that has not been seen for a
-// while. If it should have come to another table, it went astray.
+// while. If it should have come to another table, it is lost between the two; in
+// the table that is left to third parties, one of them has it.
 func (t *Trail) Flush() []Record {
 	if !t.loose && len(t.next) > 0 {
-		t.astray()
-		last := &t.steps[len(t.steps)-1]
-		last.Ends = append(slices.Clone(last.Ends), End{Kind: Lost})
+		last := t.again()
+		last.Ends = append(slices.Clone(last.Ends), End{Kind: Lost, Next: slices.Min(slices.Collect(maps.Keys(t.next)))})
+		last.Astray = last.Astray || last.Table == flows.TableSwitchHook
 		t.next = nil
 	}
 	if len(t.steps) == 0 {

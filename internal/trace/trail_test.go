@@ -48,6 +48,9 @@ func told(records []Record) (out []any) {
 			}
 			for _, e := range s.Ends {
 				out = append(out, e.Kind)
+				if e.Next != 0 {
+					out = append(out, e.Next)
+				}
 			}
 		}
 	}
@@ -74,6 +77,10 @@ func TestTrail(t *testing.T) {
 			[]*flows.Flow{within[0], within[1], at(flows.TableDrop)},
 			[]any{SwitchIngressIn, DropPacket, hook, lookup, "astray", flows.TableDrop, Drop},
 		},
+		"by one that does more with it": {
+			[]*flows.Flow{within[0], within[1], at(flows.TableRedirect, flows.Goto{Table: flows.TableDrop}), at(flows.TableDrop), at(flows.TableWanted)},
+			[]any{SwitchIngressIn, DropPacket, hook, lookup, "astray", flows.TableRedirect, flows.TableDrop, Drop, DropPacket, flows.TableWanted, Drop},
+		},
 		"by another flow when it had arrived": {
 			append(within[:3:3], at(deliver, flows.Output{Port: 1}), at(flows.TableDrop)),
 			[]any{SwitchIngressIn, SwitchIngressOut, hook, lookup, SwitchEgressIn, SwitchEgressOut, loopback, OutputPacket, deliver, Output,
@@ -85,12 +92,12 @@ func TestTrail(t *testing.T) {
 		},
 		"gone": {
 			within[:1],
-			[]any{SwitchIngressIn, Stage(0), hook, "astray", Lost},
+			[]any{SwitchIngressIn, Stage(0), hook, "astray", Lost, lookup},
 		},
 		"back again": { // a packet that an edge has sent back
 			append(within[:3:3], at(deliver, flows.Output{Port: 1}), at(flows.TableArrival, flows.Goto{Table: loopback}), within[2]),
 			[]any{SwitchIngressIn, SwitchIngressOut, hook, lookup, SwitchEgressIn, SwitchEgressOut, loopback, OutputPacket, deliver, Output,
-				SwitchEgressIn, flows.TableArrival, Stage(0), loopback, "astray", Lost},
+				SwitchEgressIn, flows.TableArrival, Stage(0), loopback, Lost, deliver},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -64,6 +64,9 @@ type Verdict struct {
 	Object  string  `json:"object,omitempty"`
 	Text    string  `json:"text"` // a sentence
 	Remedy  string  `json:"remedy,omitempty"`
+	// Silent is the chassis that should have told of the packet and did not,
+	// though its agent ran not long ago: ask how it is, and tell Heard.
+	Silent string `json:"silent,omitempty"`
 }
 
 // OK reports whether the packet arrived: at a workload, in the physical network,
@@ -143,7 +146,7 @@ func (a *assembly) verdict() Verdict {
 	case !known && h.Wanted:
 		v = a.dropped(v, end) // the copy's end is the packet's
 	case !known:
-		v = a.unseen(v, s)
+		v = a.unseen(v, s, end)
 	case end.Kind == Output:
 		v = a.arrived(v, end)
 	case end.Kind == Host:
@@ -159,10 +162,7 @@ func (a *assembly) verdict() Verdict {
 	case end == inCircles:
 		v.Outcome, v.Reason, v.Text = Vanished, Loops, end.Why
 	case end.Kind == Lost:
-		v = a.unseen(v, s)
-		if end.Why != "" {
-			v.Text += ": " + end.Why
-		}
+		v = a.unseen(v, s, end)
 	case s.stage != 0:
 		v.Outcome, v.Reason = Dropped, NotTold
 		v.Text = fmt.Sprintf("dropped in %s on %s, whose agent, of the original TupleNet, does not say why", h.Device, h.Chassis)
@@ -213,44 +213,6 @@ func (a *assembly) answerer() string {
 	return ""
 }
 
-// unseen says of a packet that has come to no known end where it was last.
-func (a *assembly) unseen(v Verdict, s seen) Verdict {
-	v.Outcome, v.Reason = Vanished, LostOnTheWay
-	if s.stage != 0 {
-		v.Text = fmt.Sprintf("last seen in %s on %s, whose agent is of the original TupleNet", v.Device, v.Chassis)
-		return v
-	}
-	v.Table, v.Object = s.Table.String(), s.Object
-	v.Text = fmt.Sprintf("not seen any more after table %s of %s on %s", v.Table, v.Device, v.Chassis)
-	v.Remedy = doctor(v.Chassis)
-	return v
-}
-
-// lostBehind says why a packet that was sent to a chassis was not seen there.
-func (a *assembly) lostBehind(v Verdict, chassis string) Verdict {
-	v.Outcome = Vanished
-	if chassis == "" {
-		v.Reason, v.Text = LostOnTheWay, fmt.Sprintf("sent from %s into a tunnel that leads to no chassis", v.Chassis)
-		return v
-	}
-	v.Text = fmt.Sprintf("sent from %s to %s", v.Chassis, chassis)
-	c, _ := a.m.Get(topology.Chassis{Name: chassis}.Key()).(topology.Chassis)
-	if c.IP.IsValid() {
-		v.Text += fmt.Sprintf(" (%s)", c.IP)
-	}
-	_, present := a.m.Get(topology.Presence{Chassis: chassis}.Key()).(topology.Presence)
-	switch state, remedy := a.state(chassis); {
-	case state != "":
-		v.Reason, v.Text, v.Remedy = ChassisDown, v.Text+", "+state+", and not seen there", remedy
-	case !present:
-		v.Reason, v.Text = LostOnTheWay, v.Text+" and not seen there; it is not known whether the agent there runs"
-	default:
-		v.Reason, v.Text = LostOnTheWay, v.Text+" and not seen there, though its agent runs: the network between them loses it, or the agent was busy"
-		v.Remedy = fmt.Sprintf(`"tuplenet doctor" on %s tells what the path to %s takes`, v.Chassis, chassis)
-	}
-	return v
-}
-
 // waits says what the packet waits for.
 func (a *assembly) waits(v Verdict, s seen, end End) Verdict {
 	v.Outcome, v.Reason = Waiting, AwaitsAgent
@@ -291,48 +253,65 @@ func (a *assembly) nextHop() netip.Addr {
 	return s.header.IPDst
 }
 
-// warnings tells where the packet took other flows than agents have made.
-func (a *assembly) warnings() []string {
-	var out []string
-	for i := range a.hops {
-		for _, s := range a.hops[i].steps {
-			if s.Astray {
-				out = append(out, astray(s))
+// strayed returns the steps that took other flows than the agents have made.
+func strayed(hops []Hop) (out []*seen) {
+	for i := range hops {
+		for j := range hops[i].steps {
+			if s := &hops[i].steps[j]; s.Astray {
+				out = append(out, s)
 			}
 		}
 	}
 	return out
 }
 
-func astray(s seen) string {
+func astray(s *seen) string {
 	if s.is(flows.TableSwitchHook) {
-		return fmt.Sprintf("%s: in table %s, which is left to third parties, the packet took a flow of theirs", s.chassis, s.Table)
+		return fmt.Sprintf("in table %s, which is left to third parties, the packet took a flow of theirs", s.Table)
 	}
 	made := "made for " + s.Object
 	if s.Object == "" {
 		made = "made there"
 	}
-	return fmt.Sprintf(`%s: in table %s the packet took another flow than the agent %s: run "tuplenet doctor --only flows" there`, s.chassis, s.Table, made)
+	return fmt.Sprintf("in table %s the packet took another flow than the agent %s", s.Table, made)
 }
 
-// say fills in what became of the packet.
+// say fills in what became of the packet, and what else went wrong on its way.
 func (a *assembly) say(p *Path) {
-	p.End, p.Warnings = a.verdict(), a.warnings()
-	if p.End.OK() || len(a.hops) == 0 {
-		return
+	p.End = a.verdict()
+	var cause *seen
+	if !p.End.OK() && len(a.hops) > 0 {
+		first := len(a.hops) - 1
+		for first > 0 && a.hops[first-1].Chassis == p.End.Chassis && a.hops[first-1].Device == p.End.Device {
+			first-- // the agent has sent it on, from there
+		}
+		if here := strayed(a.hops[first:]); len(here) > 0 {
+			cause = here[0]
+			p.End.blame(cause)
+		}
 	}
-	// A flow that is not as it should be is the reason for what came of it.
-	for _, s := range a.last().steps {
-		if !s.Astray {
+	for _, s := range strayed(a.hops) {
+		if cause != nil && s.chassis == cause.chassis && astray(s) == astray(cause) {
 			continue
 		}
-		p.End.Reason, p.End.Table, p.End.Object = FlowsDiffer, s.Table.String(), s.Object
-		if s.is(flows.TableSwitchHook) {
-			p.End.Reason = ThirdParty
+		warning := s.chassis + ": " + astray(s)
+		if !s.is(flows.TableSwitchHook) {
+			warning += "; " + doctorFlows(s.chassis)
 		}
-		where := fmt.Sprintf("%s in %s on %s", p.End.Outcome, cmp.Or(p.End.Device, "no switch"), p.End.Chassis)
-		p.End.Text, p.End.Remedy = where+": "+astray(s), ""
+		if !slices.Contains(p.Warnings, warning) {
+			p.Warnings = append(p.Warnings, warning)
+		}
 	}
+}
+
+// blame makes a flow that is not as it should be the reason for what came of it.
+func (v *Verdict) blame(s *seen) {
+	v.Reason, v.Table, v.Object = FlowsDiffer, s.Table.String(), s.Object
+	v.Remedy = doctorFlows(s.chassis)
+	if s.is(flows.TableSwitchHook) {
+		v.Reason, v.Remedy = ThirdParty, ""
+	}
+	v.Text = fmt.Sprintf("%s in %s on %s: %s", v.Outcome, cmp.Or(v.Device, "no switch"), v.Chassis, astray(s))
 }
 
 func since(down topology.Absence) string { return time.Unix(down.Since, 0).UTC().Format(time.RFC3339) }
@@ -357,18 +336,4 @@ func CanSend(m *topology.Model, name string) (Verdict, bool) {
 		return v, false
 	}
 	return v, true
-}
-
-// Silent is the verdict on a packet of which no agent has told anything.
-func Silent(m *topology.Model, name string, patience time.Duration) Verdict {
-	port, _ := m.Get(topology.Key{Kind: topology.KindPortName, Name: name}).(topology.SwitchPort)
-	v := Verdict{Outcome: Unsent, Reason: AwaitsAgent, Chassis: port.Chassis,
-		Text: fmt.Sprintf("the agent of %s has not answered within %s", port.Chassis, patience)}
-	if m.Get(topology.Presence{Chassis: port.Chassis}.Key()) == nil {
-		v.Text += ", and it is not known whether it runs"
-		v.Remedy = "start it there, or see how the path ought to be with --dry"
-	} else {
-		v.Remedy = doctor(port.Chassis)
-	}
-	return v
 }

@@ -58,6 +58,9 @@ func cookies(t testing.TB, c *Conn, cookie, mask uint64) []uint64 {
 		found = append(found, s.Cookie)
 	}
 	slices.Sort(found)
+	if n, err := c.Count(t.Context(), cookie, mask); n != len(found) || err != nil {
+		t.Errorf("%d flows are counted (error %v), and %d dumped", n, err, len(found))
+	}
 	return found
 }
 

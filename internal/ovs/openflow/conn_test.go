@@ -181,6 +181,7 @@ func TestLost(t *testing.T) {
 		"flush": {func(ctx context.Context, c *Conn) error {
 			return c.FlushConnections(ctx, 1, Reply, netip.MustParseAddr("192.0.2.1"))
 		}, []uint8{typeExperimenter}},
+		"count": {func(ctx context.Context, c *Conn) error { _, err := c.Count(ctx, 0, 0); return err }, []uint8{typeMultipartRequest}},
 		"dump": {func(ctx context.Context, c *Conn) error {
 			for _, err := range c.Dump(ctx, 0, 0) {
 				return err
@@ -222,6 +223,7 @@ func TestHung(t *testing.T) {
 		"bundle":  {func(ctx context.Context, c *Conn) error { return c.Commit(ctx, adds(3, 1, 1)) }, false},
 		// More than a socket holds.
 		"write": {func(ctx context.Context, c *Conn) error { return c.WriteRaw(ctx, make([]byte, 8<<20)) }, false},
+		"count": {func(ctx context.Context, c *Conn) error { _, err := c.Count(ctx, 0, 0); return err }, true},
 		"dump": {func(ctx context.Context, c *Conn) error {
 			for _, err := range c.Dump(ctx, 0, 0) {
 				return err
@@ -269,6 +271,18 @@ func TestMisbehaviour(t *testing.T) {
 				t.Errorf("error is %v, want one with %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestShortCount cuts the answer to a question for the number of flows.
+func TestShortCount(t *testing.T) {
+	c := dial(t, listen(t, func(p *peer) {
+		p.hello()
+		m := p.receive(typeMultipartRequest)
+		p.send(5, typeMultipartReply, m.xid, append([]byte{0, multipartAggregate}, make([]byte, 29)...)...)
+	}))
+	if n, err := c.Count(t.Context(), 0, 0); !errors.Is(err, errMalformed) {
+		t.Errorf("%d flows are counted, error %v, want %v", n, err, errMalformed)
 	}
 }
 
