@@ -138,6 +138,7 @@ func TestWayOutWithoutNIC(t *testing.T) {
 	s.host("hv-a", "192.168.1.1")
 	e := s.host("hv-e", "192.168.1.5")
 	e.Vsctl("add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=dummy", "--", "add-port", "br0", "eth1")
+	e.Appctl("netdev-dummy/set-admin-state", "br0", "down") // the host itself does not route
 	s.edges()
 	s.route("LR", "out", "0.0.0.0/0", "100.64.0.2", "LR_to_m")
 	s.create(topology.SwitchPort{Switch: "out", Name: "patch-out", IP: topology.OuterIP, MAC: topology.OuterMAC, Chassis: "hv-e", Peer: "br0"})

@@ -83,9 +83,10 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	says("ok  interfaces: all of Open vSwitch's can be used\n")
+	o.Appctl("netdev-dummy/set-admin-state", "br0", "down") // the host itself does not route
 	o.Appctl("netdev-dummy/set-admin-state", "tap1", "down")
 	o.Appctl("netdev-dummy/set-admin-state", "eth1", "down")
-	o.Vsctl("wait-until", "Interface", "tap1", "link_state=down", "--", "wait-until", "Interface", "eth1", "link_state=down")
+	o.Vsctl("wait-until", "Interface", "tap1", "link_state=down", "--", "wait-until", "Interface", "eth1", "link_state=down", "--", "wait-until", "Interface", "br0", "link_state=down")
 	const unlinked = "BAD interfaces tap1: has no link, so that port lsp-alice is not reached; see whether its workload runs, and take both ends up: ip link set tap1 up\n"
 	says("BAD interfaces out: bridge br0 of outer port out holds no NIC with a link (eth1); see the cable of eth1, and take it up: ip link set NIC up\n" + unlinked)
 	o.Vsctl("del-port", "eth1")
