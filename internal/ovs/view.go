@@ -19,7 +19,8 @@ type Interface struct {
 
 	// Of a patch port: the bridge that it leads to, empty if there is none, the
 	// network devices there, with commas, and whether it is dark: nothing there,
-	// or in the bridges behind, has a link. The host's own ports do not count.
+	// or in the bridges behind, has a link. The host's own ports count where there
+	// is no network device.
 	Bridge, NICs string
 	Dark         bool
 }

@@ -13,7 +13,8 @@ type ways struct {
 
 type way struct {
 	nics   []string // network devices
-	linked bool     // a port has a link that is no patch port; one of the host's own has one once it is up
+	linked bool     // a port has a link that is neither a patch port nor Open vSwitch's own
+	host   bool     // a port to the host's own stack is up
 }
 
 type patchEnd struct{ bridge, peer string }
@@ -29,6 +30,8 @@ func (w *ways) add(b *bridge, i *iface) {
 	}
 	switch {
 	case i == nil:
+	case i.Type == "internal":
+		at.host = at.host || isUp(i)
 	case i.Type == patchType:
 		w.patches[i.Name] = patchEnd{b.Name, i.Options["peer"]}
 	default:
@@ -67,7 +70,8 @@ func (w *ways) dark(bridge, from string) bool {
 			return false
 		}
 		seen[bridge] = true
-		if at := w.bridges[bridge]; at != nil && at.linked {
+		// Without a NIC it may be the host that routes.
+		if at := w.bridges[bridge]; at != nil && (at.linked || len(at.nics) == 0 && at.host) {
 			return true
 		}
 		for name, end := range w.patches {
