@@ -48,11 +48,10 @@ func BenchmarkApply(b *testing.B) {
 			start := time.Now()
 			out, err := exec.CommandContext(b.Context(), binary, args...).CombinedOutput()
 			took := time.Since(start)
-			if err != nil || !strings.HasPrefix(string(out), step.want) {
+			if err != nil || !strings.Contains(string(out), step.want) {
 				b.Fatalf("%s: %v: %.300s", step.name, err, out)
 			}
 			report(b, step.name, fmt.Sprintf("%.2f s", took.Seconds()), step.bound, took <= 5*time.Second)
-
 		}
 	}
 }
