@@ -97,7 +97,10 @@ func (s *session) traceOptions(args []string) (o traceOptions, err error) {
 	case port == "":
 		port = given
 	}
-	if port == "" != all {
+	if all && port != "" {
+		return o, fmt.Errorf("tpctl trace: --all traces from every port, and takes several switches with commas between them: --all %s,%s", s.Flags[allSwitchesFlag.Name], port)
+	}
+	if port == "" && !all {
 		return o, errors.New("tpctl trace: require PORT, or --all SWITCH instead")
 	}
 	o.dry, o.compare, o.tables = s.set(dryFlag), s.set(compareFlag), s.set(tablesFlag)
