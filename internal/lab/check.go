@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"tuplenet/internal/suggest"
 	"tuplenet/internal/topology"
 )
 
@@ -333,7 +334,7 @@ func (s *Spec) checkWorkloads(c *checker) error {
 	}
 	for _, w := range s.Workloads {
 		if !ports[w.Port] {
-			return fmt.Errorf("workload %q: no switch has a port of that name%s", w.Port, nearest(w.Port, slices.Sorted(maps.Keys(ports))))
+			return fmt.Errorf("workload %q: no switch has a port of that name%s", w.Port, suggest.Among(w.Port, slices.Sorted(maps.Keys(ports))))
 		}
 		if err := s.checkWorkload(w); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tuplenet/internal/store"
+	"tuplenet/internal/suggest"
 	"tuplenet/internal/topology"
 )
 
@@ -61,7 +62,7 @@ func (l *Lab) named(name string) ([]member, error) {
 		}
 		names = append(names, string(m.component))
 	}
-	return nil, fmt.Errorf("no etcd is named %q%s", name, nearest(name, slices.Compact(names)))
+	return nil, fmt.Errorf("no etcd is named %q%s", name, suggest.Among(name, slices.Compact(names)))
 }
 
 // socket is where what runs outside the physical network finds the member.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+
+	"tuplenet/internal/suggest"
 )
 
 // at finds the place of a host, an outside machine, a workload (by its port) or
@@ -35,7 +37,7 @@ func (l *Lab) at(target string) (place, error) {
 		}
 		names = append(names, w.Port)
 	}
-	return place{}, fmt.Errorf("lab %s has no host, no outside machine and no workload %q%s", l.Name, target, nearest(target, names))
+	return place{}, fmt.Errorf("lab %s has no host, no outside machine and no workload %q%s", l.Name, target, suggest.Among(target, names))
 }
 
 // Command prepares a command on a host, on an outside machine, in a workload

@@ -5,8 +5,9 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/xrash/smetrics"
 	"go.yaml.in/yaml/v3"
+
+	"tuplenet/internal/suggest"
 )
 
 // checkKeys says which key of a YAML document the type of v has no field for,
@@ -39,7 +40,7 @@ func checkNode(n *yaml.Node, t reflect.Type) error {
 			key := n.Content[i]
 			field, ok := fields[key.Value]
 			if !ok {
-				return fmt.Errorf("line %d: unknown key %q%s", key.Line, key.Value, nearest(key.Value, names))
+				return fmt.Errorf("line %d: unknown key %q%s", key.Line, key.Value, suggest.Among(key.Value, names))
 			}
 			if err := checkNode(n.Content[i+1], field); err != nil {
 				return err
@@ -60,22 +61,4 @@ func keysOf(t reflect.Type) (map[string]reflect.Type, []string) {
 		}
 	}
 	return fields, names
-}
-
-// nearest ends an error message about name: it suggests the candidate that is
-// most like it, or lists them if none is.
-func nearest(name string, candidates []string) string {
-	best, score := "", 0.0
-	for _, c := range candidates {
-		if s := smetrics.JaroWinkler(strings.ToLower(name), strings.ToLower(c), 0.7, 4); s > score {
-			best, score = c, s
-		}
-	}
-	switch {
-	case score > 0.75:
-		return fmt.Sprintf("; did you mean %q?", best)
-	case len(candidates) > 0 && len(candidates) <= 10:
-		return "; there are: " + strings.Join(candidates, ", ")
-	}
-	return ""
 }

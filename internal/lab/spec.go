@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.yaml.in/yaml/v3"
+
+	"tuplenet/internal/suggest"
 )
 
 // Spec is what a lab consists of, as a FILE of `lab up` describes it.
@@ -148,7 +150,7 @@ func (s *Spec) host(name string) (Host, error) {
 		}
 		names = append(names, h.Name)
 	}
-	return Host{}, fmt.Errorf("no host is named %q%s", name, nearest(name, names))
+	return Host{}, fmt.Errorf("no host is named %q%s", name, suggest.Among(name, names))
 }
 
 // outside finds an outside machine by its name.

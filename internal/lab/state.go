@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"syscall"
+
+	"tuplenet/internal/suggest"
 )
 
 // labsDir is where later processes find the labs.
@@ -200,5 +202,5 @@ func (l *Lab) workload(port string) (Workload, error) {
 		}
 		ports = append(ports, w.Port)
 	}
-	return Workload{}, fmt.Errorf("no workload is in port %q%s", port, nearest(port, ports))
+	return Workload{}, fmt.Errorf("no workload is in port %q%s", port, suggest.Among(port, ports))
 }

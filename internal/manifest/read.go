@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"tuplenet/internal/suggest"
 	"tuplenet/internal/topology"
 )
 
@@ -118,6 +119,14 @@ type field struct {
 	read func(*yaml.Node)
 }
 
+func names(known []field) []string {
+	out := make([]string, len(known))
+	for i, f := range known {
+		out[i] = f.name
+	}
+	return out
+}
+
 // fields reads a mapping whose keys are known. of says what it describes. It
 // reports whether nothing was wrong.
 func (r *reader) fields(n *yaml.Node, of string, known ...field) bool {
@@ -130,7 +139,7 @@ func (r *reader) fields(n *yaml.Node, of string, known ...field) bool {
 		}
 		switch first := seen[key.Value]; {
 		case i == len(known):
-			r.fail(key, "unknown field %q of %s%s", key.Value, of, nearest(key.Value, known))
+			r.fail(key, "unknown field %q of %s%s", key.Value, of, suggest.Among(key.Value, names(known)))
 		case first != nil:
 			r.fail(key, "field %s of %s stands there twice, first at %s", key.Value, of, r.place(first))
 		default:

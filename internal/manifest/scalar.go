@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/xrash/smetrics"
 	"go.yaml.in/yaml/v3"
 
 	"tuplenet/internal/topology"
@@ -74,21 +73,4 @@ func value[T any](r *reader, n *yaml.Node, of string, parse func(string) (T, err
 		return none
 	}
 	return v
-}
-
-// nearest ends a sentence about a field that there is not: with the one that is
-// most like it, or with all.
-func nearest(name string, known []field) string {
-	best, fewest := "", min(3, len(name))
-	var all []string
-	for _, f := range known {
-		if edits := smetrics.WagnerFischer(strings.ToLower(name), f.name, 1, 1, 1); edits < fewest {
-			best, fewest = f.name, edits
-		}
-		all = append(all, f.name)
-	}
-	if best != "" {
-		return "; did you mean " + strconv.Quote(best) + "?"
-	}
-	return "; there are: " + strings.Join(all, ", ")
 }

@@ -20,6 +20,17 @@ func DidYouMean(word string, known []string) string {
 	return fmt.Sprintf("; did you mean %q?", near)
 }
 
+// Among is DidYouMean, or else lists known if they are few.
+func Among(word string, known []string) string {
+	if near := DidYouMean(word, known); near != "" || len(known) == 0 || len(known) > maxListed {
+		return near
+	}
+	return "; there are: " + strings.Join(known, ", ")
+}
+
+// maxListed is how many names make a list that one can read in a sentence.
+const maxListed = 12
+
 // nearest returns the one of known that takes the fewest edits to make of word,
 // whatever the case of letters, or nothing if that is more than two or would leave
 // nothing of word.

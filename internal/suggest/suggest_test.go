@@ -17,3 +17,15 @@ func TestDidYouMean(t *testing.T) {
 		}
 	}
 }
+
+func TestAmong(t *testing.T) {
+	few := []string{"hv1", "hv2", "edge"}
+	for word, want := range map[string]string{"edgy": `; did you mean "edge"?`, "nobody": "; there are: hv1, hv2, edge"} {
+		if got := Among(word, few); got != want {
+			t.Errorf("%s%s, want %s", word, got, want)
+		}
+	}
+	if got := Among("nobody", make([]string, maxListed+1)) + Among("nobody", nil); got != "" {
+		t.Errorf("too many, or none, are listed: %s", got)
+	}
+}

@@ -17,13 +17,30 @@ import (
 	"tuplenet/internal/topology"
 )
 
-var update = flag.Bool("update", false, "rewrite the paths in testdata/dry/*.txtar")
+var update = flag.Bool("update", false, "rewrite the paths in testdata/*/*.txtar")
 
 // TestDry computes the paths of packets. Each file of testdata/dry says, as text,
 // what it shows, what the store holds, which packets are sent and where they go.
 func TestDry(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/dry/*.txtar")
+	golden(t, "dry", "paths", func(t *testing.T, archive *txtar.Archive) string {
+		n := NewNetwork(stored(t, section(archive, "topology")), settingsOf(section(archive, "settings")))
+		var got strings.Builder
+		for line := range strings.Lines(section(archive, "packets")) {
+			fmt.Fprintf(&got, "%s", line)
+			for i, path := range tracePacket(t, n, strings.Fields(line)) {
+				fmt.Fprintf(&got, "  path %d\n%s", i+1, renderPath(path))
+			}
+		}
+		return got.String()
+	})
+}
+
+// golden holds what make returns for each file of a directory in testdata against
+// one of its sections, or writes it there.
+func golden(t *testing.T, directory, name string, make func(*testing.T, *txtar.Archive) string) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/" + directory + "/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no golden files", err)
 	}
@@ -34,24 +51,17 @@ func TestDry(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			n := NewNetwork(stored(t, section(archive, "topology")), settingsOf(section(archive, "settings")))
-			var got strings.Builder
-			for line := range strings.Lines(section(archive, "packets")) {
-				fmt.Fprintf(&got, "%s", line)
-				for i, path := range tracePacket(t, n, strings.Fields(line)) {
-					fmt.Fprintf(&got, "  path %d\n%s", i+1, renderPath(path))
-				}
-			}
+			got := make(t, archive)
 			if *update {
-				archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return f.Name == "paths" })
-				archive.Files = append(archive.Files, txtar.File{Name: "paths", Data: []byte(got.String())})
+				archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return f.Name == name })
+				archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(got)})
 				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			if diff := cmp.Diff(section(archive, "paths"), got.String()); diff != "" {
-				t.Errorf("paths differ (-want +got; go test ./internal/trace -run Dry -update rewrites them):\n%s", diff)
+			if diff := cmp.Diff(section(archive, name), got); diff != "" {
+				t.Errorf("%s differ (-want +got; go test ./internal/trace -update rewrites them):\n%s", name, diff)
 			}
 		})
 	}

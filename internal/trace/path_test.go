@@ -2,8 +2,6 @@ package trace
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,49 +19,28 @@ import (
 // packets are sent and what is printed.
 func TestPathText(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/path/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no golden files", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			t.Parallel()
-			archive, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Fatal(err)
+	golden(t, "path", "text", func(t *testing.T, archive *txtar.Archive) string {
+		n := NewNetwork(basedOn(t, section(archive, "base"), section(archive, "topology")), settingsOf(section(archive, "settings")))
+		var got strings.Builder
+		for line := range strings.Lines(section(archive, "packets")) {
+			fmt.Fprintf(&got, "$ %s", line)
+			word := strings.Fields(line)
+			if v, ok := CanSend(n.model, word[0]); !ok {
+				fmt.Fprintln(&got, v)
+				continue
 			}
-			n := NewNetwork(basedOn(t, section(archive, "base"), section(archive, "topology")), settingsOf(section(archive, "settings")))
-			var got strings.Builder
-			for line := range strings.Lines(section(archive, "packets")) {
-				fmt.Fprintf(&got, "$ %s", line)
-				word := strings.Fields(line)
-				if v, ok := CanSend(n.model, word[0]); !ok {
-					fmt.Fprintln(&got, v)
-					continue
+			for _, records := range tracePacket(t, n, word) {
+				p := Assemble(records, n.model)
+				if !p.Complete() && p.End.OK() {
+					t.Errorf("%s: arrived, and yet not complete", line)
 				}
-				for _, records := range tracePacket(t, n, word) {
-					p := Assemble(records, n.model)
-					if !p.Complete() && p.End.OK() {
-						t.Errorf("%s: arrived, and yet not complete", line)
-					}
-					if err := p.WriteText(&got, TextOptions{}); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			if *update {
-				archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return f.Name == "text" })
-				archive.Files = append(archive.Files, txtar.File{Name: "text", Data: []byte(got.String())})
-				if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+				if err := p.WriteText(&got, TextOptions{}); err != nil {
 					t.Fatal(err)
 				}
-				return
 			}
-			if diff := cmp.Diff(section(archive, "text"), got.String()); diff != "" {
-				t.Errorf("the text differs (-want +got; go test ./internal/trace -run PathText -update rewrites it):\n%s", diff)
-			}
-		})
-	}
+		}
+		return got.String()
+	})
 }
 
 // basedOn returns the topology of a file of testdata/dry with lines added, and
