@@ -55,16 +55,23 @@ func disagreements(tpctl func(args ...string) ([]byte, error), switches string) 
 	out, _ := tpctl("trace", "--all", switches, "--compare", "--json") // it fails where one does not arrive
 	packets, err := decodeLines[struct {
 		From, To string
+		Error    string
 		Compared *struct {
 			Agree      bool
 			Difference struct{ Chassis, Table, Want, Got string }
 		}
 	}](out)
+	if err == nil && len(packets) == 0 {
+		err = errors.New("tpctl trace printed nothing")
+	}
 	if err != nil {
 		return nil, err
 	}
 	var wrong []string
 	for _, p := range packets {
+		if p.Error != "" && !strings.Contains(p.Error, "there are no two ports") {
+			return nil, errors.New(p.Error)
+		}
 		// Without a table the packet was not seen: an agent does not run.
 		if p.Compared != nil && !p.Compared.Agree && p.Compared.Difference.Table != "" {
 			wrong = append(wrong, fmt.Sprintf("%s -> %s: %+v", p.From, p.To, p.Compared.Difference))
