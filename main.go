@@ -4,6 +4,7 @@
 package main
 
 import (
+	_ "cni.tuplenet" // runs the CNI plugin, if that was called, before all else is initialised
 	"os"
 
 	"tuplenet/modes"

@@ -30,6 +30,7 @@ const (
 	claimNAT
 	claimTunnelIP
 	claimDNAT // external addresses of a router that lead inside
+	claimTag  // VLAN ids of the children of a port
 
 	// From here on shared: several entities may make the claim and all count.
 	// Such a claim only serves to find them.
@@ -45,6 +46,7 @@ const (
 	claimBlock      // ports of a switch in one block of addresses
 	claimPinned     // routers that are pinned to a chassis
 	claimPinnedAny  // routers that are pinned at all
+	claimChild      // children of a port
 )
 
 func (k claimKind) shared() bool { return k > claimShared }
@@ -69,6 +71,9 @@ func claims(e Entity) []claim {
 		if e.Outer() {
 			own = append(own, claim{claimOuter, e.Switch, 0})
 			return own
+		}
+		if e.Parent != "" {
+			own = append(own, claim{claimTag, e.Parent, uint64(e.Tag)}, claim{claimChild, e.Parent, 0})
 		}
 		own = append(own, claim{claimBlock, e.Switch, ipv4(Block(e.IP).Addr())})
 		if e.Peer != "" {
@@ -144,6 +149,8 @@ func (c claim) describe(e, to Entity) string {
 		return "networks and translation"
 	case claimDNAT:
 		return "external address " + e.(NAT).XlateIP.String()
+	case claimTag:
+		return fmt.Sprintf("tag %d at parent %s", c.num, c.scope)
 	case claimTunnelIP:
 		return "tunnel address " + e.(Chassis).IP.String()
 	}

@@ -33,9 +33,10 @@ type Extra string
 
 // Switch is a distributed logical switch.
 type Switch struct {
-	Name  string
-	ID    uint32 // datapath id, 1 to MaxID; one space with the routers' ids
-	Extra Extra
+	Name    string
+	ID      uint32 // datapath id, 1 to MaxID; one space with the routers' ids
+	Secured bool   // all its ports are, see SwitchPort.Secured
+	Extra   Extra
 }
 
 // DatapathID returns the id of a switch or router, and 0 of anything else.
@@ -50,7 +51,9 @@ func DatapathID(e Entity) uint32 {
 }
 
 // SwitchPort is a port of a logical switch. Either a workload's interface is
-// plugged into it (its iface-id is the port's name), or a router port (Peer).
+// plugged into it (its iface-id is the port's name), or a router port (Peer), or
+// it is a child: its packets pass through the interface of another port (Parent)
+// with a VLAN tag.
 type SwitchPort struct {
 	Switch  string
 	Name    string
@@ -58,8 +61,16 @@ type SwitchPort struct {
 	MAC     MAC
 	Peer    string // router port, or the bridge of an outer port; may be empty
 	Chassis string // system-id of the chassis that the port is bound to; may be empty
+	Parent  string // bare name of the port whose interface a child's packets pass through; empty: no child
+	Tag     uint16 // VLAN id of a child there, 1 to MaxTag; 0: no child
+	Secured bool   // only packets with its own MAC and address may come from it
+	Owner   string // whose attachment it is, such as a container's, see docs/compat.md; may be empty
+	Pool    string // the node that the port was made for in advance, to be owned by one of its workloads; may be empty
 	Extra   Extra
 }
+
+// MaxTag is the largest VLAN id of IEEE 802.1Q.
+const MaxTag = 4094
 
 // Router is a logical router. It lives on every chassis, unless it is pinned
 // to one.
@@ -159,6 +170,7 @@ type Node struct {
 type Interface struct {
 	Port   string // iface-id: the bare name of a switch port
 	OFPort uint32 // OpenFlow port number, never 0
+	Tag    uint16 // VLAN id of the port's packets there, if it is a child of the one that is plugged in; else 0
 }
 
 // Tunnel is a local tunnel port to another chassis.

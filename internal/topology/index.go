@@ -25,7 +25,8 @@ func Indexes(e Entity) iter.Seq[Key] {
 				yield(Key{KindPortAt, e.Switch, decimal(e.ID())}) &&
 				(e.Outer() || yield(BlockOf(e))) &&
 				(!e.Outer() || yield(Key{Kind: KindOuterPorts, Name: e.Switch})) &&
-				(e.Outer() || e.Peer == "" || yield(Key{Kind: KindJoinedPorts, Name: e.Switch}))
+				(e.Outer() || e.Peer == "" || yield(Key{Kind: KindJoinedPorts, Name: e.Switch})) &&
+				(e.Parent == "" || yield(Key{Kind: KindChildren, Name: e.Parent}))
 		case RouterPort:
 			_ = yield(Key{Kind: KindRouterPortName, Name: e.Name}) &&
 				yield(Key{KindRouterNet, e.Router, e.Net.Masked().String()}) &&
@@ -78,6 +79,8 @@ func indexed(key Key) (claim, bool) {
 		return claim{claimOuter, key.Name, 0}, true
 	case KindJoinedPorts:
 		return claim{claimJoined, key.Name, 0}, true
+	case KindChildren:
+		return claim{claimChild, key.Name, 0}, true
 	case KindBlock:
 		net, err := netip.ParsePrefix(key.Name)
 		if err != nil {

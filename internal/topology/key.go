@@ -86,6 +86,9 @@ const (
 	// KindPinned lists the routers that are pinned to the chassis Name, or
 	// with an empty name those that are pinned to any.
 	KindPinned
+	// KindChildren lists the child ports of the switch port with the bare name
+	// Name.
+	KindChildren
 )
 
 var kindNames = [...]string{
@@ -123,6 +126,7 @@ var kindNames = [...]string{
 	KindJoinedPorts:    "router links of switch",
 	KindBlock:          "ports of address block",
 	KindPinned:         "routers pinned to chassis",
+	KindChildren:       "children of switch port",
 }
 
 // String returns the kind as people write it: "switch port".

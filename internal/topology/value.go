@@ -21,10 +21,9 @@ func Parse(key Key, value string) (Stored, error) {
 	var e Stored
 	switch key.Kind {
 	case KindSwitch:
-		e = Switch{Name: key.Name, ID: p.id("id"), Extra: p.extra()}
+		e = Switch{Name: key.Name, ID: p.id("id"), Secured: p.on("security"), Extra: p.extra()}
 	case KindSwitchPort:
-		e = SwitchPort{Switch: key.Parent, Name: key.Name, IP: p.addr("ip"), MAC: p.mac("mac"),
-			Peer: p.optional("peer"), Chassis: p.optional("chassis"), Extra: p.extra()}
+		e = p.switchPort(key)
 	case KindRouter:
 		e = Router{Name: key.Name, ID: p.id("id"), Chassis: p.optional("chassis"), Extra: p.extra()}
 	case KindRouterPort:
@@ -50,11 +49,28 @@ func Parse(key Key, value string) (Stored, error) {
 }
 
 // Value implements Stored.
-func (s Switch) Value() string { return join(s.Extra, "id", strconv.FormatUint(uint64(s.ID), 10)) }
+func (s Switch) Value() string {
+	return join(s.Extra, "id", strconv.FormatUint(uint64(s.ID), 10), "security", onOrNothing(s.Secured))
+}
 
 // Value implements Stored.
 func (p SwitchPort) Value() string {
-	return join(p.Extra, "ip", p.IP.String(), "mac", p.MAC.String(), "peer", p.Peer, "chassis", p.Chassis)
+	tag := ""
+	if p.Tag != 0 {
+		tag = strconv.Itoa(int(p.Tag))
+	}
+	return join(p.Extra, "ip", p.IP.String(), "mac", p.MAC.String(), "peer", p.Peer, "chassis", p.Chassis,
+		"parent", p.Parent, "tag", tag, "security", onOrNothing(p.Secured), "owner", p.Owner, "pool", p.Pool)
+}
+
+// on is the value of what is switched on. What is off is not written.
+const on = "on"
+
+func onOrNothing(is bool) string {
+	if is {
+		return on
+	}
+	return ""
 }
 
 // Value implements Stored.
@@ -227,6 +243,43 @@ func (p *pairs) required(key string) string {
 		p.fail("%s is missing", key)
 	}
 	return v
+}
+
+func (p *pairs) switchPort(key Key) SwitchPort {
+	port := SwitchPort{Switch: key.Parent, Name: key.Name, IP: p.addr("ip"), MAC: p.mac("mac"),
+		Peer: p.optional("peer"), Chassis: p.optional("chassis"), Parent: p.optional("parent"), Tag: p.tag("tag"),
+		Secured: p.on("security"), Owner: p.optional("owner"), Pool: p.optional("pool"), Extra: p.extra()}
+	switch {
+	case (port.Parent == "") != (port.Tag == 0):
+		p.fail("a child port has both a parent and a tag")
+	case port.Parent != "" && (port.Peer != "" || port.IP == OuterIP):
+		p.fail("a child port leads to a workload, not to a router or out")
+	case port.Parent == key.Name:
+		p.fail("a port cannot be its own parent")
+	}
+	return port
+}
+
+// on reads what may be switched on.
+func (p *pairs) on(key string) bool {
+	v := p.optional(key)
+	if v != "" && v != on && v != "off" {
+		p.fail("invalid %s %q, want on or off", key, v)
+	}
+	return v == on
+}
+
+// tag is a VLAN id that may be missing.
+func (p *pairs) tag(key string) uint16 {
+	v := p.optional(key)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(v, 10, 16)
+	if err != nil || n == 0 || n > MaxTag {
+		p.fail("invalid %s %q, want a VLAN id from 1 to %d", key, v, MaxTag)
+	}
+	return uint16(n)
 }
 
 func (p *pairs) id(key string) uint32 {
