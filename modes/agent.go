@@ -22,6 +22,7 @@ import (
 	"tuplenet/internal/agent"
 	"tuplenet/internal/ovs"
 	"tuplenet/internal/store"
+	"tuplenet/plugins/host"
 )
 
 // replacePatience is how long an agent may take to stop when another takes its
@@ -137,12 +138,23 @@ func runAgent(c *cli.Context, isGateway bool) error {
 	}
 	defer st.Close()
 	cfg.Store, cfg.OVS, cfg.RunDir, cfg.Log = st, ovsConfig(c, log), c.String("rundir"), log
+	cfg.Plugins = pluginServer{c.String("rundir"), log}
 	cfg.TunnelIP, cfg.Interface, cfg.Version = address, c.String("interface"), version()
 	err = stopped(ctx, agent.Run(ctx, cfg))
 	if err != nil && c.String("log") != "" { // else it is on standard error
 		log.Error("agent ends", "error", err)
 	}
 	return err
+}
+
+// pluginServer serves plugins on a socket in the run directory.
+type pluginServer struct {
+	runDir string
+	log    *slog.Logger
+}
+
+func (p pluginServer) Serve(ctx context.Context, h *agent.Host) {
+	host.Serve(ctx, p.runDir, h, p.log)
 }
 
 // demandConfig reads what the flags say of flows on demand.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,6 +45,14 @@ type Config struct {
 	IdleTimeout        time.Duration // after which flows on demand go that no packet has met
 	Metrics            string        // HOST:PORT to serve metrics on, in Prometheus' format; empty for none
 	Version            string        // of the program, for those who ask for the node's status
+
+	Plugins PluginServer // runs beside the agent; nil: none
+}
+
+// PluginServer serves plugins that plug workloads in on an agent's host.
+type PluginServer interface {
+	// Serve returns when ctx ends.
+	Serve(ctx context.Context, host *Host)
 }
 
 // agent keeps one node's bridge as the topology wants it.
@@ -66,6 +75,7 @@ type agent struct {
 	metrics    *metrics
 	reporter   *reporter
 	tracer     *tracer
+	host       *Host
 	commands   <-chan store.Command // what tools ask this node for; nil once ctx has ended
 	started    time.Time
 
@@ -114,6 +124,7 @@ func Run(ctx context.Context, cfg Config) error {
 	a := newAgent(cfg)
 	updates := cfg.Store.Watch(ctx)
 	admitted := make(chan error, 1)
+	var plugins sync.WaitGroup
 	err = a.open(ctx, updates, admitted)
 	if err == nil && ctx.Err() == nil {
 		a.log.Info("agent starts", "chassis", a.self, "tunnel_ip", a.TunnelIP, "on_demand", a.OnDemand, "redirect", a.Redirect, "untunnel", a.Untunnel, "hash", a.Hash)
@@ -125,10 +136,15 @@ func Run(ctx context.Context, cfg Config) error {
 		a.physical.load()
 		a.demands.load()
 		a.readOVS()
+		if cfg.Plugins != nil {
+			plugins.Go(func() { cfg.Plugins.Serve(ctx, a.host) })
+		}
 		err = a.loop(ctx, updates, admitted)
 	}
 	stopped := ctx.Err() != nil
 	cancel()
+	close(a.host.ended)
+	plugins.Wait()
 	if a.ovs != nil {
 		a.presence.stop()
 		a.physical.close()
@@ -145,7 +161,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 func newAgent(cfg Config) *agent {
 	model := topology.NewModel()
-	return &agent{
+	a := &agent{
 		Config:   cfg,
 		log:      cfg.Log,
 		model:    model,
@@ -160,6 +176,8 @@ func newAgent(cfg Config) *agent {
 		problems: map[flows.Problem]bool{},
 		started:  time.Now(),
 	}
+	a.host = newHost(a)
+	return a
 }
 
 // open reads etcd and Open vSwitch, both at the same time, and announces the
@@ -248,6 +266,9 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 		case <-a.ovs.Events():
 			a.restorer.follow()
 			a.readOVS()
+			note(a.host.changed)
+		case ask := <-a.host.asks:
+			ask()
 		case ports := <-a.resolver.done:
 			if a.resolver.resolved(ports) {
 				a.readTunnels()
@@ -298,6 +319,7 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 		if a.member && a.snapshot {
 			a.flush(ctx)
 			a.restorer.follow()
+			a.host.settle()
 		}
 	}
 }
@@ -333,6 +355,9 @@ func (a *agent) readUpdate(ctx context.Context, u store.Update) {
 	a.took(a.applyUpdate(u))
 	if u.Snapshot {
 		a.liveness.survey()
+	}
+	if u.Snapshot || u.Resumed {
+		note(a.host.returned)
 	}
 	own := topology.Chassis{Name: a.self}.Key()
 	if slices.ContainsFunc(u.Changes, func(c topology.Change) bool { return c.Key == own }) {
@@ -507,6 +532,7 @@ func (a *agent) renew(ctx context.Context) {
 	a.prepareHostStack()
 	if !a.synced {
 		a.synced = true
+		note(a.host.returned)
 		a.register(ctx)
 		// What the start took for a moment is half of the memory.
 		go debug.FreeOSMemory()

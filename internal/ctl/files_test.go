@@ -300,7 +300,7 @@ func TestApplyBesideOthers(t *testing.T) {
 			for j := 0; ctx.Err() == nil; j++ {
 				port := topology.SwitchPort{Switch: fmt.Sprint("LS-", i), Name: fmt.Sprintf("pod-%d-%d", i, j)}
 				subnet := netip.MustParsePrefix(fmt.Sprintf("10.0.%d.0/24", i<<1+1)) // the upper half, most of which the file needs
-				if _, err := s.AllocatePort(ctx, port, subnet, reserved(i)...); err == nil {
+				if _, err := s.AllocatePort(ctx, port, subnet, reserved(i)); err == nil {
 					made.Add(1)
 				}
 				bound := topology.Key{Kind: topology.KindSwitchPort, Parent: port.Switch, Name: fmt.Sprintf("port-%d-%d", i, j%400)}
@@ -326,14 +326,14 @@ func TestApplyBesideOthers(t *testing.T) {
 	}
 }
 
-// reserved returns the addresses of a grid's switch that its file needs.
-func reserved(sw int) []netip.Addr {
-	var list []netip.Addr
+// reserved tells which addresses of a grid's switch its file needs.
+func reserved(sw int) func(netip.Addr) bool {
+	needs := map[netip.Addr]bool{}
 	for j := range 400 {
 		host := sw<<9 + j + 2
-		list = append(list, netip.AddrFrom4([4]byte{10, 0, byte(host >> 8), byte(host)}))
+		needs[netip.AddrFrom4([4]byte{10, 0, byte(host >> 8), byte(host)})] = true
 	}
-	return list
+	return func(ip netip.Addr) bool { return needs[ip] }
 }
 
 // Interrupted in the middle, it leaves what is complete in itself, says how far it

@@ -53,12 +53,14 @@ const patchType = "patch"
 
 // view is what the driver hands out of the replica.
 type view struct {
-	interfaces []Interface
-	tunnels    []Tunnel
-	hostStack  HostStack // zero unless there is one
-	wiring     []wire
-	held       bool              // see HoldTraffic
-	faults     map[string]string // interfaces that OVS cannot use: name to reason
+	interfaces  []Interface
+	tunnels     []Tunnel
+	hostStack   HostStack // zero unless there is one
+	wiring      []wire
+	held        bool // see HoldTraffic
+	attachments []Attachment
+	userspace   bool              // datapath_type of the bridge is netdev
+	faults      map[string]string // interfaces that OVS cannot use: name to reason
 }
 
 // wire is a bridge of this Open vSwitch, when name is empty, or a patch port
@@ -68,7 +70,8 @@ type wire struct{ bridge, name, peer, ifaceID string }
 // equal reports whether there is nothing new for the caller.
 func (v *view) equal(o *view) bool {
 	return slices.Equal(v.interfaces, o.interfaces) && slices.Equal(v.tunnels, o.tunnels) &&
-		v.hostStack == o.hostStack && v.held == o.held && slices.Equal(v.wiring, o.wiring)
+		v.hostStack == o.hostStack && v.held == o.held && slices.Equal(v.wiring, o.wiring) &&
+		slices.Equal(v.attachments, o.attachments) && v.userspace == o.userspace
 }
 
 // readView reads the bridge's interfaces, and how other bridges are joined to
@@ -81,6 +84,9 @@ func readView(c *cache.TableCache, bridgeName string) (v view, whole bool) {
 	for _, row := range r.bridges {
 		b := row.(*bridge)
 		v.wiring = append(v.wiring, wire{bridge: b.Name})
+		if b.Name == bridgeName {
+			v.userspace = b.DatapathType == "netdev"
+		}
 		ways.add(b, nil)
 		whole = r.each(b, func(_ *port, i *iface) {
 			ways.add(b, i)
@@ -102,6 +108,7 @@ func readView(c *cache.TableCache, bridgeName string) (v view, whole bool) {
 	slices.SortFunc(v.interfaces, func(a, b Interface) int {
 		return cmp.Or(cmp.Compare(a.IfaceID, b.IfaceID), cmp.Compare(a.OFPort, b.OFPort))
 	})
+	slices.SortFunc(v.attachments, func(a, b Attachment) int { return cmp.Compare(a.Device, b.Device) })
 	slices.SortFunc(v.tunnels, func(a, b Tunnel) int {
 		if c := cmp.Compare(a.Chassis, b.Chassis); c != 0 {
 			return c
@@ -116,6 +123,10 @@ func readView(c *cache.TableCache, bridgeName string) (v view, whole bool) {
 
 // add takes in an interface of the integration bridge.
 func (v *view) add(i *iface) {
+	if owner := i.ExternalIDs[ownerID]; owner != "" {
+		v.attachments = append(v.attachments, Attachment{Device: i.Name, Port: i.ExternalIDs["iface-id"], Owner: owner,
+			Failed: i.Error != nil || i.OFPort != nil && *i.OFPort < 0})
+	}
 	id, tunnel, hostStack := i.ExternalIDs["iface-id"], isTunnelName(i.Name), isHostStack(i)
 	if id == "" && !tunnel && !hostStack {
 		return

@@ -115,7 +115,7 @@ func TestRecursiveDeleteOfManyPorts(t *testing.T) {
 	s := start(t)
 	mustCreate(t, s, topology.Switch{Name: "S"}, topology.Switch{Name: "S-2"}, port("S-2", "p", "10.0.0.1"))
 	for i := range 300 {
-		if _, err := s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "S", Name: fmt.Sprint("p", i)}, netip.MustParsePrefix("10.0.0.0/16")); err != nil {
+		if _, err := s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "S", Name: fmt.Sprint("p", i)}, netip.MustParsePrefix("10.0.0.0/16"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -201,7 +201,7 @@ func TestCorruptBooks(t *testing.T) {
 func TestAllocatePort(t *testing.T) {
 	s := start(t)
 	mustCreate(t, s, topology.Switch{Name: "S"}, port("S", "taken", "10.0.0.3"))
-	subnet, gateway := netip.MustParsePrefix("10.0.0.5/29"), netip.MustParseAddr("10.0.0.1")
+	subnet, gateway := netip.MustParsePrefix("10.0.0.5/29"), func(ip netip.Addr) bool { return ip == netip.MustParseAddr("10.0.0.1") }
 	var got []string
 	for i := range 4 {
 		p, err := s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "S", Name: fmt.Sprint("p", i)}, subnet, gateway)
@@ -218,12 +218,12 @@ func TestAllocatePort(t *testing.T) {
 	}
 	_, err := s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "S", Name: "more"}, subnet, gateway)
 	wantError(t, err, ErrFull, "switch S port more: no free address in 10.0.0.0/29")
-	_, err = s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "S", Name: "p0"}, netip.MustParsePrefix("10.0.1.0/24"))
+	_, err = s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "S", Name: "p0"}, netip.MustParsePrefix("10.0.1.0/24"), nil)
 	wantError(t, err, ErrExists, "switch S port p0 already exists")
-	_, err = s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "T", Name: "p0"}, subnet)
+	_, err = s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "T", Name: "p0"}, subnet, nil)
 	wantError(t, err, ErrNotFound, "switch T not found")
 	for _, none := range []string{"10.9.0.0/31", "10.9.0.0/32"} {
-		_, err = s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "S", Name: "more"}, netip.MustParsePrefix(none))
+		_, err = s.AllocatePort(t.Context(), topology.SwitchPort{Switch: "S", Name: "more"}, netip.MustParsePrefix(none), nil)
 		wantError(t, err, ErrFull)
 	}
 }

@@ -56,7 +56,7 @@ func TestContention(t *testing.T) {
 				_, err = s.Create(ctx, port("S", name, fmt.Sprintf("10.1.%d.%d", i/10, writer+1)))
 			}
 			if errors.Is(err, ErrConflict) {
-				_, err = s.AllocatePort(ctx, topology.SwitchPort{Switch: "S", Name: name}, subnet)
+				_, err = s.AllocatePort(ctx, topology.SwitchPort{Switch: "S", Name: name}, subnet, nil)
 			}
 			if err != nil {
 				return err
@@ -161,7 +161,7 @@ func TestDeleteAgainstCreate(t *testing.T) {
 				}
 			}
 			for i := range 3 {
-				_, err := s.AllocatePort(ctx, topology.SwitchPort{Switch: name, Name: fmt.Sprint(writer, i)}, netip.MustParsePrefix("10.0.0.0/24"))
+				_, err := s.AllocatePort(ctx, topology.SwitchPort{Switch: name, Name: fmt.Sprint(writer, i)}, netip.MustParsePrefix("10.0.0.0/24"), nil)
 				if err != nil && !errors.Is(err, ErrNotFound) {
 					return err
 				}

@@ -237,9 +237,10 @@ func addrOf(port topology.Stored) netip.Addr {
 
 // AllocatePort makes port with the lowest free address of subnet, in one
 // transaction, and returns it as it was stored. The network's own address, its
-// broadcast address and the reserved ones are not given out; ErrFull says that
-// there is no other. The MAC is made from the address unless port has one.
-func (s *Store) AllocatePort(ctx context.Context, port topology.SwitchPort, subnet netip.Prefix, reserved ...netip.Addr) (topology.SwitchPort, error) {
+// broadcast address and those that isReserved reports, if it is not nil, are not
+// given out; ErrFull says that there is no other. The MAC is made from the address
+// unless port has one.
+func (s *Store) AllocatePort(ctx context.Context, port topology.SwitchPort, subnet netip.Prefix, isReserved func(netip.Addr) bool) (topology.SwitchPort, error) {
 	key := port.Key()
 	if err := checkNames(key); err != nil {
 		return port, err
@@ -259,7 +260,7 @@ func (s *Store) AllocatePort(ctx context.Context, port topology.SwitchPort, subn
 		}
 		made = port
 		for made.IP = range hosts(subnet) {
-			if !used.Contains(idOf(made)) && !slices.Contains(reserved, made.IP) {
+			if !used.Contains(idOf(made)) && (isReserved == nil || !isReserved(made.IP)) {
 				if made.MAC == (topology.MAC{}) {
 					made.MAC = topology.MACFromIP(made.IP)
 				}

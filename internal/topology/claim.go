@@ -47,6 +47,8 @@ const (
 	claimPinned     // routers that are pinned to a chassis
 	claimPinnedAny  // routers that are pinned at all
 	claimChild      // children of a port
+	claimOwner      // ports of one owner
+	claimPool       // ports of a switch that were made for one node
 )
 
 func (k claimKind) shared() bool { return k > claimShared }
@@ -74,6 +76,12 @@ func claims(e Entity) []claim {
 		}
 		if e.Parent != "" {
 			own = append(own, claim{claimTag, e.Parent, uint64(e.Tag)}, claim{claimChild, e.Parent, 0})
+		}
+		if e.Owner != "" {
+			own = append(own, claim{claimOwner, e.Owner, 0})
+		}
+		if e.Pool != "" {
+			own = append(own, claim{claimPool, e.Switch + " " + e.Pool, 0})
 		}
 		own = append(own, claim{claimBlock, e.Switch, ipv4(Block(e.IP).Addr())})
 		if e.Peer != "" {

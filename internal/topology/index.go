@@ -10,8 +10,8 @@ import (
 // names. Indexes and indexed are each other's inverse; an index is kept as the
 // holders of a claim.
 
-// Indexes yields the keys of the indexes that lead to e, but for KindPortMAC and
-// KindRouterPortAt, which nobody follows.
+// Indexes yields the keys of the indexes that lead to e, but for KindPortMAC,
+// KindRouterPortAt, KindOwned and KindPool, which nobody follows.
 func Indexes(e Entity) iter.Seq[Key] {
 	return func(yield func(Key) bool) {
 		switch e := e.(type) {
@@ -81,6 +81,10 @@ func indexed(key Key) (claim, bool) {
 		return claim{claimJoined, key.Name, 0}, true
 	case KindChildren:
 		return claim{claimChild, key.Name, 0}, true
+	case KindOwned:
+		return claim{claimOwner, key.Name, 0}, true
+	case KindPool:
+		return claim{claimPool, key.Parent + " " + key.Name, 0}, true
 	case KindBlock:
 		net, err := netip.ParsePrefix(key.Name)
 		if err != nil {

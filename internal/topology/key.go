@@ -89,6 +89,11 @@ const (
 	// KindChildren lists the child ports of the switch port with the bare name
 	// Name.
 	KindChildren
+	// KindOwned lists the switch ports of the owner Name.
+	KindOwned
+	// KindPool lists the ports of the switch Parent that were made in advance
+	// for the node Name.
+	KindPool
 )
 
 var kindNames = [...]string{
@@ -127,6 +132,8 @@ var kindNames = [...]string{
 	KindBlock:          "ports of address block",
 	KindPinned:         "routers pinned to chassis",
 	KindChildren:       "children of switch port",
+	KindOwned:          "ports of owner",
+	KindPool:           "ports of pool",
 }
 
 // String returns the kind as people write it: "switch port".

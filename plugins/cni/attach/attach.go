@@ -25,7 +25,12 @@
 // The package uses the standard library only: see package cni, why.
 package attach
 
-import "fmt"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
 
 // SocketName is the name of the agent's socket in its run directory.
 const SocketName = "attach.sock"
@@ -52,9 +57,31 @@ type ID struct {
 }
 
 // Owner returns the attachment as the store names it, in the value of its port.
+// Plugin says whose it is, as Request.Plugin.
 func (id ID) Owner(plugin string) string {
 	return fmt.Sprintf("%s:%s/%s/%s", plugin, id.Network, id.Container, id.Ifname)
 }
+
+// ParseOwner is Owner's inverse.
+func ParseOwner(owner string) (plugin string, id ID, ok bool) {
+	plugin, rest, _ := strings.Cut(owner, ":")
+	parts := strings.Split(rest, "/")
+	if len(parts) != 3 {
+		return "", ID{}, false
+	}
+	return plugin, ID{Network: parts[0], Container: parts[1], Ifname: parts[2]}, true
+}
+
+// Device returns the name of the attachment's network device on the host. Names
+// of interfaces have at most 15 bytes.
+func (id ID) Device() string {
+	sum := sha256.Sum256([]byte(id.Network + "/" + id.Container + "/" + id.Ifname))
+	return "tp" + hex.EncodeToString(sum[:])[:13]
+}
+
+// Port returns the name of the attachment's logical switch port, unless that was
+// made in advance.
+func (id ID) Port() string { return "lsp-" + id.Ifname + "-" + id.Container }
 
 // Request is what a plugin says.
 type Request struct {

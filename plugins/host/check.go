@@ -1,0 +1,108 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"cni.tuplenet/attach"
+
+	"tuplenet/internal/topology"
+)
+
+// settleTime is how long an attachment that was made or moved just now may take
+// until it is whole.
+const settleTime = 2 * time.Second
+
+// check says what is wrong with an attachment.
+func (s *server) check(ctx context.Context, r attach.Request) error {
+	w, err := wanted(attach.Request{IP: r.IP, MAC: r.MAC, Switches: []attach.Switch{{}}})
+	if err != nil {
+		return err
+	}
+	owner := r.ID.Owner(r.Plugin)
+	at, ok := s.attachment(owner)
+	switch {
+	case !ok:
+		return fail(attach.CodeNotAttached, "the bridge has no port of container %s", r.ID.Container)
+	case at.Device != r.Device:
+		return fail(attach.CodeNotAttached, "the bridge's port of container %s is device %s, want %s", r.ID.Container, at.Device, r.Device)
+	}
+	var held []topology.SwitchPort
+	if err := s.agent.View(ctx, func(m *topology.Model, _ int) { held = owned(m, owner) }); err != nil {
+		return err
+	}
+	if len(held) != 1 || held[0].Name != at.Port {
+		return fail(attach.CodeNotAttached, "etcd has no port of container %s, or another one than %s", r.ID.Container, at.Port)
+	}
+	switch port := held[0]; {
+	case port.IP != w.ip:
+		return fail(attach.CodeNotAttached, "port %s has the address %s, the container %s", port.Name, port.IP, w.ip)
+	case port.MAC != w.mac:
+		return fail(attach.CodeNotAttached, "port %s has the MAC %s, the container %s", port.Name, port.MAC, w.mac)
+	case port.Chassis != s.agent.Chassis():
+		return fail(attach.CodeNotAttached, "port %s is bound to chassis %q, not to this host, %s", port.Name, port.Chassis, s.agent.Chassis())
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if err := s.agent.Carried(ctx, held[0].Key(), at.Device); err != nil {
+		return fail(attach.CodeNotAttached, "port %s carries no traffic: %s", at.Port, err)
+	}
+	return nil
+}
+
+// status says why no container could be attached now.
+func (s *server) status(ctx context.Context, r attach.Request) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	if _, err := wanted(r); err != nil {
+		return err
+	}
+	st, err := s.stores.get(r.Etcd)
+	if err != nil {
+		return err
+	}
+	var free bool
+	var reasons []string
+	for _, sw := range r.Switches {
+		p, err := s.place(ctx, sw)
+		if err != nil {
+			return fail(attach.CodeUnavailable, "%s", err)
+		}
+		if _, err := st.Get(ctx, topology.Switch{Name: sw.Name}.Key()); err != nil {
+			return fail(attach.CodeUnavailable, "%s", err)
+		}
+		hasFree := false
+		if err := s.agent.View(ctx, func(m *topology.Model, _ int) { hasFree = p.hasFree(m, s.agent.Chassis()) }); err != nil {
+			return fail(attach.CodeUnavailable, "%s", err)
+		}
+		if free = free || hasFree; !hasFree {
+			reasons = append(reasons, fmt.Sprintf("switch %s has no free address in %s", sw.Name, p.net.Masked()))
+		}
+	}
+	if !free {
+		return fail(attach.CodeUnavailable, "%s", reasons[0])
+	}
+	if !s.agent.Forwards() {
+		return fail(attach.CodeLimited, "Open vSwitch does not answer, or does not have the agent's flows")
+	}
+	return nil
+}
+
+// hasFree reports whether a container on a chassis can have an address here.
+func (p place) hasFree(m *topology.Model, chassis string) bool {
+	if p.pool {
+		for _, e := range m.List(topology.Key{Kind: topology.KindPool, Parent: p.name, Name: chassis}) {
+			if e.(topology.SwitchPort).Owner == "" {
+				return true
+			}
+		}
+		return false
+	}
+	for ip := p.net.Masked().Addr().Next(); p.net.Contains(ip) && topology.IsHost(ip, p.net.Masked()); ip = ip.Next() {
+		if !p.isReserved(ip) && m.Get(topology.PortAt(p.name, topology.PortID(ip))) == nil {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,113 @@
+package host
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"cni.tuplenet/attach"
+
+	"tuplenet/internal/topology"
+)
+
+// place is a switch that addresses come from.
+type place struct {
+	name     string       // of the switch
+	net      netip.Prefix // with the host part of the network configuration
+	gateway  netip.Addr   // zero if there is none
+	reserved []netip.Prefix
+	pool     bool // ports have been made in advance for this host
+}
+
+// place finds out what a switch of the network configuration has to give.
+func (s *server) place(ctx context.Context, sw attach.Switch) (place, error) {
+	p := place{name: sw.Name}
+	if err := topology.CheckName(sw.Name); err != nil {
+		return p, fail(attach.CodeConfig, "switchname: %s", err)
+	}
+	for _, text := range sw.Reserved {
+		net, err := netip.ParsePrefix(text)
+		if err != nil {
+			ip, err := topology.ParseAddr(text)
+			if err != nil {
+				return p, fail(attach.CodeConfig, "reserved: %q is neither an address nor a network", text)
+			}
+			net = netip.PrefixFrom(ip, 32)
+		}
+		p.reserved = append(p.reserved, net)
+	}
+	var known bool
+	var links []netip.Prefix
+	err := s.agent.View(ctx, func(m *topology.Model, _ int) {
+		known = m.Get(topology.Switch{Name: sw.Name}.Key()) != nil
+		p.pool = len(m.List(topology.Key{Kind: topology.KindPool, Parent: sw.Name, Name: s.agent.Chassis()})) > 0
+		links = routersOf(m, sw.Name)
+	})
+	switch {
+	case err != nil:
+		return p, err
+	case !known:
+		return p, fail(attach.CodeConfig, "switch %s not found in etcd; make it with: tpctl ls add %[1]s", sw.Name)
+	}
+	if sw.Subnet == "" {
+		if len(links) == 0 {
+			return p, fail(attach.CodeConfig, "switch %s is linked to no router, so it has no subnet of its own; give \"subnet\" in the network configuration, or link it: tpctl lr link ROUTER %[1]s CIDR", sw.Name)
+		}
+		p.net, p.gateway = links[0], links[0].Addr()
+		return p, nil
+	}
+	if p.net, err = topology.ParsePrefix(sw.Subnet); err != nil {
+		return p, fail(attach.CodeConfig, "subnet: %s", err)
+	}
+	p.gateway = gatewayIn(p.net, links)
+	return p, nil
+}
+
+// routersOf returns the addresses of the routers that are linked to a switch,
+// with the lengths of their prefixes.
+func routersOf(m *topology.Model, sw string) (links []netip.Prefix) {
+	for _, e := range m.List(topology.Key{Kind: topology.KindJoinedPorts, Name: sw}) {
+		port := e.(topology.SwitchPort)
+		rp, ok := m.Get(topology.Key{Kind: topology.KindRouterPortName, Name: port.Peer}).(topology.RouterPort)
+		if ok && rp.Peer == port.Name {
+			links = append(links, rp.Net)
+		}
+	}
+	return links
+}
+
+// gatewayIn returns the gateway of a subnet: its host part, or else the router
+// that is there, or the subnet's first address.
+func gatewayIn(net netip.Prefix, links []netip.Prefix) netip.Addr {
+	if net.Addr() != net.Masked().Addr() {
+		return net.Addr()
+	}
+	for _, link := range links {
+		if net.Contains(link.Addr()) {
+			return link.Addr()
+		}
+	}
+	if first := net.Addr().Next(); net.Contains(first) && topology.IsHost(first, net) {
+		return first
+	}
+	return netip.Addr{}
+}
+
+// isReserved reports whether an address is not given out.
+func (p place) isReserved(ip netip.Addr) bool {
+	return ip == p.gateway || slices.ContainsFunc(p.reserved, func(r netip.Prefix) bool { return r.Contains(ip) })
+}
+
+// admits says why a container cannot have an address that was asked for; the
+// zero Addr is none. Reserved ones it can have: they may be reserved for this.
+func (p place) admits(ip netip.Addr) error {
+	switch {
+	case !ip.IsValid():
+		return nil
+	case ip == p.gateway:
+		return fail(attach.CodeTaken, "address %s is the gateway of %s", ip, p.net.Masked())
+	case !topology.IsHost(ip, p.net.Masked()):
+		return fail(attach.CodeConfig, "address %s is the network's own or its broadcast address in %s", ip, p.net.Masked())
+	}
+	return nil
+}

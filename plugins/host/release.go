@@ -1,0 +1,188 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cni.tuplenet/attach"
+
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
+)
+
+// releaseOne takes an attachment back, and succeeds whatever there is of it.
+// While etcd is away its port stays there, and goes later.
+func (s *server) releaseOne(ctx context.Context, r attach.Request) (answer attach.Answer, err error) {
+	st, err := s.stores.get(r.Etcd)
+	if err != nil {
+		return answer, err
+	}
+	owner := r.ID.Owner(r.Plugin)
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	unlock := s.busy.lock(waiting, owner)
+	if unlock == nil {
+		return answer, fail(attach.CodeTryLater, "the interface %s of container %s is just being attached", r.ID.Ifname, r.ID.Container)
+	}
+	defer unlock()
+	answer.Pending = s.releaseOrLater(ctx, st, owner)
+	return answer, nil
+}
+
+// releaseOrLater releases an attachment whose lock is held. It reports whether
+// something is left to be done later.
+func (s *server) releaseOrLater(ctx context.Context, st *store.Store, owner string) (pending bool) {
+	ctx, cancel := context.WithTimeout(ctx, releasePatience)
+	defer cancel()
+	var held []topology.SwitchPort
+	err := s.agent.View(ctx, func(m *topology.Model, _ int) { held = owned(m, owner) })
+	err = errors.Join(err, s.release(ctx, st, owner, held))
+	if err == nil {
+		return false
+	}
+	s.log.Warn("cannot take all of an attachment back, will try again", "owner", owner, "error", err)
+	s.sweepLater()
+	return true
+}
+
+// release takes an owner's ports out of the bridge and of the store.
+func (s *server) release(ctx context.Context, st *store.Store, owner string, ports []topology.SwitchPort) error {
+	var group errgroup.Group
+	group.Go(func() error {
+		if at, ok := s.attachment(owner); ok {
+			return s.agent.Detach(ctx, at.Device)
+		}
+		return nil
+	})
+	for _, port := range ports {
+		group.Go(func() error {
+			unlock := s.turns.lock(ctx, port.Switch)
+			if unlock == nil {
+				return ctx.Err()
+			}
+			defer unlock()
+			err := st.ReleasePort(ctx, port.Key(), owner)
+			if err == nil {
+				s.log.Info("released", "owner", owner, "port", port.Key(), "ip", port.IP)
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// collect releases all attachments of a network but those that are valid.
+func (s *server) collect(ctx context.Context, r attach.Request) (answer attach.Answer, err error) {
+	st, err := s.stores.get(r.Etcd)
+	if err != nil {
+		return answer, err
+	}
+	valid := map[string]bool{}
+	for _, id := range r.Valid {
+		id.Network = r.ID.Network
+		valid[id.Owner(r.Plugin)] = true
+	}
+	prefix := r.Plugin + ":" + r.ID.Network + "/"
+	owners, err := s.owners(ctx, prefix)
+	if err != nil {
+		return answer, err
+	}
+	for _, owner := range owners {
+		if valid[owner] {
+			continue
+		}
+		unlock, _ := s.busy.try(owner)
+		if unlock == nil {
+			continue // it is just being made, or released
+		}
+		answer.Pending = s.releaseOrLater(ctx, st, owner) || answer.Pending
+		unlock()
+		if _, id, ok := attach.ParseOwner(owner); ok {
+			answer.Released = append(answer.Released, id)
+		}
+	}
+	return answer, nil
+}
+
+// owners returns the owners of this host, beginning with prefix, that have a port
+// in the store or in the bridge.
+func (s *server) owners(ctx context.Context, prefix string) ([]string, error) {
+	var owners []string
+	err := s.agent.View(ctx, func(m *topology.Model, _ int) {
+		for e := range m.All() {
+			if port, ok := e.(topology.SwitchPort); ok && port.Owner != "" && port.Parent == "" &&
+				port.Chassis == s.agent.Chassis() && strings.HasPrefix(port.Owner, prefix) {
+				owners = append(owners, port.Owner)
+			}
+		}
+	})
+	for _, a := range s.agent.Attachments() {
+		if strings.HasPrefix(a.Owner, prefix) {
+			owners = append(owners, a.Owner)
+		}
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners), err
+}
+
+// swept are the owners that sweep looks after.
+const swept = "cni:"
+
+// sweepAlways releases what plugins have left: attachments that have lost their
+// device, as when the container's namespace has gone or the host was started
+// anew, and ports of containers that have no device, as when the agent or etcd
+// was away as a container went. A runtime may ask for the same (GC), but few do.
+func (s *server) sweepAlways(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.agent.Changed():
+			for _, a := range s.agent.Attachments() {
+				if a.Failed && strings.HasPrefix(a.Owner, swept) {
+					s.sweep(ctx, a.Owner)
+				}
+			}
+			continue
+		case <-s.agent.Returned():
+		case <-s.again:
+		}
+		owners, err := s.owners(ctx, swept)
+		if err != nil {
+			continue // it says when it is ready
+		}
+		for _, owner := range owners {
+			s.sweep(ctx, owner)
+		}
+	}
+}
+
+// sweep releases an attachment that has no device.
+func (s *server) sweep(ctx context.Context, owner string) {
+	unlock, _ := s.busy.try(owner)
+	if unlock == nil {
+		return
+	}
+	defer unlock()
+	_, id, ok := attach.ParseOwner(owner)
+	if !ok || s.exists(id.Device()) {
+		return
+	}
+	s.log.Info("a container's device has gone; releasing what it had", "owner", owner)
+	s.releaseOrLater(ctx, s.stores.own, owner)
+}
+
+// sweepLater has all attachments looked at again, after a while.
+func (s *server) sweepLater() {
+	time.AfterFunc(sweepPause, func() {
+		select {
+		case s.again <- struct{}{}:
+		default:
+		}
+	})
+}
