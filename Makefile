@@ -6,6 +6,8 @@ export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
 VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
+# The CNI plugin is a module of its own, see plugins/cni/doc.go.
+PACKAGES := ./... cni.tuplenet/...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: all deps test-deps build man test test-kernel soak demo bench lint fuzz clean
@@ -27,7 +29,7 @@ test-deps:
 	@packaging/deps.sh test
 
 test: test-deps build ## all tests: unit, golden, scenarios with real Open vSwitch
-	go test -count=1 -timeout 8m ./...
+	go test -count=1 -timeout 8m $(PACKAGES)
 
 test-kernel: ## scenarios on the kernel's datapath, in an emulated machine; ONLY=. for all of them
 	@packaging/deps.sh kernel
@@ -40,16 +42,17 @@ soak: deps ## break a lab at random for DURATION (2m) and judge it; SEED=n to do
 demo: deps build ## two hosts, one router, a ping across
 	@bin/tuplenet lab demo
 
-bench: deps ## measure; ONLY='Compile|Latency' for a subset; writes docs/performance.md
+bench: ## measure; ONLY='Compile|Latency' for a subset; writes docs/performance.md
+	@packaging/deps.sh bench
 	go test ./internal/bench -run '^$$' -bench '$(or $(ONLY),.)' -benchtime 1x -timeout 30m -write $(CURDIR)/docs/performance.md
 
 lint: ## formatting, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt would change these files"; exit 1; }
-	go vet ./...
-	go run $(STATICCHECK) ./...
+	go vet $(PACKAGES)
+	go run $(STATICCHECK) $(PACKAGES)
 
 fuzz: ## each fuzz target for FUZZTIME (20s)
-	@for p in $$(go list ./...); do \
+	@for p in $$(go list $(PACKAGES)); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),20s) $$p || exit 1; \
 		done; \

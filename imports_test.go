@@ -10,20 +10,29 @@ import (
 	"testing"
 )
 
-const module = "tuplenet"
+// The module, and the one within it: see plugins/cni/doc.go.
+const (
+	module       = "tuplenet"
+	pluginModule = "cni.tuplenet"
+	pluginRoom   = "plugins/cni"
+)
 
 // rooms says what the packages of each room may import of this module, beside
 // those of their own room. A room is a directory with what is below it. The
 // arrows point one way: docs/design.md, section 2.
 var rooms = map[string][]string{
-	".":                 {"modes"},
-	"modes":             {"plugins", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/explain", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology", "internal/suggest"},
-	"plugins":           {"internal/store", "internal/ovs", "internal/topology"},
+	".":                 {"modes", "plugins/cni"},
+	"modes":             {"plugins/cni", "plugins/host", "plugins/install", "plugins/underlay", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/explain", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology", "internal/suggest"},
+	"plugins/cni":       {},
+	"plugins/host":      {"plugins/cni", "internal/store", "internal/ovs", "internal/topology"},
+	"plugins/install":   {"plugins/cni"},
+	"plugins/underlay":  {"plugins/cni", "internal/store", "internal/topology"},
 	"embedded":          {},
 	"internal/agent":    {"flows", "internal/explain", "internal/store", "internal/ovs", "internal/packet", "internal/status", "internal/trace", "internal/topology"},
 	"internal/lab":      {"internal/suggest", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/bench":    {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/soak":     {},
+	"internal/runtimes": {},
 	"internal/ctl":      {"flows", "internal/explain", "internal/audit", "internal/drawing", "internal/manifest", "internal/status", "internal/store", "internal/suggest", "internal/trace", "internal/topology"},
 	"internal/cleanup":  {"internal/agent", "internal/ovs"},
 	"internal/doctor":   {"internal/agent", "internal/ovs", "internal/status", "internal/store", "internal/suggest", "internal/topology"},
@@ -63,7 +72,7 @@ type goPackage struct {
 }
 
 func TestPackages(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Doc,GoFiles,Imports,Module", "./...").Output()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Doc,GoFiles,Imports,Module", "./...", pluginModule+"/...").Output()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		t.Fatalf("go list: %v\n%s", err, exit.Stderr)
 	} else if err != nil {
@@ -77,8 +86,8 @@ func TestPackages(t *testing.T) {
 		} else if err != nil {
 			t.Fatalf("go list printed what is no JSON: %v", err)
 		}
-		if p.Module.Path != module {
-			t.Errorf("%s: its module is %q, want %q", p.ImportPath, p.Module.Path, module)
+		if p.Module.Path != module && p.Module.Path != pluginModule {
+			t.Errorf("%s: its module is %q, want %q or %q", p.ImportPath, p.Module.Path, module, pluginModule)
 		}
 		if len(p.GoFiles) > 0 { // not tests alone
 			checkPackage(t, p)
@@ -118,12 +127,18 @@ func standard(path string) bool {
 	return !strings.Contains(first, ".")
 }
 
-func ours(path string) bool { return path == module || strings.HasPrefix(path, module+"/") }
+func ours(path string) bool { return in(module, path) || in(pluginModule, path) }
+
+// in reports whether a package is of a module.
+func in(module, path string) bool { return path == module || strings.HasPrefix(path, module+"/") }
 
 // roomOf returns the room of one of our packages, or "" if it has none.
 func roomOf(path string) string {
-	if path == module {
+	switch {
+	case path == module:
 		return "."
+	case in(pluginModule, path):
+		return pluginRoom
 	}
 	dir := strings.TrimPrefix(path, module+"/")
 	for ; dir != ""; dir = dir[:max(0, strings.LastIndex(dir, "/"))] {

@@ -105,7 +105,7 @@ func (c *cleaner) find() (r Remains, at []place) {
 		at = append(at, c.driver.ownEnds(places, patch)...)
 	}
 	for _, p := range places {
-		if p.bridge.Name == name && (isTunnelName(p.iface.Name) || isHostStack(p.iface)) {
+		if p.bridge.Name == name && (isTunnelName(p.iface.Name) || isHostStack(p.iface) || p.iface.ExternalIDs[ownerID] != "") {
 			at = append(at, p)
 		}
 	}

@@ -47,6 +47,9 @@ func leaveRemains(t *testing.T, o *ovstest.OVS) Remains {
 	if err := d.SetHostStack(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
+	if err := d.Attach(t.Context(), Attachment{Device: "tp1", Port: "lsp2", Owner: "cni:net/container/eth0"}); err != nil {
+		t.Fatal(err)
+	}
 	hold(t, d)
 	d.Close()
 	o.Vsctl("add-port", "br-int", "vm1", "--", "set", "Interface", "vm1", "type=dummy", "external_ids:iface-id=lsp1")
@@ -59,7 +62,7 @@ func leaveRemains(t *testing.T, o *ovstest.OVS) Remains {
 	return Remains{
 		Chassis: "hv-test", Bridge: "br-int", Others: []string{"hand1", "vm1"}, Flows: 3, Held: true,
 		Ports: []RemainingPort{
-			{"br-int-dsrgw", "internal", "br-int"}, {"out1", "patch", "br-int"}, {"tupleNet-3221225986", "geneve", "br-int"},
+			{"br-int-dsrgw", "internal", "br-int"}, {"out1", "patch", "br-int"}, {"tp1", "", "br-int"}, {"tupleNet-3221225986", "geneve", "br-int"},
 			{"tupleNet-flowbased", "geneve", "br-int"}, {"out1-peer", "patch", "br-out"},
 		},
 	}
