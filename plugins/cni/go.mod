@@ -4,11 +4,7 @@ go 1.26.0
 
 require (
 	github.com/containernetworking/cni v1.3.1
-	github.com/containernetworking/plugins v1.9.1
 	github.com/vishvananda/netlink v1.3.1
-)
-
-require (
-	github.com/vishvananda/netns v0.0.5 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	github.com/vishvananda/netns v0.0.5
+	golang.org/x/sys v0.49.0
 )

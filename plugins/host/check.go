@@ -2,11 +2,12 @@ package host
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
 	"cni.tuplenet/attach"
 
+	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
 
@@ -16,7 +17,7 @@ const settleTime = 2 * time.Second
 
 // check says what is wrong with an attachment.
 func (s *server) check(ctx context.Context, r attach.Request) error {
-	w, err := wanted(attach.Request{IP: r.IP, MAC: r.MAC, Switches: []attach.Switch{{}}})
+	w, err := wanted(r)
 	if err != nil {
 		return err
 	}
@@ -51,42 +52,38 @@ func (s *server) check(ctx context.Context, r attach.Request) error {
 	return nil
 }
 
-// status says why no container could be attached now.
+// status says why no container could be attached now. Without a switch, which
+// every container then names itself, that is about this host and etcd alone.
 func (s *server) status(ctx context.Context, r attach.Request) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	if _, err := wanted(r); err != nil {
-		return err
-	}
 	st, err := s.stores.get(r.Etcd)
 	if err != nil {
 		return err
 	}
-	var free bool
-	var reasons []string
+	if _, err := st.Get(ctx, topology.Chassis{Name: s.agent.Chassis()}.Key()); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fail(attach.CodeUnavailable, "%s", err)
+	}
+	var full error
 	for _, sw := range r.Switches {
 		p, err := s.place(ctx, sw)
 		if err != nil {
 			return fail(attach.CodeUnavailable, "%s", err)
 		}
-		if _, err := st.Get(ctx, topology.Switch{Name: sw.Name}.Key()); err != nil {
-			return fail(attach.CodeUnavailable, "%s", err)
-		}
-		hasFree := false
+		var hasFree bool
 		if err := s.agent.View(ctx, func(m *topology.Model, _ int) { hasFree = p.hasFree(m, s.agent.Chassis()) }); err != nil {
 			return fail(attach.CodeUnavailable, "%s", err)
 		}
-		if free = free || hasFree; !hasFree {
-			reasons = append(reasons, fmt.Sprintf("switch %s has no free address in %s", sw.Name, p.net.Masked()))
+		if hasFree {
+			full = nil
+			break
 		}
+		full = fail(attach.CodeUnavailable, "switch %s has no free address in %s", sw.Name, p.net.Masked())
 	}
-	if !free {
-		return fail(attach.CodeUnavailable, "%s", reasons[0])
-	}
-	if !s.agent.Forwards() {
+	if full == nil && !s.agent.Forwards() {
 		return fail(attach.CodeLimited, "Open vSwitch does not answer, or does not have the agent's flows")
 	}
-	return nil
+	return full
 }
 
 // hasFree reports whether a container on a chassis can have an address here.

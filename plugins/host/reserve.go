@@ -33,6 +33,9 @@ func (c *conversation) reserve(ctx context.Context, r attach.Request) (answer at
 	if err != nil {
 		return answer, err
 	}
+	if len(r.Switches) == 0 {
+		return answer, fail(attach.CodeConfig, "the network configuration names no switch (switchname)")
+	}
 	st, err := c.stores.get(r.Etcd)
 	if err != nil {
 		return answer, err
@@ -47,7 +50,9 @@ func (c *conversation) reserve(ctx context.Context, r attach.Request) (answer at
 			unlock()
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	// Also of a plugin that has gone meanwhile the outcome must be known, for it
+	// to be taken back.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	var mtu int
 	var held []topology.SwitchPort
@@ -73,6 +78,9 @@ func (c *conversation) reserve(ctx context.Context, r attach.Request) (answer at
 	}
 	port, place, err := c.allocate(ctx, st, r, owner, w)
 	if err != nil {
+		if ctx.Err() != nil { // etcd may have made it all the same
+			c.sweepLater()
+		}
 		return answer, err
 	}
 	c.made = &reservation{owner: owner, device: r.Device, port: port, store: st, unlock: unlock}
@@ -103,9 +111,6 @@ func wanted(r attach.Request) (w want, err error) {
 		if err != nil {
 			return w, fail(attach.CodeConfig, "%s", err)
 		}
-	}
-	if len(r.Switches) == 0 {
-		return w, fail(attach.CodeConfig, "the network configuration names no switch (switchname)")
 	}
 	return w, nil
 }
