@@ -37,6 +37,8 @@ func Check(items []store.Item) []Finding {
 	a.books()
 	a.duplicates()
 	a.links()
+	a.children()
+	a.attachments()
 	a.networks()
 	a.external()
 	a.routes()
@@ -79,6 +81,7 @@ type audit struct {
 	pluggedOf map[string][]topology.RouterPort  // by router, those that are plugged in
 	staticsOf map[string][]topology.StaticRoute // by router
 	natsOf    map[string][]topology.NAT         // by router
+	parents   map[string]bool                   // names of ports that have children, counting or not
 
 	named    map[topology.Key]topology.Key // ports that there are, counting or not, by kind and bare name
 	findings []Finding
@@ -88,7 +91,7 @@ func newAudit(items []store.Item) *audit {
 	a := &audit{items: items, model: topology.NewModel(), byKey: make(map[topology.Key]*store.Item, len(items)),
 		problems: map[topology.Key]string{}, named: map[topology.Key]topology.Key{},
 		portsOf: map[string][]topology.SwitchPort{}, pluggedOf: map[string][]topology.RouterPort{},
-		staticsOf: map[string][]topology.StaticRoute{}, natsOf: map[string][]topology.NAT{}}
+		staticsOf: map[string][]topology.StaticRoute{}, natsOf: map[string][]topology.NAT{}, parents: map[string]bool{}}
 	changes := make([]topology.Change, 0, len(items))
 	for i := range items {
 		item := &items[i]
@@ -100,6 +103,9 @@ func newAudit(items []store.Item) *audit {
 		change := topology.Change{Key: item.Key, Created: item.Created, Err: item.Err}
 		if item.Err == nil {
 			change.Entity = item.Entity
+			if p, ok := item.Entity.(topology.SwitchPort); ok && p.Parent != "" {
+				a.parents[p.Parent] = true
+			}
 		}
 		changes = append(changes, change)
 	}

@@ -82,7 +82,7 @@ func book(t *testing.T, list string) string {
 
 func TestCheck(t *testing.T) {
 	tested := map[Kind]bool{}
-	for _, c := range cases {
+	for _, c := range slices.Concat(cases, childCases) {
 		t.Run(c.name, func(t *testing.T) {
 			var got []string
 			all, told := Check(keysOf(t, c.store)), map[string]bool{}

@@ -63,12 +63,14 @@ func lose(store, path string) string {
 	return b.String()
 }
 
-// cases are stores and what is wrong with each: kind, object, and the remedy or
+// storeCase is a store and what is wrong with it: kind, object, and the remedy or
 // what it follows from.
-var cases = []struct {
+type storeCase struct {
 	name, store string
 	want        []string
-}{
+}
+
+var cases = []storeCase{
 	{"sound", roads, nil},
 	{"empty", "globals/version 1", nil},
 	{"sound, with NAT", roads + `

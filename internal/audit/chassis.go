@@ -100,7 +100,7 @@ func (a *audit) oneChassis(name string, has *carried) {
 			a.found(DownContradicted, down.Key, Finding{What: "it is declared down, but its agent runs",
 				Remedy: []string{repairOnly(down.Path)}, Repair: &Repair{Action: RemoveKey, Item: *down, While: contact}})
 		case record == nil:
-			a.found(DownLeftover, down.Key, Finding{What: "it is declared down, but has no record any more", Remedy: []string{del(key)},
+			a.found(DownLeftover, down.Key, Finding{What: "it is declared down, but has no record any more", Remedy: []string{a.del(key)},
 				Repair: &Repair{Action: RemoveKey, Item: *down}})
 		}
 	}
@@ -120,7 +120,7 @@ func (a *audit) oneChassis(name string, has *carried) {
 		if down != nil && down.Err == nil {
 			since = "it is down since " + time.Unix(down.Entity.(topology.Absence).Since, 0).UTC().Format(time.RFC3339)
 		}
-		f := Finding{What: since, Cure: startAgent, Remedy: []string{del(key)}, Advice: ifGone}
+		f := Finding{What: since, Cure: startAgent, Remedy: []string{a.del(key)}, Advice: ifGone}
 		kind := ChassisDownIdle
 		if text := has.String(); text != "" {
 			kind = ChassisDown
@@ -134,7 +134,7 @@ func (a *audit) oneChassis(name string, has *carried) {
 func (a *audit) gone(key topology.Key, has *carried) {
 	if len(has.ports) > 0 {
 		a.found(ChassisGone, key, Finding{What: "it has no record, and nobody hears of it, but it still has " + (&carried{ports: has.ports}).String(),
-			Cure: startAgent, Remedy: []string{del(key)}, Advice: ifGone, Repair: &Repair{Action: ReleasePorts, Key: key}})
+			Cure: startAgent, Remedy: []string{a.del(key)}, Advice: ifGone, Repair: &Repair{Action: ReleasePorts, Key: key}})
 	}
 	for _, p := range has.patches {
 		a.found(PatchPortGone, p.Key(), Finding{What: "chassis " + key.Name + ", whose bridge " + p.Peer + " it leads to, has no record",

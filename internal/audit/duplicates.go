@@ -9,7 +9,7 @@ import (
 // duplicates finds what is ignored because another one was there before.
 func (a *audit) duplicates() {
 	for _, c := range a.conflicts {
-		f := Finding{What: "it is ignored: " + c.Because.String() + " has the same " + c.What, Remedy: []string{del(c.Ignored)}}
+		f := Finding{What: "it is ignored: " + c.Because.String() + " has the same " + c.What, Remedy: []string{a.del(c.Ignored)}}
 		kind := DuplicatePort
 		switch c.Ignored.Kind {
 		case topology.KindSwitch, topology.KindRouter:

@@ -56,15 +56,15 @@ func (a *audit) unreadable(item store.Item) {
 	case key.Kind == topology.KindSwitch || key.Kind == topology.KindRouter:
 		// What hangs on it is not to go with it.
 		f.Remedy = []string{a.describeAgain(item)}
-		f.Advice = "which gives it a free id; if nobody needs it: " + del(key)
+		f.Advice = "which gives it a free id; if nobody needs it: " + a.del(key)
 	case key.Kind == topology.KindChassis:
-		f.Remedy, f.Advice = []string{del(key)}, "and restart its agent, which writes it again"
+		f.Remedy, f.Advice = []string{a.del(key)}, "and restart its agent, which writes it again"
 	case key.Kind == topology.KindPresence || key.Kind == topology.KindContender || key.Kind == topology.KindAbsence:
 		f.Remedy = []string{repairOnly(item.Path)}
 		f.Repair = &Repair{Action: RemoveKey, Item: item}
 	default:
 		f.Cure = "describe what was meant in a file: tpctl apply -f FILE"
-		f.Remedy = []string{del(key)}
+		f.Remedy = []string{a.del(key)}
 	}
 	a.found(UnreadableValue, key, f)
 }

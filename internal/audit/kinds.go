@@ -44,6 +44,8 @@ const (
 	PeerOneSided
 	RouterPortUnplugged
 	LinkMismatch
+	ChildParentMissing
+	ChildParentUnfit
 	DuplicateID
 	DuplicatePort
 	PortUnusable
@@ -68,6 +70,8 @@ const (
 	ChassisGone
 	PatchPortGone
 	RouterPinnedGone
+	AttachmentLeaked
+	PoolNodeMissing
 	ChassisUnregistered
 	ChassisDown
 	ChassisDownIdle
@@ -115,10 +119,14 @@ var kinds = [...]about{
 		"It leads nowhere; the router drops what goes to its network.", "Plug it in, or delete it."},
 	LinkMismatch: {"link-mismatch", Error, "The two ends of a link have different addresses or MACs.",
 		"Workloads find another gateway than there is.", "Make the switch's end again as the router's end is."},
+	ChildParentMissing: {"child-parent-missing", Error, "A child port names a parent that does not exist.",
+		"No packet reaches it: there is no interface that its packets pass through.", "Make the parent again, or delete the child."},
+	ChildParentUnfit: {"child-parent-unfit", Error, "The parent of a child port is one that no host is plugged into: a child itself, a router's port, or one to the physical network.",
+		"No packet reaches it.", "Give it the port of its host as parent, or delete it."},
 	DuplicateID: {"duplicate-id", Error, "Two switches or routers have one id.",
 		"The one that was created later is ignored, with all that hangs on it.", "Give it an id of its own (--repair does)."},
-	DuplicatePort: {"duplicate-port", Error, "Two ports have one address, port id (the low 16 bits of the address) or MAC in a switch or router, or one name anywhere.",
-		"The one that was created later is ignored: packets to it are lost or reach the other one.", "Give it another address, MAC or name, or delete it."},
+	DuplicatePort: {"duplicate-port", Error, "Two ports have one address, port id (the low 16 bits of the address) or MAC in a switch or router, one tag at a parent, or one name anywhere.",
+		"The one that was created later is ignored: packets to it are lost or reach the other one.", "Give it another address, MAC, tag or name, or delete it."},
 	PortUnusable: {"port-unusable", Error, "A port has an address or MAC that no machine can have.",
 		"Packets to it are lost.", "Give it another one, or delete it."},
 	DuplicateRoute: {"duplicate-route", Warning, "Two static routes of a router are equal but for their names.",
@@ -163,6 +171,10 @@ var kinds = [...]about{
 		"Its switch has no way to the physical network.", "Start the agent of that chassis; or, if the host is gone for good, delete the port."},
 	RouterPinnedGone: {"router-pinned-gone", Error, "A router is pinned to a chassis that has no record.",
 		"Routes that lead to it are not used; what has no other is dropped.", "Start the agent of that chassis; or, if the host is gone for good, take its road away, or the router."},
+	AttachmentLeaked: {"attachment-leaked", Note, "A port belongs to a container, but to no host any more: its chassis has been taken out.",
+		"None; but its address is not given out again.", "Start the agent of its host, if that still runs; or delete the port."},
+	PoolNodeMissing: {"pool-node-missing", Warning, "Ports were made in advance for a node that is neither a chassis with a record nor a switch port.",
+		"None; but no container gets their addresses.", "Start the agent of that node, or make its port; or delete the ports."},
 	ChassisUnregistered: {"chassis-unregistered", Error, "The agent of a chassis runs, but it has no record: it has been deleted, or the agent has not finished its start.",
 		"Others have no tunnel to it.", "Restart the agent on that host."},
 	ChassisDown: {"chassis-down", Error, "A chassis is down, and ports or routers depend on it.",

@@ -41,7 +41,7 @@ func (a *audit) orphans() {
 		list := children[parent]
 		a.found(ParentMissing, parent, Finding{
 			What:   "it does not exist, but " + count(list, "object", func(k topology.Key) string { return k.Kind.String() + " " + k.Name }) + " is kept under its name",
-			Advice: "or, if nobody wants it back, delete what is there one by one: " + del(list[0]),
+			Advice: "or, if nobody wants it back, delete what is there one by one: " + a.del(list[0]),
 			Remedy: []string{tpctl(parent.Kind, "add", parent.Name)},
 		})
 	}
@@ -59,17 +59,17 @@ func (a *audit) switchEnd(p topology.SwitchPort) {
 			again = tpctl(topology.KindRouter, "link", router, p.Switch, p.IP.String()+"/LENGTH")
 		}
 		a.found(PeerMissing, p.Key(), Finding{What: "its peer, router port " + p.Peer + ", does not exist",
-			Cure: "make that again: " + again, Remedy: []string{del(p.Key())}})
+			Cure: "make that again: " + again, Remedy: []string{a.del(p.Key())}})
 	case rp.Peer == p.Name:
 		a.linked(rp, p)
 	case rp.Peer == "":
 		whole := rp
 		whole.Peer = p.Name
 		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names no peer", rp.Key()),
-			Remedy: []string{del(rp.Key()), addRouterPort(whole)}})
+			Remedy: []string{a.del(rp.Key()), addRouterPort(whole)}})
 	default:
 		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names %s as its own", rp.Key(), rp.Peer),
-			Cure: revise(p.Key(), "peer"), Remedy: []string{del(p.Key())}})
+			Cure: revise(p.Key(), "peer"), Remedy: []string{a.del(p.Key())}})
 	}
 }
 
@@ -77,7 +77,7 @@ func (a *audit) switchEnd(p topology.SwitchPort) {
 func (a *audit) routerEnd(p topology.RouterPort, named bool) {
 	if p.Peer == "" {
 		if !named {
-			a.found(RouterPortUnplugged, p.Key(), Finding{What: "it has no peer", Remedy: []string{del(p.Key())},
+			a.found(RouterPortUnplugged, p.Key(), Finding{What: "it has no peer", Remedy: []string{a.del(p.Key())},
 				Cure: "plug it in: " + tpctl(topology.KindSwitchPort, "add", "SWITCH", "PORT", p.Net.Addr().String(), p.MAC.String(), p.Name) + ", and " + revise(p.Key(), "peer")})
 		}
 		return
@@ -88,25 +88,25 @@ func (a *audit) routerEnd(p topology.RouterPort, named bool) {
 	case !ok:
 		f := Finding{What: "its peer, switch port " + p.Peer + ", does not exist", Remedy: []string{a.relink(p)}}
 		if f.Remedy[0] == "" {
-			f.Remedy[0] = del(p.Key())
+			f.Remedy[0] = a.del(p.Key())
 			f.Cure = "make that again: " + tpctl(topology.KindSwitchPort, "add", "SWITCH", p.Peer, p.Net.Addr().String(), p.MAC.String(), p.Name)
 		}
 		a.found(PeerMissing, p.Key(), f)
 	case sp.Outer():
 		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, leads to the physical network", sp.Key()),
-			Cure: revise(p.Key(), "peer"), Remedy: []string{del(p.Key())}})
+			Cure: revise(p.Key(), "peer"), Remedy: []string{a.del(p.Key())}})
 	case sp.Peer == p.Name:
-	case sp.Peer == "" && sp.Chassis == "":
+	case sp.Peer == "" && sp.Chassis == "" && sp.Owner == "" && sp.Parent == "" && sp.Pool == "":
 		whole := sp
 		whole.Peer = p.Name
 		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names no peer", sp.Key()),
-			Remedy: []string{del(sp.Key()), addPort(whole)}})
+			Remedy: []string{a.del(sp.Key()), addPort(whole)}})
 	case sp.Peer == "":
 		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, is a workload's", sp.Key()),
-			Cure: revise(p.Key(), "peer"), Remedy: []string{del(p.Key())}})
+			Cure: revise(p.Key(), "peer"), Remedy: []string{a.del(p.Key())}})
 	default:
 		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, names %s as its own", sp.Key(), sp.Peer),
-			Cure: revise(p.Key(), "peer"), Remedy: []string{del(p.Key())}})
+			Cure: revise(p.Key(), "peer"), Remedy: []string{a.del(p.Key())}})
 	}
 }
 
@@ -152,7 +152,7 @@ func (a *audit) linked(rp topology.RouterPort, sp topology.SwitchPort) {
 	}
 	right := sp
 	right.IP, right.MAC = rp.Net.Addr(), rp.MAC
-	remedy, cure := []string{del(sp.Key()), addPort(right)}, ""
+	remedy, cure := []string{a.del(sp.Key()), addPort(right)}, ""
 	if other, ok := a.model.Get(topology.PortAt(sp.Switch, right.ID())).(topology.SwitchPort); ok && other != sp {
 		remedy, cure = a.unplug(rp), revise(rp.Key(), "address")
 	}

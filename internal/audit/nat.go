@@ -14,7 +14,7 @@ import (
 func (a *audit) translations() {
 	for _, n := range a.nats {
 		key := n.Key()
-		f := Finding{Cure: revise(key, "external address"), Remedy: []string{del(key)}}
+		f := Finding{Cure: revise(key, "external address"), Remedy: []string{a.del(key)}}
 		if f.What = a.problems[key]; f.What != "" {
 			if n.Type == topology.DNAT && !n.Single() {
 				f.Cure = revise(key, "internal address")

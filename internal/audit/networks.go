@@ -21,7 +21,7 @@ func (a *audit) networks() {
 				narrow := p
 				narrow.Net = netip.PrefixFrom(p.Net.Addr(), 16)
 				a.found(NetworkTooWide, p.Key(), Finding{What: fmt.Sprintf("its network %s is wider than /16", p.Net.Masked()),
-					Remedy: []string{del(p.Key()), addRouterPort(narrow)}})
+					Remedy: []string{a.del(p.Key()), addRouterPort(narrow)}})
 			}
 		}
 		a.overlaps(ports)
@@ -40,7 +40,7 @@ func (a *audit) networks() {
 			a.found(AddressOutside, p.Key(), Finding{
 				What:   fmt.Sprintf("its address %s is in no network of its switch's routers (%s)", p.IP, some(nets, netip.Prefix.String)),
 				Cure:   revise(p.Key(), "address"),
-				Remedy: []string{del(p.Key())}})
+				Remedy: []string{a.del(p.Key())}})
 		}
 	}
 }
@@ -50,7 +50,7 @@ func (a *audit) networks() {
 func (a *audit) unusable() {
 	say := func(key topology.Key, what string, value any) {
 		a.found(PortUnusable, key, Finding{What: fmt.Sprintf("no machine can have its %s %s", what, value),
-			Cure: revise(key, what), Remedy: []string{del(key)}})
+			Cure: revise(key, what), Remedy: []string{a.del(key)}})
 	}
 	for _, p := range a.switchPorts {
 		switch {
@@ -189,7 +189,7 @@ func (a *audit) external() {
 					owner = "floating IP of " + n.Net.Addr().String()
 				}
 			}
-			claim(at, claimant{owner, n.Key(), "external address", []string{del(n.Key())}})
+			claim(at, claimant{owner, n.Key(), "external address", []string{a.del(n.Key())}})
 		}
 	}
 }

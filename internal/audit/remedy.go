@@ -92,7 +92,10 @@ func quote(word string) string {
 }
 
 // del is the command that deletes an entity.
-func del(key topology.Key) string {
+func (a *audit) del(key topology.Key) string {
+	if key.Kind == topology.KindSwitchPort && a.isUsed(key) {
+		return command(append([]string{"tpctl", objects[key.Kind], "del", "--force"}, operands(key.Parent, key.Name)...)...)
+	}
 	if key.Parent != "" {
 		return tpctl(key.Kind, "del", key.Parent, key.Name)
 	}
@@ -150,9 +153,9 @@ func addRouterPort(p topology.RouterPort) string {
 // unplug returns the commands that take a router port away, and the switch port
 // that it is plugged into.
 func (a *audit) unplug(p topology.RouterPort) []string {
-	commands := []string{del(p.Key())}
+	commands := []string{a.del(p.Key())}
 	if sp, ok := a.plugged(p); ok {
-		commands = append(commands, del(sp.Key()))
+		commands = append(commands, a.del(sp.Key()))
 	}
 	return commands
 }

@@ -43,7 +43,7 @@ func (a *audit) routes() {
 			a.found(RouteOverNetwork, key, Finding{
 				What:   fmt.Sprintf("it sends what goes to %s to %s, and the router itself is in that network by port %s", n.net, r.NextHop, p.Name),
 				Cure:   revise(key, "network"),
-				Remedy: []string{del(key)}}, p.Key())
+				Remedy: []string{a.del(key)}}, p.Key())
 		}
 	}
 	for _, n := range order {
@@ -67,7 +67,7 @@ func (a *audit) leadsOn(r topology.StaticRoute, sw string, next map[topology.Key
 		} else {
 			f.Cure = "make a port that has it: " + tpctl(topology.KindSwitchPort, "add", sw, "PORT", r.NextHop.String()) +
 				"; or one that leads to it: " + command(append([]string{"tpctl", "patchport", "add"}, operands(sw, "PORT", "CHASSIS", "BRIDGE")...)...)
-			f.Remedy = []string{del(key)}
+			f.Remedy = []string{a.del(key)}
 		}
 		a.found(NextHopNobody, key, f)
 		return false
@@ -86,7 +86,7 @@ func (a *audit) leadsOn(r topology.StaticRoute, sw string, next map[topology.Key
 			f.Follows = cause.String()
 		} else {
 			f.Cure = "give that a route: " + tpctl(topology.KindStaticRoute, "add", rp.Router, "NAME", r.Net.Masked().String(), "NEXT_HOP", "OUT_PORT")
-			f.Remedy = []string{del(key)}
+			f.Remedy = []string{a.del(key)}
 		}
 		a.found(NextRouterNoWay, key, f)
 	}
@@ -96,7 +96,7 @@ func (a *audit) leadsOn(r topology.StaticRoute, sw string, next map[topology.Key
 // deadRoute returns what a route that cannot work follows from, or what mends it.
 func (a *audit) deadRoute(r topology.StaticRoute, what string) Finding {
 	key := r.Key()
-	f := Finding{What: what, Cure: revise(key, "next hop or output port"), Remedy: []string{del(key)}}
+	f := Finding{What: what, Cure: revise(key, "next hop or output port"), Remedy: []string{a.del(key)}}
 	if _, ok := a.routerPortNamed(r.OutPort); ok {
 		return f
 	}
@@ -184,7 +184,7 @@ func (a *audit) unused(routes []topology.StaticRoute, next map[topology.Key]topo
 	router := routes[0].Router
 	say := func(r, used topology.StaticRoute, why string) {
 		a.found(RouteUnused, r.Key(), Finding{What: fmt.Sprintf("route %s takes all its packets to %s: %s", used.Name, r.Net.Masked(), why),
-			Cure: "leave it, if it is to take over when that one is deleted", Remedy: []string{del(r.Key())}})
+			Cure: "leave it, if it is to take over when that one is deleted", Remedy: []string{a.del(r.Key())}})
 	}
 	var here, shared, local []topology.StaticRoute
 	first := map[string]topology.StaticRoute{} // to a chassis
@@ -256,7 +256,7 @@ func (a *audit) loops(order []network, byNet map[network][]topology.StaticRoute,
 				if to == n {
 					what = "its next hop is a port of its own router"
 				}
-				a.found(RouteLoop, r.Key(), Finding{What: what, Cure: revise(r.Key(), "next hop"), Remedy: []string{del(r.Key())}}, rp.Key())
+				a.found(RouteLoop, r.Key(), Finding{What: what, Cure: revise(r.Key(), "next hop"), Remedy: []string{a.del(r.Key())}}, rp.Key())
 			case state[to] == 0:
 				walk(to)
 			}

@@ -106,11 +106,16 @@ func newChildKey(kind topology.Kind, args []string) (topology.Key, error) {
 // deleteChild deletes what the arguments name and says so, calling it what the
 // original does.
 func (s *session) deleteChild(kind topology.Kind, noun string, args []string) error {
+	return s.deleteChildIf(nil, kind, noun, args)
+}
+
+// deleteChildIf is deleteChild on a condition, see store.DeleteIf.
+func (s *session) deleteChildIf(check func(*store.View) error, kind topology.Kind, noun string, args []string) error {
 	key, err := childKey(kind, args)
 	if err != nil {
 		return err
 	}
-	err = s.store.Delete(s.ctx, key, false)
+	err = s.store.DeleteIf(s.ctx, check, key, false)
 	if errors.Is(err, store.ErrNotFound) {
 		// A child may outlive its parent; only where there is none to delete
 		// does it matter which of the two is missing.

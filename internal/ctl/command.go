@@ -60,6 +60,7 @@ type Flag struct {
 var (
 	recursiveFlag = Flag{Name: "recursive", Aliases: []string{"r"}, Usage: "delete what hangs on it too"}
 	forceFlag     = Flag{Name: "force", Usage: "do it although the chassis has no record yet"}
+	securityFlag  = Flag{Name: "port-security", Usage: "let only packets with a port's own MAC and address come from it"}
 )
 
 // Env is what a command works with.

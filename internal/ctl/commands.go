@@ -10,15 +10,16 @@ import (
 func All() []Command {
 	return withListFlags(slices.Concat([]Command{
 		{
-			Object: "ls", Verb: "add", Alias: "a", Args: []string{"SWITCH"},
+			Object: "ls", Verb: "add", Alias: "a", Args: []string{"SWITCH"}, Flags: []Flag{securityFlag},
 			Usage:   "create a logical switch",
+			Notes:   "With --port-security all its ports have port security, those included that are made later.",
 			Example: "tpctl ls add LS-A",
 			run:     addSwitch,
 		},
 		{
 			Object: "ls", Verb: "del", Alias: "d", Args: []string{"SWITCH"}, Flags: []Flag{recursiveFlag},
 			Usage:   "delete a logical switch",
-			Notes:   "A switch with ports is deleted with -r only, after a \"yes\" on the terminal or from standard input.",
+			Notes:   "A switch with ports is deleted with -r only, after a \"yes\" on the terminal or from standard input. Containers whose ports go with it are named.",
 			Example: "echo yes | tpctl ls del -r LS-A",
 			run:     deleteSwitch,
 		},
@@ -26,27 +27,46 @@ func All() []Command {
 			Object: "ls", Verb: "show", Alias: "s", Args: []string{"[SWITCH]"},
 			Usage:   "show one or all logical switches",
 			Example: "tpctl ls show",
-			list:    listDevices(topology.KindSwitch), fields: []string{"name", "id"},
+			list:    listDevices(topology.KindSwitch), fields: []string{"name", "id", "security"},
+		},
+		provisionCommand(),
+		{
+			Object: "ls", Verb: "port-security", Args: []string{"SWITCH", "on|off"},
+			Usage:   "switch port security of all ports of a logical switch on or off",
+			Notes:   "Off leaves on what ports have themselves, see \"tpctl lsp port-security\".",
+			Example: "tpctl ls port-security LS-A on",
+			run:     secureSwitch,
 		},
 		{
-			Object: "lsp", Verb: "add", Alias: "a", Args: []string{"SWITCH", "PORT", "IP", "[MAC]", "[PEER]"},
+			Object: "lsp", Verb: "add", Alias: "a", Args: []string{"SWITCH", "PORT", "IP", "[MAC]", "[PEER]"}, Flags: []Flag{parentFlag, tagFlag, securityFlag, orphanFlag},
 			Usage: "create a port of a logical switch",
 			Notes: "Without MAC, or with \"\" for it, the port gets f2:01 and the four bytes of its address. PEER is the router port that it is plugged into.\n" +
-				"The address 255.255.255.255 makes an outer port, which leads to the physical network; its MAC is ff:ff:ff:ff:ff:ee.",
+				"The address 255.255.255.255 makes an outer port, which leads to the physical network; its MAC is ff:ff:ff:ff:ff:ee.\n" +
+				"With --parent it is the port of a workload within the virtual machine or container that is plugged in at another port, such as \"tpctl lsp add ls-pods web 10.40.1.10 --parent vm1 --tag 10\". It has a switch, an address and routes of its own; " +
+				"its packets pass through the parent's interface with a VLAN tag.",
 			Example: "tpctl lsp add LS-A lsp-alice 10.20.1.10 f2:01:00:00:00:01",
 			run:     addSwitchPort,
 		},
 		{
-			Object: "lsp", Verb: "del", Alias: "d", Args: []string{"SWITCH", "PORT"},
+			Object: "lsp", Verb: "del", Alias: "d", Args: []string{"SWITCH", "PORT"}, Flags: []Flag{usedFlag},
 			Usage:   "delete a port of a logical switch",
+			Notes:   "A container's port, which goes with the container, and a port that others are children of are deleted with --force only.",
 			Example: "tpctl lsp del LS-A lsp-alice",
 			run:     deleteSwitchPort,
 		},
 		{
 			Object: "lsp", Verb: "show", Alias: "s", Args: []string{"SWITCH", "[PORT]"}, Flags: []Flag{allFlag},
 			Usage:   "show one or all ports of a logical switch",
+			Notes:   "Of a child it also shows parent and tag, of a container's port the owner, of a port that \"tpctl ls provision\" made the pool, and where port security is on, that.",
 			Example: "tpctl lsp show LS-A",
-			list:    listChildren(topology.KindSwitchPort), fields: []string{"name", "ip", "mac", "peer", "chassis", "switch"},
+			list:    listChildren(topology.KindSwitchPort), fields: []string{"name", "ip", "mac", "peer", "chassis", "parent", "tag", "security", "owner", "pool", "switch"},
+		},
+		{
+			Object: "lsp", Verb: "port-security", Args: []string{"SWITCH", "PORT", "on|off"},
+			Usage:   "switch port security of a port on or off",
+			Notes:   "With port security only packets with the port's own MAC and address come from it: what a workload sends under another's name is dropped.",
+			Example: "tpctl lsp port-security LS-A lsp-alice on",
+			run:     securePort,
 		},
 		{
 			Object: "lr", Verb: "add", Alias: "a", Args: []string{"ROUTER", "[CHASSIS]"}, Flags: []Flag{forceFlag},

@@ -44,6 +44,10 @@ func (c Command) Complete(ctx context.Context, reach func() (*store.Store, error
 	switch {
 	case word == removeVIPFlag.Value:
 		found = roads(ctx, reach)
+	case word == nodeFlag.Value:
+		found = append(hostPorts(ctx, reach), namesOf(ctx, reach, []topology.Kind{topology.KindChassis}, topology.Key{}, prefix)...)
+	case flag == parentFlag.Name:
+		found = hostPorts(ctx, reach)
 	case c.Object == "trace" && strings.Contains(word, "PORT"):
 		found = Ports(ctx, reach)
 	default:
@@ -182,6 +186,18 @@ func Ports(ctx context.Context, reach func() (*store.Store, error)) []string {
 	var found []string
 	for _, p := range switchPorts(ctx, reach) {
 		if p.Peer == "" || p.Outer() {
+			found = append(found, p.Name)
+		}
+	}
+	return found
+}
+
+// hostPorts returns the names of the ports that a host may be plugged into that has
+// workloads of its own.
+func hostPorts(ctx context.Context, reach func() (*store.Store, error)) []string {
+	var found []string
+	for _, p := range switchPorts(ctx, reach) {
+		if checkHost(p) == nil && p.Owner == "" && p.Pool == "" {
 			found = append(found, p.Name)
 		}
 	}

@@ -14,7 +14,7 @@ func addSwitch(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
-	made, err := s.create(topology.Switch{Name: sw})
+	made, err := s.create(topology.Switch{Name: sw, Secured: s.set(securityFlag)})
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,12 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 	if err != nil {
 		return err
 	}
+	var cutOff []string
+	if kind == topology.KindSwitch && s.set(recursiveFlag) {
+		if cutOff, err = s.usersOf(device); err != nil {
+			return err
+		}
+	}
 	err = s.store.Delete(s.ctx, topology.Key{Kind: kind, Name: device}, s.set(recursiveFlag))
 	if errors.Is(err, store.ErrNotEmpty) {
 		hangs := "ports"
@@ -128,5 +134,6 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 	if err != nil {
 		return err
 	}
+	s.note(cutOff...)
 	return s.say("%s deleted", device)
 }

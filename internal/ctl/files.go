@@ -33,20 +33,21 @@ var (
 
 // fileCommands are about the whole topology as a text.
 func fileCommands() []Command {
+	early := Flag{Name: forceFlag.Name, Usage: "do it although a chassis has no record yet, or a child no parent"}
 	return []Command{
 		{
-			Object: "apply", Flags: []Flag{fileFlag, pruneFlag, keepFlag, dryRunFlag, verboseFlag, forceFlag, yesFlag}, steps: true,
+			Object: "apply", Flags: []Flag{fileFlag, pruneFlag, keepFlag, dryRunFlag, verboseFlag, early, yesFlag}, steps: true,
 			reads: true, // until it writes: a dry run does not even make the globals
 			Usage: "make the virtual network what files describe",
 			Notes: "Everything is checked first, and what is wrong is told with file and line; then nothing is written. What is there and no file describes stays, unless --prune is given, " +
-				"which asks, or reads \"yes\" from standard input, before it deletes. The chassis that agents have bound ports to stay as they are. What was done is named at the end, a line an object; of more than fifty of a kind only how many, without --verbose. Run again after a failure, it goes on where it stopped.",
+				"which asks, or reads \"yes\" from standard input, before it deletes. The chassis that agents have bound ports to stay as they are, and so do ports that containers use. What was done is named at the end, a line an object; of more than fifty of a kind only how many, without --verbose. Run again after a failure, it goes on where it stopped.",
 			Example: "tpctl apply -f network.yaml --dry-run",
 			run:     applyFiles,
 		},
 		{
 			Object: "export", Args: []string{"[SWITCH|ROUTER...]"}, Flags: []Flag{boundFlag}, reads: true,
 			Usage: "print the virtual network as a file for \"tpctl apply\"",
-			Notes: "Of switches and routers that are named, or of all. A link belongs to its router. " +
+			Notes: "Of switches and routers that are named, or of all. A link belongs to its router. Ports that were made for containers, and go with them, are left out. " +
 				"With --json it is one line of JSON, which \"tpctl apply\" reads, too.",
 			Example: "tpctl export > network.yaml",
 			run:     exportFile,

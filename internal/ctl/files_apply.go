@@ -16,14 +16,14 @@ import (
 
 // maxTries is how often apply starts again, without anything written in
 // between, when others change what it is about to write.
-const maxTries = 20
+const maxTries = 50
 
-// application is one run of apply.
+// application is one run of apply, or of another command that makes a lot.
 type application struct {
 	*session
-	wanted   manifest.Description
-	keep     func(topology.Key) bool
-	approved map[topology.Key]bool // what may be deleted; nil before anybody was asked
+	plan     func(*store.Snapshot) ([]manifest.Change, []string, error) // what there is to do, and to know about it
+	tell     func() error                                               // what was done, or would be
+	approved map[topology.Key]bool                                      // what may be deleted; nil before anybody was asked
 	done     []manifest.Change
 	started  time.Time
 }
@@ -45,7 +45,20 @@ func applyFiles(s *session, _ []string) error {
 	if len(wanted) == 0 && s.set(pruneFlag) {
 		return fmt.Errorf("the files describe nothing, and --%s would delete everything; \"tpctl ls del -r\" and \"tpctl lr del -r\" do that one by one", pruneFlag.Name)
 	}
-	a := &application{session: s, wanted: wanted, keep: keep, started: time.Now()}
+	a := &application{session: s, started: time.Now()}
+	a.plan = func(snapshot *store.Snapshot) ([]manifest.Change, []string, error) {
+		changes := wanted.Plan(stateOfStore(snapshot), s.set(pruneFlag), func(key topology.Key) bool {
+			return keep(key) || a.approved != nil && !a.approved[key]
+		})
+		return changes, a.inUse(snapshot, wanted), nil
+	}
+	a.tell = func() error { return a.summary(len(wanted)) }
+	return a.carryOut()
+}
+
+// carryOut does what there is to do, as often as others change something in
+// between.
+func (a *application) carryOut() error {
 	for tries := 0; ; tries++ {
 		before := len(a.done)
 		err := a.attempt()
@@ -55,7 +68,7 @@ func applyFiles(s *session, _ []string) error {
 		if !errors.Is(err, store.ErrChanged) {
 			return err
 		}
-		if tries == maxTries || s.ctx.Err() != nil {
+		if tries == maxTries || a.ctx.Err() != nil {
 			return a.interrupted(fmt.Errorf("others keep writing what is to be written: %w", err))
 		}
 	}
@@ -72,17 +85,22 @@ func (a *application) attempt() error {
 	if err != nil {
 		return a.interrupted(err)
 	}
-	changes := a.wanted.Plan(stateOfStore(snapshot), a.set(pruneFlag), func(key topology.Key) bool {
-		return a.keep(key) || a.approved != nil && !a.approved[key]
-	})
+	changes, known, err := a.plan(snapshot)
+	if err != nil {
+		return a.interrupted(err)
+	}
 	problems, notes := checkChanges(snapshot, changes, a.set(forceFlag))
 	if err := problems.Err(); err != nil {
 		return a.interrupted(err)
 	}
+	notes = append(known, notes...)
+	if more := len(notes) - shown; more > 1 {
+		notes = append(notes[:shown], fmt.Sprintf("and %d more like these", more))
+	}
 	if a.set(dryRunFlag) {
 		a.note(notes...)
 		a.done = changes
-		return a.summary()
+		return a.tell()
 	}
 	if a.approved == nil {
 		a.note(notes...)
@@ -94,7 +112,25 @@ func (a *application) attempt() error {
 	if err := a.write(snapshot, changes); err != nil {
 		return err
 	}
-	return a.summary()
+	return a.tell()
+}
+
+// inUse tells that --prune does not delete the ports of containers, if there are any
+// that are not described.
+func (a *application) inUse(snapshot *store.Snapshot, wanted manifest.Description) []string {
+	owned := map[topology.Key]bool{}
+	for _, p := range ports(slices.Collect(maps.Values(snapshot.Entities))) {
+		if p.Owner != "" {
+			owned[p.Key()] = true
+		}
+	}
+	for _, o := range wanted {
+		delete(owned, o.Entity.Key())
+	}
+	if !a.set(pruneFlag) || len(owned) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s that containers use, and what they hang on, are not deleted", plural(len(owned), "port"))}
 }
 
 // tellSpared tells of switches and routers that were to be deleted and have got
@@ -111,7 +147,8 @@ func (a *application) tellSpared(snapshot *store.Snapshot, changes []manifest.Ch
 	}
 }
 
-// shown bounds how many deletions are listed before the question.
+// shown bounds how many deletions are listed before the question, and how many
+// notes.
 const shown = 20
 
 // approve asks whether what is to be deleted may be.
@@ -212,8 +249,9 @@ func (a *application) printDone() error {
 	return a.printChanges(a.done, most)
 }
 
-// summary tells what was done, or would be.
-func (a *application) summary() error {
+// summary tells what was done, or would be, for so many objects to be as they
+// are described.
+func (a *application) summary(described int) error {
 	took, counts := time.Since(a.started), tallyOf(a.done)
 	if err := a.printDone(); err != nil {
 		return err
@@ -222,7 +260,7 @@ func (a *application) summary() error {
 	case a.JSON:
 		return WriteJSON(a.Out, counts.result(a.set(dryRunFlag), took))
 	case len(a.done) == 0:
-		return a.say("nothing to do: the store holds the %s described", plural(len(a.wanted), "object"))
+		return a.say("nothing to do: the store holds the %s described", plural(described, "object"))
 	case a.set(dryRunFlag):
 		return a.say("dry run: %s", counts)
 	}
@@ -293,7 +331,7 @@ func (t tally) result(dryRun bool, took time.Duration) any {
 func plural(n int, noun string) string {
 	switch {
 	case n == 1:
-	case strings.HasSuffix(noun, "ch"):
+	case strings.HasSuffix(noun, "ch"), strings.HasSuffix(noun, "s"):
 		noun += "es"
 	default:
 		noun += "s"

@@ -33,6 +33,7 @@ func checkChanges(n *store.Snapshot, changes []manifest.Change, force bool) (pro
 		}
 		j.add(c.After)
 	}
+	problems = append(problems, j.families()...)
 	problems = append(problems, j.victims()...)
 	if len(problems) > 0 || len(changes) == 0 {
 		return problems, nil
@@ -77,6 +78,7 @@ type judge struct {
 	entities map[topology.Key]topology.Stored
 	children map[topology.Key][]topology.Stored // by kind and parent
 	named    map[string][]topology.Key          // switch ports by name
+	family   map[string][]topology.SwitchPort   // child ports by parent
 	rules    map[string][]topology.NAT          // by router
 	changed  map[topology.Key]manifest.Change
 	changes  []manifest.Change
@@ -90,6 +92,7 @@ func newJudge(n *store.Snapshot, changes []manifest.Change, force bool) *judge {
 		entities: make(map[topology.Key]topology.Stored, len(n.Entities)+len(changes)),
 		children: map[topology.Key][]topology.Stored{},
 		named:    map[string][]topology.Key{},
+		family:   map[string][]topology.SwitchPort{},
 		rules:    map[string][]topology.NAT{},
 		changed:  make(map[topology.Key]manifest.Change, len(changes)),
 		changes:  changes,
@@ -115,6 +118,9 @@ func (j *judge) add(e topology.Stored) {
 	switch e := e.(type) {
 	case topology.SwitchPort:
 		j.named[key.Name] = append(j.named[key.Name], key)
+		if e.Parent != "" {
+			j.family[e.Parent] = append(j.family[e.Parent], e)
+		}
 	case topology.NAT:
 		j.rules[e.Router] = append(j.rules[e.Router], e)
 	}
@@ -203,6 +209,10 @@ func (j *judge) checkSwitchPort(p, was topology.SwitchPort) error {
 		func() error { return checkUnicast(p.IP) },
 		func() error { return checkPortMAC(p.MAC, p.IP) },
 		func() error { return checkReference(p.Peer) },
+		func() error { return checkReference(p.Parent) },
+		func() error { return checkReference(p.Pool) },
+		func() error { return checkSecured(p) },
+		func() error { _, err := topology.Parse(p.Key(), p.Value()); return err },
 		func() error { return j.checkChassis(p.Chassis, was.Chassis) },
 		func() error {
 			if p.Outer() && p.Peer != "" {
@@ -233,10 +243,43 @@ func (j *judge) checkRule(rule topology.NAT) error {
 		func() error { return j.outside.checkExternal(rule) })
 }
 
+// families tells which children that change have no place at their parent, which
+// may be described later than they are.
+func (j *judge) families() manifest.Problems {
+	var problems manifest.Problems
+	for _, c := range j.changes {
+		child, ok := c.After.(topology.SwitchPort)
+		if !ok || child.Parent == "" {
+			continue
+		}
+		// Of its own children those that change are told by themselves.
+		standing := slices.DeleteFunc(slices.Clone(j.family[child.Name]), func(p topology.SwitchPort) bool { _, ok := j.changed[p.Key()]; return ok })
+		if err := checkParent(j, j.named[child.Parent], child, standing, j.force); err != nil {
+			problems = append(problems, manifest.Problem{At: c.At, Text: about(c.Key, err)})
+		}
+	}
+	return problems
+}
+
+// lostHosts returns the names of switch ports that are deleted, or that no host
+// can be plugged into any more.
+func (j *judge) lostHosts() map[string]bool {
+	lost := map[string]bool{}
+	for _, c := range j.changes {
+		before, ok := c.Before.(topology.SwitchPort)
+		after, _ := c.After.(topology.SwitchPort)
+		if ok && (c.After == nil || before.Parent != after.Parent || before.Peer != after.Peer || before.Outer() != after.Outer()) {
+			lost[before.Name] = true
+		}
+	}
+	return lost
+}
+
 // victims tells what does not change, but refers to what does and has no place
 // for it any more.
 func (j *judge) victims() manifest.Problems {
 	var problems manifest.Problems
+	lost := j.lostHosts()
 	for _, e := range j.standing {
 		var err error
 		switch e := e.(type) {
@@ -247,6 +290,10 @@ func (j *judge) victims() manifest.Problems {
 		case topology.RouterPort:
 			if slices.ContainsFunc(j.named[e.Peer], j.pluggedOtherwise) {
 				err = checkPeer(j, j.named[e.Peer], e)
+			}
+		case topology.SwitchPort:
+			if lost[e.Parent] {
+				err = checkParent(j, j.named[e.Parent], e, nil, j.force)
 			}
 		}
 		if err != nil {

@@ -26,8 +26,16 @@ func addSwitchPort(s *session, args []string) error {
 	if err := s.checkMAC(key, optional(args, 3), mac); err != nil {
 		return err
 	}
-	port := topology.SwitchPort{Switch: key.Parent, Name: key.Name, IP: ip, MAC: mac, Peer: peer}
-	made, err := s.createIf(func(*store.View) error { return s.checkNames(key) }, port)
+	parent, tag, err := s.parentage()
+	if err != nil {
+		return err
+	}
+	port := topology.SwitchPort{Switch: key.Parent, Name: key.Name, IP: ip, MAC: mac, Peer: peer,
+		Parent: parent, Tag: tag, Secured: s.set(securityFlag)}
+	if err := checkSecured(port); err != nil {
+		return err
+	}
+	made, err := s.createSwitchPort(port)
 	if err != nil {
 		return err
 	}
@@ -210,8 +218,17 @@ func checkPeer(v source, named []topology.Key, port topology.RouterPort) error {
 	return nil
 }
 
+// deleteSwitchPort refuses a port that others need, unless it is forced to.
 func deleteSwitchPort(s *session, args []string) error {
-	return s.deleteChild(topology.KindSwitchPort, "port", args)
+	key, err := childKey(topology.KindSwitchPort, args)
+	if err != nil {
+		return err
+	}
+	var check func(*store.View) error
+	if !s.set(forceFlag) {
+		check = func(v *store.View) error { return s.checkUnused(v, key) }
+	}
+	return s.deleteChildIf(check, topology.KindSwitchPort, "port", args)
 }
 
 // deleteRouterPort deletes a port also when routes use it, as the original

@@ -23,32 +23,34 @@ type object struct {
 
 // field is one property. One that is left out of JSON when it is empty has
 // omitEmpty; plain output shows it anyway. One that plain output does not show
-// has onlyJSON. One that is passing changes with time alone, which is no news.
+// has onlyJSON. One that is passing changes with time alone, which is no news. One
+// that is ours the original does not print: it does not widen what scripts read.
 type field struct {
 	name      string
 	value     any
 	omitEmpty bool
 	onlyJSON  bool
 	passing   bool
+	ours      bool
 	plainName string // instead of name, where it is to be short
 }
 
 func objectOf(e topology.Stored) object {
 	switch e := e.(type) {
 	case topology.Switch:
-		return object{name: e.Name, fields: []field{{name: "id", value: e.ID}}}
+		return object{name: e.Name, fields: append([]field{{name: "id", value: e.ID}}, security(e.Secured)...)}
 	case topology.Router:
 		return object{name: e.Name, fields: []field{
 			{name: "id", value: e.ID},
 			{name: "chassis", value: e.Chassis, omitEmpty: true},
 		}}
 	case topology.SwitchPort:
-		return object{name: e.Name, parent: field{name: "switch", value: e.Switch}, fields: []field{
+		return object{name: e.Name, parent: field{name: "switch", value: e.Switch}, fields: append([]field{
 			{name: "ip", value: e.IP.String()},
 			{name: "mac", value: e.MAC.String()},
 			{name: "peer", value: e.Peer, omitEmpty: true},
 			{name: "chassis", value: e.Chassis, omitEmpty: true},
-		}}
+		}, attached(e)...)}
 	case topology.RouterPort:
 		return object{name: e.Name, parent: field{name: "router", value: e.Router}, fields: []field{
 			{name: "ip", value: e.Net.Addr().String()},
@@ -83,6 +85,32 @@ func objectOf(e topology.Stored) object {
 	panic(fmt.Sprintf("ctl shows no %T", e))
 }
 
+// attached returns the fields of a switch port that few ports have.
+func attached(p topology.SwitchPort) []field {
+	var fields []field
+	set := func(name, value string) {
+		if value != "" {
+			fields = append(fields, field{name: name, value: value, ours: true})
+		}
+	}
+	set("parent", p.Parent)
+	if p.Tag != 0 {
+		fields = append(fields, field{name: "tag", value: p.Tag, ours: true})
+	}
+	fields = append(fields, security(p.Secured)...)
+	set("owner", p.Owner)
+	set("pool", p.Pool)
+	return fields
+}
+
+// security returns the field that says that port security is on.
+func security(isOn bool) []field {
+	if !isOn {
+		return nil
+	}
+	return []field{{name: "security", value: "on", ours: true}}
+}
+
 // writePlain prints the object for people, and for scripts that know the
 // original's output: a line a field, the blank after an empty field's colon
 // included, then an empty line.
@@ -90,7 +118,9 @@ func (o object) writePlain(w io.Writer) {
 	width := 0
 	plain := slices.DeleteFunc(slices.Clone(o.fields), func(f field) bool { return f.onlyJSON })
 	for _, f := range plain {
-		width = max(width, len(cmp.Or(f.plainName, f.name)))
+		if !f.ours {
+			width = max(width, len(cmp.Or(f.plainName, f.name)))
+		}
 	}
 	fmt.Fprintf(w, "%s:\n", o.name)
 	for _, f := range plain {

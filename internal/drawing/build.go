@@ -152,6 +152,9 @@ func (b *builder) switchPort(p topology.SwitchPort) {
 			b.mark(p.Key(), "port %s leads to port %s of router %s, which does not lead back", p.Name, p.Peer, peer.Router)
 		}
 	default:
+		if b.model.Get(topology.Key{Kind: topology.KindPortName, Name: p.Parent}) == nil && p.Parent != "" {
+			b.mark(p.Key(), "port %s is a child of port %s, %s", p.Name, p.Parent, b.gone(topology.KindSwitchPort, p.Parent))
+		}
 		n.Ports = append(n.Ports, p)
 		if p.Chassis != "" {
 			b.bind(n, b.chassis(p.Chassis))

@@ -79,6 +79,7 @@ func TestGolden(t *testing.T) {
 	golden(t, "large.text", text(t, New(large()).Fold(), TextOptions{Width: 120}))
 	golden(t, "large.dot", drawn(t, New(large()).Fold(), (*Graph).DOT))
 	golden(t, "dangling.text", text(t, New(dangling()), TextOptions{}))
+	golden(t, "pods.text", text(t, New(pods()).Fold(), TextOptions{}))
 }
 
 // TestOrder makes sure that a drawing does not depend on the order in which

@@ -145,5 +145,30 @@ func dangling() network {
 	return n
 }
 
+// pods has a virtual machine that holds containers, with a pool of ports for more,
+// and a container of a host.
+func pods() network {
+	var n network
+	n.up("hv1", "172.16.0.1")
+	n.add(topology.Switch{Name: "hosts", ID: 1}, topology.Switch{Name: "pods", ID: 2}, topology.Router{Name: "LR", ID: 3})
+	n.link("LR", "hosts", "10.40.0.1/24")
+	n.link("LR", "pods", "10.40.1.1/24")
+	n.port("hosts", "vm1", "10.40.0.11", "hv1")
+	child := func(i int, parent string) topology.SwitchPort {
+		a := netip.AddrFrom4([4]byte{10, 40, 1, byte(i)})
+		return topology.SwitchPort{Switch: "pods", Name: "pods-" + a.String(), IP: a, MAC: topology.MACFromIP(a), Parent: parent, Tag: uint16(i), Pool: parent}
+	}
+	for i := range 20 {
+		n.add(child(2+i, "vm1"))
+	}
+	used, kept, lost := child(30, "vm1"), child(31, "vm1"), child(32, "vm2")
+	used.Owner, used.Chassis = "cni:k8s/1/eth0", "hv1"
+	kept.Pool = ""
+	n.add(used, kept, lost)
+	a := netip.MustParseAddr("10.40.0.12")
+	n.add(topology.SwitchPort{Switch: "hosts", Name: "lsp-eth0-7", IP: a, MAC: topology.MACFromIP(a), Chassis: "hv1", Owner: "cni:k8s/7/eth0"})
+	return n
+}
+
 // netOf is the address of a host in the i-th network.
 func netOf(i, host int) string { return fmt.Sprintf("10.0.%d.%d/24", i, host) }

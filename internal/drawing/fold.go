@@ -106,7 +106,8 @@ func (n *Node) looks() string {
 	if n.Key.Kind == topology.KindChassis {
 		return fmt.Sprint("chassis ", n.State, " ", n.MTU, " ", n.Bound > 0)
 	}
-	return fmt.Sprint(n.Key.Kind, " ", len(n.Ports) > 0, " ", len(n.Routes) > 0, " ", len(n.NATs) > 0, " ", n.More)
+	used, spare := n.workloads()
+	return fmt.Sprint(n.Key.Kind, " ", len(used) > 0, " ", len(spare) > 0, " ", len(n.Routes) > 0, " ", len(n.NATs) > 0, " ", n.More)
 }
 
 // surroundings tells a node's class and those of its neighbours. Where the

@@ -41,6 +41,10 @@ type (
 		IP      string `json:"ip"`
 		MAC     string `json:"mac"`
 		Chassis string `json:"chassis,omitempty"`
+		Parent  string `json:"parent,omitempty"`
+		Tag     uint16 `json:"tag,omitempty"`
+		Owner   string `json:"owner,omitempty"`
+		Pool    string `json:"pool,omitempty"`
 	}
 	jsonRoute struct {
 		Name    string `json:"name"`
@@ -104,7 +108,7 @@ func (n *Node) json() jsonNode {
 		j.Bound = &n.Bound
 	}
 	for _, p := range n.Ports {
-		j.Ports = append(j.Ports, jsonPort{p.Name, p.IP.String(), p.MAC.String(), p.Chassis})
+		j.Ports = append(j.Ports, jsonPort{p.Name, p.IP.String(), p.MAC.String(), p.Chassis, p.Parent, p.Tag, p.Owner, p.Pool})
 	}
 	for _, r := range n.Routes {
 		j.Routes = append(j.Routes, jsonRoute{r.Name, r.Net.Addr().String(), r.Net.Bits(), r.NextHop.String(), r.OutPort, r.Switch, r.Router})

@@ -3,6 +3,7 @@ package drawing
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -146,28 +147,56 @@ func inside(r topology.NAT) string {
 
 func (w writing) ofSwitch(n *Node) (about string, lines []string) {
 	if n.Alike != nil {
-		workloads := cmp.Or(each(n, "workload", func(n *Node) int { return len(n.Ports) }), "no workloads")
+		used := func(n *Node) int { ports, _ := n.workloads(); return len(ports) }
+		workloads := cmp.Or(each(n, "workload", used), "no workloads")
 		return fmt.Sprintf("%d switches, %s", len(n.Alike), workloads), nil
 	}
-	about = identified("switch", n) + ", " + count(len(n.Ports), "workload")
-	if w.folded && len(n.Ports) > listMost {
-		return about + w.whereabouts(n), nil
-	}
-	for _, p := range n.Ports {
-		at := "plugged in nowhere"
-		if p.Chassis != "" {
-			at = "on " + w.clean(p.Chassis)
+	used, spare := n.workloads()
+	about = identified("switch", n) + ", " + count(len(used), "workload")
+	if w.folded && len(used) > listMost {
+		about += w.whereabouts(used)
+	} else {
+		for _, p := range used {
+			lines = append(lines, w.workload(p))
 		}
-		lines = append(lines, fmt.Sprintf("%s %s %s", p.IP, w.clean(p.Name), at))
+	}
+	for _, pool := range slices.SortedFunc(maps.Keys(spare), natural) {
+		lines = append(lines, fmt.Sprintf("%s kept for %s", count(spare[pool], "port"), w.clean(pool)))
 	}
 	return about, lines
 }
 
+// workload tells of a port and where it is plugged in.
+func (w writing) workload(p topology.SwitchPort) string {
+	at := "plugged in nowhere"
+	if p.Chassis != "" {
+		at = "on " + w.clean(p.Chassis)
+	}
+	if p.Parent != "" {
+		at = fmt.Sprintf("in %s with tag %d, %s", w.clean(p.Parent), p.Tag, at)
+	}
+	return fmt.Sprintf("%s %s %s", p.IP, w.clean(p.Name), at)
+}
+
+// workloads returns a switch's ports but for those of pools that nobody uses, of
+// which it counts how many are kept for each node.
+func (n *Node) workloads() (used []topology.SwitchPort, spare map[string]int) {
+	spare = map[string]int{}
+	for _, p := range n.Ports {
+		if p.Pool != "" && p.Owner == "" {
+			spare[p.Pool]++
+		} else {
+			used = append(used, p)
+		}
+	}
+	return used, spare
+}
+
 // whereabouts tells where many workloads are.
-func (w writing) whereabouts(n *Node) string {
+func (w writing) whereabouts(ports []topology.SwitchPort) string {
 	var at []string
 	nowhere := 0
-	for _, p := range n.Ports {
+	for _, p := range ports {
 		if p.Chassis == "" {
 			nowhere++
 		} else {

@@ -233,7 +233,8 @@ func (g *Graph) summary() string {
 				routers++
 			case topology.KindSwitch:
 				switches++
-				workloads += len(a.Ports)
+				used, _ := a.workloads()
+				workloads += len(used)
 			default:
 				chassis++
 				states[a.State]++

@@ -14,6 +14,9 @@ func (r *reader) readSwitch(name string, key, value *yaml.Node) {
 	i := r.add(sw, key)
 	r.fields(value, "switch "+name,
 		field{"id", func(n *yaml.Node) { sw.ID = r.id(n) }},
+		field{"port_security", func(n *yaml.Node) {
+			sw.Secured, r.objects[i].Security = r.isOn(n, "switch "+name+": port_security"), true
+		}},
 		field{"ports", func(n *yaml.Node) {
 			r.named(n, "ports of switch "+name, func(port string, key, value *yaml.Node) { r.switchPort(name, port, key, value) })
 		}})
@@ -22,7 +25,7 @@ func (r *reader) readSwitch(name string, key, value *yaml.Node) {
 
 // switchPort reads a port: its address alone, or its fields.
 func (r *reader) switchPort(sw, name string, key, value *yaml.Node) {
-	port, isBound := topology.SwitchPort{Switch: sw, Name: name}, false
+	port, isBound, saysSecurity := topology.SwitchPort{Switch: sw, Name: name}, false, false
 	of := "switch " + sw + " port " + name
 	var bridge *yaml.Node
 	if value.Kind == yaml.ScalarNode && !isNull(value) {
@@ -36,7 +39,11 @@ func (r *reader) switchPort(sw, name string, key, value *yaml.Node) {
 			field{"mac", func(n *yaml.Node) { port.MAC = r.mac(n, of) }},
 			field{"peer", func(n *yaml.Node) { port.Peer = r.text(n, of+": peer") }},
 			field{"bridge", func(n *yaml.Node) { bridge = n }},
-			field{"chassis", func(n *yaml.Node) { port.Chassis, isBound = r.text(n, of+": chassis"), true }})
+			field{"chassis", func(n *yaml.Node) { port.Chassis, isBound = r.text(n, of+": chassis"), true }},
+			field{"parent", func(n *yaml.Node) { port.Parent = r.text(n, of+": parent") }},
+			field{"tag", func(n *yaml.Node) { port.Tag = r.tag(n, of) }},
+			field{"port_security", func(n *yaml.Node) { port.Secured, saysSecurity = r.isOn(n, of+": port_security"), true }},
+			field{"pool", func(n *yaml.Node) { port.Pool = r.text(n, of+": pool") }})
 		if !ok {
 			return
 		}
@@ -51,8 +58,12 @@ func (r *reader) switchPort(sw, name string, key, value *yaml.Node) {
 	if port.MAC == (topology.MAC{}) {
 		port.MAC = defaultMAC(port.IP)
 	}
+	if (port.Parent == "") != (port.Tag == 0) {
+		r.fail(key, "%s needs both a parent and a tag, such as {ip: 10.40.1.10, parent: vm1, tag: 10}, or neither", of)
+		return
+	}
 	i := r.add(port, key)
-	r.objects[i].Bound = isBound
+	r.objects[i].Bound, r.objects[i].Security = isBound, saysSecurity
 }
 
 // patchPort completes a port whose pair of patch interfaces an agent makes.

@@ -43,7 +43,7 @@ func (c Change) Differences() []Difference {
 func properties(e topology.Stored) [][2]string {
 	switch e := e.(type) {
 	case topology.Switch:
-		return [][2]string{{"id", decimal(e.ID)}}
+		return [][2]string{{"id", decimal(e.ID)}, {"port_security", trueOrNothing(e.Secured)}}
 	case topology.Router:
 		return [][2]string{{"id", decimal(e.ID)}, {"chassis", e.Chassis}}
 	case topology.SwitchPort:
@@ -51,7 +51,8 @@ func properties(e topology.Stored) [][2]string {
 		if isPatch(e) {
 			peer, bridge = "", e.Peer
 		}
-		return [][2]string{{"ip", address(e)}, {"mac", e.MAC.String()}, {"peer", peer}, {"bridge", bridge}, {"chassis", e.Chassis}}
+		return [][2]string{{"ip", address(e)}, {"mac", e.MAC.String()}, {"peer", peer}, {"bridge", bridge}, {"chassis", e.Chassis},
+			{"parent", e.Parent}, {"tag", tag(e)}, {"port_security", trueOrNothing(e.Secured)}, {"pool", e.Pool}}
 	case topology.RouterPort:
 		return [][2]string{{"cidr", e.Net.String()}, {"mac", e.MAC.String()}, {"peer", e.Peer}}
 	case topology.StaticRoute:
@@ -68,6 +69,21 @@ func address(p topology.SwitchPort) string {
 		return outer
 	}
 	return p.IP.String()
+}
+
+// tag returns a child's tag, and nothing of other ports.
+func tag(p topology.SwitchPort) string {
+	if p.Tag == 0 {
+		return ""
+	}
+	return decimal(uint32(p.Tag))
+}
+
+func trueOrNothing(is bool) string {
+	if is {
+		return "true"
+	}
+	return ""
 }
 
 func decimal(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

@@ -13,7 +13,8 @@
 //   - Write is Read's inverse (write.go).
 //
 // Chassis are not described: they describe themselves. Nor is what agents write
-// into a port that somebody plugs something into.
+// into a port that somebody plugs something into, nor are ports that plugins make
+// for containers and take away with these.
 //
 // The package does no I/O and does not judge objects against each other: tpctl
 // does, with the checks that its other commands have. It is used by internal/ctl

@@ -56,8 +56,9 @@ var described = []topology.Kind{topology.KindSwitch, topology.KindRouter, topolo
 // that agents have bound ports to, and pairs that this version does not know.
 //
 // With prune what is not described is deleted, but for what keep returns true
-// for, the other ends of such links, and the switches and routers that these
-// hang on; otherwise nothing is.
+// for, ports that are in use by a container, the other ends of links and the
+// parents of children among these, and the switches and routers that they hang
+// on; otherwise nothing is.
 func (d Description) Plan(s State, prune bool, keep func(topology.Key) bool) []Change {
 	var changes []Change
 	wanted := make(map[topology.Key]bool, len(d))
@@ -89,7 +90,7 @@ func unwanted(s State, wanted map[topology.Key]bool, keep func(topology.Key) boo
 	consider := func(key topology.Key) {
 		switch {
 		case !slices.Contains(described, key.Kind) || wanted[key]:
-		case keep(key):
+		case keep(key) || isOwned(s.Entities[key]):
 			kept = append(kept, key)
 		default:
 			gone[key] = true
@@ -105,15 +106,35 @@ func unwanted(s State, wanted map[topology.Key]bool, keep func(topology.Key) boo
 		return gone
 	}
 	ends := linkEnds(slices.Collect(maps.Values(s.Entities)))
+	hosts := map[string]bool{} // names of ports that have children which are kept
 	for _, key := range kept {
 		delete(gone, key.ParentKey())
 		if end, ok := ends[key]; ok {
 			delete(gone, end)
 			delete(gone, end.ParentKey())
 		}
+		if p, ok := s.Entities[key].(topology.SwitchPort); ok {
+			hosts[p.Parent] = true
+		}
+	}
+	for key := range gone {
+		if key.Kind == topology.KindSwitchPort && hosts[key.Name] {
+			delete(gone, key)
+			delete(gone, key.ParentKey())
+		}
 	}
 	return gone
 }
+
+// isOwned reports whether e is a port that is in use by an attachment, such as a
+// container.
+func isOwned(e topology.Stored) bool {
+	p, ok := e.(topology.SwitchPort)
+	return ok && p.Owner != ""
+}
+
+// isAttachment reports whether a port was made for its owner, and goes with it.
+func isAttachment(p topology.SwitchPort) bool { return p.Owner != "" && p.Pool == "" }
 
 // ids gives out ids of switches and routers.
 type ids struct {
@@ -142,6 +163,9 @@ func (x *ids) complete(o Object, before topology.Stored) topology.Stored {
 	case topology.Switch:
 		was, _ := before.(topology.Switch)
 		e.ID, e.Extra = x.id(e.ID, was.ID), was.Extra
+		if !o.Security {
+			e.Secured = was.Secured
+		}
 		return e
 	case topology.Router:
 		was, _ := before.(topology.Router)
@@ -153,6 +177,13 @@ func (x *ids) complete(o Object, before topology.Stored) topology.Stored {
 		// that has been taken back.
 		if !o.Bound && !isPatch(was) {
 			e.Chassis = was.Chassis
+		}
+		if !o.Security {
+			e.Secured = was.Secured
+		}
+		// A container may have chosen another MAC for the time that the port is its.
+		if e.Owner = was.Owner; e.Owner != "" && e.IP == was.IP {
+			e.MAC = was.MAC
 		}
 		e.Extra = was.Extra
 		return e

@@ -106,6 +106,67 @@ switches:
 	}
 }
 
+// Of a port that a container uses apply keeps the owner and the MAC that it chose;
+// port security stays as it is unless a file says otherwise.
+func TestPlanKeepsOwners(t *testing.T) {
+	s := state(t, map[topology.Key]string{
+		sw("A"):            "id=1,security=on",
+		sw("B"):            "id=3,security=on",
+		lsp("A", "used"):   "ip=10.0.0.1,mac=02:00:00:00:00:01,chassis=hv1,parent=vm,tag=1,security=on,owner=cni:k8s/1/eth0,pool=vm",
+		lsp("A", "moved"):  "ip=10.0.0.2,mac=02:00:00:00:00:02,parent=vm,tag=2,owner=cni:k8s/2/eth0,pool=vm",
+		lsp("A", "free"):   "ip=10.0.0.4,mac=02:00:00:00:00:04,parent=vm,tag=4,pool=vm",
+		lsp("A", "opened"): "ip=10.0.0.5,mac=f2:01:0a:00:00:05,security=on",
+	})
+	d := read(t, `
+switches:
+  A:
+    ports:
+      used: {ip: 10.0.0.1, parent: vm, tag: 11, pool: vm}
+      moved: {ip: 10.0.0.22, parent: vm, tag: 2, pool: vm}
+      free: {ip: 10.0.0.4, parent: vm, tag: 4, pool: vm, port_security: true}
+      opened: {ip: 10.0.0.5, port_security: false}
+  B: {port_security: off}
+`)
+	want := []string{
+		"change switch B port_security[true>] = id=3",
+		"change switch port A/used tag[1>11] = ip=10.0.0.1,mac=02:00:00:00:00:01,chassis=hv1,parent=vm,tag=11,security=on,owner=cni:k8s/1/eth0,pool=vm",
+		"change switch port A/moved ip[10.0.0.2>10.0.0.22] mac[02:00:00:00:00:02>f2:01:0a:00:00:16] = ip=10.0.0.22,mac=f2:01:0a:00:00:16,parent=vm,tag=2,owner=cni:k8s/2/eth0,pool=vm",
+		"change switch port A/free mac[02:00:00:00:00:04>f2:01:0a:00:00:04] port_security[>true] = ip=10.0.0.4,mac=f2:01:0a:00:00:04,parent=vm,tag=4,security=on,pool=vm",
+		"change switch port A/opened port_security[true>] = ip=10.0.0.5,mac=f2:01:0a:00:00:05",
+	}
+	if diff := cmp.Diff(want, lines(d.Plan(s, true, func(topology.Key) bool { return false }))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Ports that containers use are not deleted, nor are their parents and what both
+// hang on.
+func TestPlanKeepsContainers(t *testing.T) {
+	s := state(t, map[topology.Key]string{
+		sw("pods"):             "id=1",
+		lsp("pods", "used"):    "ip=10.0.0.1,mac=f2:01:0a:00:00:01,parent=vm,tag=1,owner=cni:k8s/1/eth0,pool=vm",
+		lsp("pods", "free"):    "ip=10.0.0.2,mac=f2:01:0a:00:00:02,parent=vm,tag=2,pool=vm",
+		sw("hosts"):            "id=2",
+		lsp("hosts", "vm"):     "ip=10.1.0.1,mac=f2:01:0a:01:00:01",
+		lsp("hosts", "vm2"):    "ip=10.1.0.2,mac=f2:01:0a:01:00:02",
+		sw("plain"):            "id=3",
+		lsp("plain", "lsp-1"):  "ip=10.2.0.1,mac=f2:01:0a:02:00:01,chassis=hv1,owner=cni:k8s/2/eth0",
+		lsp("plain", "a"):      "ip=10.2.0.2,mac=f2:01:0a:02:00:02,chassis=hv1",
+		sw("empty"):            "id=4",
+		lsp("empty", "broken"): "owner=cni:k8s/3/eth0",
+	})
+	want := []string{
+		"delete switch empty id[4>]",
+		"delete switch port empty/broken",
+		"delete switch port hosts/vm2 ip[10.1.0.2>] mac[f2:01:0a:01:00:02>]",
+		"delete switch port plain/a ip[10.2.0.2>] mac[f2:01:0a:02:00:02>] chassis[hv1>]",
+		"delete switch port pods/free ip[10.0.0.2>] mac[f2:01:0a:00:00:02>] parent[vm>] tag[2>] pool[vm>]",
+	}
+	if diff := cmp.Diff(want, lines(Description{}.Plan(s, true, func(topology.Key) bool { return false }))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // The other end of a link that is kept is kept, too, and what it hangs on.
 func TestPlanKeepsLinks(t *testing.T) {
 	s := state(t, map[topology.Key]string{

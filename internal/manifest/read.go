@@ -29,6 +29,10 @@ type Object struct {
 	// Bound says that the description tells which chassis a switch port is bound
 	// to. Usually that is the agents' business.
 	Bound bool
+
+	// Security says that the description tells whether a switch or a port has port
+	// security.
+	Security bool
 }
 
 // Description is what texts describe, in the order in which it stands there.

@@ -41,7 +41,9 @@ switches:
       patch: {bridge: br0, chassis: hv2}
       hand: outer
       freed: {ip: 10.0.0.3, chassis: }
-  yes:
+      child: {ip: 10.0.0.4, parent: long, tag: 4094, port_security: true, pool: vm1}
+      open: {ip: 10.0.0.5, port_security: off}
+  yes: {port_security: on}
 ---
 routers:
   R:
@@ -69,7 +71,9 @@ routers:
 		topology.SwitchPort{Switch: "A", Name: "patch", IP: topology.OuterIP, MAC: topology.OuterMAC, Peer: "br0", Chassis: "hv2"},
 		topology.SwitchPort{Switch: "A", Name: "hand", IP: topology.OuterIP, MAC: topology.OuterMAC},
 		topology.SwitchPort{Switch: "A", Name: "freed", IP: ip("10.0.0.3"), MAC: mac("f2:01:0a:00:00:03")},
-		topology.Switch{Name: "yes"},
+		topology.SwitchPort{Switch: "A", Name: "child", IP: ip("10.0.0.4"), MAC: mac("f2:01:0a:00:00:04"), Parent: "long", Tag: 4094, Secured: true, Pool: "vm1"},
+		topology.SwitchPort{Switch: "A", Name: "open", IP: ip("10.0.0.5"), MAC: mac("f2:01:0a:00:00:05")},
+		topology.Switch{Name: "yes", Secured: true},
 		topology.Router{Name: "R", Chassis: "hv3"},
 		topology.SwitchPort{Switch: "A", Name: "A_to_R", IP: ip("10.0.0.9"), MAC: mac("f2:01:0a:00:00:09"), Peer: "R_to_A"},
 		topology.RouterPort{Router: "R", Name: "R_to_A", Net: net("10.0.0.9/24"), MAC: mac("f2:01:0a:00:00:09"), Peer: "A_to_R"},
@@ -86,6 +90,9 @@ routers:
 		name := o.Entity.Key().Name
 		if bound := name == "long" || name == "patch" || name == "freed"; o.Bound != bound {
 			t.Errorf("%s: Bound is %v", name, o.Bound)
+		}
+		if says := name == "child" || name == "open" || name == "yes"; o.Security != says {
+			t.Errorf("%s: Security is %v", name, o.Security)
 		}
 	}
 	if at := d[1].At; at != (Place{"f.yaml", 6, 7}) {
@@ -116,6 +123,11 @@ func TestReadProblems(t *testing.T) {
 		{"switches: {A: {ports: {p: {bridge: br0, ip: 10.0.0.1, chassis: c}}}}", `f.yaml:1:36: switch A port p has an ip and a bridge; only an outer port has a bridge, and no ip`},
 		{"switches: {A: {ports: {p: {bridge: br0, peer: r, chassis: c}}}}", `f.yaml:1:36: switch A port p has a peer and a bridge; only an outer port has a bridge, and no peer`},
 		{"switches: {A: {ports: {p: {bridge: '', chassis: c}}}}", `f.yaml:1:36: the bridge of switch A port p has no name`},
+		{"switches: {A: {port_security: 1}}", `f.yaml:1:31: switch A: port_security: want true or false, not "1"`},
+		{"switches: {A: {ports: {p: {ip: 10.0.0.1, port_security: secure}}}}", `f.yaml:1:57: switch A port p: port_security: want true or false, not "secure"`},
+		{"switches: {A: {ports: {p: {ip: 10.0.0.1, parent: vm1}}}}", `f.yaml:1:24: switch A port p needs both a parent and a tag, such as {ip: 10.40.1.10, parent: vm1, tag: 10}, or neither`},
+		{"switches: {A: {ports: {p: {ip: 10.0.0.1, tag: 1}}}}", `f.yaml:1:24: switch A port p needs both a parent and a tag, such as {ip: 10.40.1.10, parent: vm1, tag: 10}, or neither`},
+		{"switches: {A: {ports: {p: {ip: 10.0.0.1, parent: vm1, tag: 4095}}}}", `f.yaml:1:60: switch A port p: invalid tag "4095", want a VLAN id from 1 to 4094`},
 		{"routers: {R: {links: [{switch: A}]}}", `f.yaml:1:23: a link of router R needs a switch and a cidr, such as {switch: LS-A, cidr: 10.20.1.1/24}`},
 		{"routers: {R: {links: {A: 1}}}", `f.yaml:1:22: links of router R: want a list, not fields`},
 		{"routers: {R: {ports: {p: }}}", `f.yaml:1:23: router R port p has no cidr: write p: 10.20.1.1/24, or fields with cidr`},
@@ -160,6 +172,7 @@ func TestReadTwice(t *testing.T) {
 // problems that say where.
 func FuzzRead(f *testing.F) {
 	f.Add("switches: {A: {id: 1, ports: {p: 10.0.0.1, q: {ip: outer, mac: 'ff:ff:ff:ff:ff:ee'}}}}")
+	f.Add("switches: {A: {port_security: true, ports: {p: {ip: 10.0.0.1, parent: vm, tag: 7, port_security: false, pool: vm}}}}")
 	f.Add("routers:\n  R:\n    chassis: hv\n    links:\n    - {switch: A, cidr: 10.0.0.1/24}\n    routes:\n      r: {cidr: 0.0.0.0/0, next_hop: 10.0.0.2}\n")
 	f.Add("routers: {R: {nat: {n: {type: dnat, cidr: 10.0.0.1/32, ip: 1.2.3.4}}}}\n---\n{}")
 	f.Add("a: &x [*x]\n<<: *x")

@@ -34,6 +34,31 @@ func (r *reader) id(n *yaml.Node) uint32 {
 	return uint32(id)
 }
 
+// tag reads the VLAN id of a child port.
+func (r *reader) tag(n *yaml.Node, of string) uint16 {
+	text := r.text(n, of+": tag")
+	if text == "" {
+		return 0
+	}
+	tag, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || tag == 0 || tag > topology.MaxTag {
+		r.fail(n, "%s: invalid tag %q, want a VLAN id from 1 to %d", of, text, topology.MaxTag)
+	}
+	return uint16(tag)
+}
+
+// isOn reads what is on or off, true or false.
+func (r *reader) isOn(n *yaml.Node, of string) bool {
+	switch text := r.text(n, of); text {
+	case "true", "on":
+		return true
+	case "false", "off":
+	default:
+		r.fail(n, "%s: want true or false, not %q", of, text)
+	}
+	return false
+}
+
 func (r *reader) address(n *yaml.Node, of string) netip.Addr {
 	return value(r, n, of, topology.ParseAddr)
 }

@@ -26,7 +26,9 @@ type Writing struct {
 // it is the same entities, in their shortest form and sorted by name. Pairs of
 // values that this version does not know stand there as comments. What cannot be
 // described is returned, with the reason: objects whose switch or router is not
-// among the entities, and what YAML has no letters for.
+// among the entities, and what YAML has no letters for. The ports of attachments
+// are left out without a word: like the owners of others they are no part of a
+// description.
 func Describe(entities []topology.Stored, how Writing) (doc *yaml.Node, omitted map[topology.Key]string) {
 	omitted = map[topology.Key]string{}
 	t := &teller{how: how, children: map[topology.Key][]topology.Stored{}, short: map[topology.Key]topology.Extra{}}
@@ -117,9 +119,10 @@ func (t *teller) findLink(p topology.RouterPort, peers []topology.SwitchPort, de
 func (t *teller) describeSwitch(sw topology.Switch) *yaml.Node {
 	n, ports := mapping(), mapping()
 	add(n, "id", number(sw.ID), "")
+	secure(n, sw.Secured)
 	for _, e := range t.children[sw.Key()] {
-		if _, isLink := t.short[e.Key()]; !isLink {
-			p := e.(topology.SwitchPort)
+		p := e.(topology.SwitchPort)
+		if _, isLink := t.short[e.Key()]; !isLink && !isAttachment(p) {
 			add(ports, p.Name, t.describePort(p), p.Extra)
 		}
 	}
@@ -143,6 +146,12 @@ func (t *teller) describePort(p topology.SwitchPort) *yaml.Node {
 		set(n, "mac", p.MAC.String())
 	}
 	set(n, "chassis", chassis)
+	set(n, "parent", p.Parent)
+	if p.Tag != 0 {
+		add(n, "tag", number(uint32(p.Tag)), "")
+	}
+	secure(n, p.Secured)
+	set(n, "pool", p.Pool)
 	return shorten(n, "ip")
 }
 
@@ -254,6 +263,13 @@ func addUnlessEmpty(n *yaml.Node, key string, value *yaml.Node) {
 func set(n *yaml.Node, key, value string) {
 	if value != "" {
 		add(n, key, text(value), "")
+	}
+}
+
+// secure adds that port security is on.
+func secure(n *yaml.Node, isOn bool) {
+	if isOn {
+		add(n, "port_security", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: "true"}, "")
 	}
 }
 

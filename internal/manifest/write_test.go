@@ -67,11 +67,14 @@ func random(r *rand.Rand) []topology.Stored {
 	put := func(e topology.Stored) { all[e.Key()] = e }
 	switches, routers := names[:r.IntN(5)], names[5:5+r.IntN(5)]
 	for i, sw := range switches {
-		put(topology.Switch{Name: sw, ID: uint32(i + 1)})
+		put(topology.Switch{Name: sw, ID: uint32(i + 1), Secured: r.IntN(3) == 0})
 		for range r.IntN(5) {
 			p := topology.SwitchPort{Switch: sw, Name: pick(names...), IP: ip(), Peer: pick("", "x", sw+"_"), Chassis: pick("", "hv1", "0")}
 			if r.IntN(4) == 0 {
 				p.IP = topology.OuterIP
+			} else if r.IntN(2) == 0 {
+				p.Peer, p.Parent, p.Tag = "", "host", uint16(1+r.IntN(topology.MaxTag))
+				p.Secured, p.Pool = r.IntN(2) == 0, pick("", "host", "true")
 			}
 			p.MAC = anyMAC(p.IP)
 			put(p)
@@ -111,6 +114,34 @@ func random(r *rand.Rand) []topology.Stored {
 		list = append(list, e)
 	}
 	return list
+}
+
+// What containers use comes and goes with them: a port of a pool is described as
+// if it was free, one that was made for a container not at all.
+func TestDescribeOwned(t *testing.T) {
+	ip := netip.MustParseAddr("10.0.0.1")
+	port := func(name, owner, pool string) topology.SwitchPort {
+		return topology.SwitchPort{Switch: "A", Name: name, IP: ip, MAC: topology.MACFromIP(ip), Parent: "vm", Tag: 7, Secured: true, Owner: owner, Pool: pool}
+	}
+	doc, omitted := Describe([]topology.Stored{topology.Switch{Name: "A", ID: 1, Secured: true}, port("free", "", "vm"), port("used", "cni:k8s/1/eth0", "vm"), port("lsp-eth0-2", "cni:k8s/2/eth0", "")}, Writing{})
+	var text bytes.Buffer
+	if err := Write(&text, doc); err != nil {
+		t.Fatal(err)
+	}
+	want := `switches:
+  A:
+    id: 1
+    port_security: true
+    ports:
+      free: {ip: 10.0.0.1, parent: vm, tag: 7, port_security: true, pool: vm}
+      used: {ip: 10.0.0.1, parent: vm, tag: 7, port_security: true, pool: vm}
+`
+	if diff := cmp.Diff(want, text.String()); diff != "" {
+		t.Error(diff)
+	}
+	if len(omitted) > 0 {
+		t.Errorf("left out with a word: %v", omitted)
+	}
 }
 
 func TestDescribe(t *testing.T) {

@@ -14,6 +14,11 @@ import (
 // or, if recursive, goes with all of it. An id or address that others wrote
 // twice stays taken until the last of its holders is gone.
 func (s *Store) Delete(ctx context.Context, key topology.Key, recursive bool) error {
+	return s.DeleteIf(ctx, nil, key, recursive)
+}
+
+// DeleteIf is Delete on a condition, as CreateIf is Create.
+func (s *Store) DeleteIf(ctx context.Context, check func(*View) error, key topology.Key, recursive bool) error {
 	if err := checkNames(key); err != nil {
 		return err
 	}
@@ -32,6 +37,11 @@ func (s *Store) Delete(ctx context.Context, key topology.Key, recursive bool) er
 		value, ok := t.get(path)
 		if !ok {
 			return fmt.Errorf("%s %w", describe(key), ErrNotFound)
+		}
+		if check != nil {
+			if err := check(&View{ctx, s, t}); err != nil {
+				return err
+			}
 		}
 		t.delete(path)
 		if key.Kind == topology.KindSwitch || key.Kind == topology.KindRouter {

@@ -106,3 +106,35 @@ func TestCreateIf(t *testing.T) {
 		wantError(t, err, ErrNotFound, "router X")
 	})
 }
+
+// A port of a pool that is claimed while somebody deletes it is seen by the check.
+func TestDeleteIf(t *testing.T) {
+	s := start(t)
+	ctx := t.Context()
+	spare := port("S", "p", "10.0.0.2")
+	spare.Pool = "hv1"
+	mustCreate(t, s, topology.Switch{Name: "S"}, spare)
+	refused := errors.New("refused")
+	asked := 0
+	check := func(v *View) error {
+		e, err := v.Get(spare.Key())
+		if asked++; asked == 1 {
+			if _, err := s.ClaimPort(ctx, "S", "hv1", "cni:k8s/1/eth0", Want{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err == nil && e.(topology.SwitchPort).Owner != "" {
+			return refused
+		}
+		return err
+	}
+	wantError(t, s.DeleteIf(ctx, check, spare.Key(), false), refused)
+	if asked != 2 {
+		t.Errorf("the check was asked %d times, want 2", asked)
+	}
+	if err := s.DeleteIf(ctx, func(*View) error { return nil }, spare.Key(), false); err != nil {
+		t.Error(err)
+	}
+	never := func(*View) error { t.Error("the check was asked"); return nil }
+	wantError(t, s.DeleteIf(ctx, never, spare.Key(), false), ErrNotFound)
+}

@@ -245,3 +245,8 @@ func (n NAT) Single() bool { return n.Net.Bits() == n.Net.Addr().BitLen() }
 
 // Outer reports whether the port leads to the physical network.
 func (p SwitchPort) Outer() bool { return p.IP == OuterIP }
+
+// CanHaveChildren reports whether packets of child ports may pass through the
+// port's interface. It has to be a workload's: children have none, and other
+// ports lead to a router or out.
+func (p SwitchPort) CanHaveChildren() bool { return p.Peer == "" && p.Parent == "" && !p.Outer() }

@@ -114,6 +114,56 @@ func TestModelIndexes(t *testing.T) {
 	}
 }
 
+// child returns a port whose packets pass through another's interface.
+func child(sw, name, ip, parent string, tag uint16) SwitchPort {
+	p := port(sw, name, ip)
+	p.Parent, p.Tag = parent, tag
+	return p
+}
+
+// The children of a port are told apart by their tags, in whichever switches they
+// are.
+func TestModelTags(t *testing.T) {
+	m := NewModel()
+	a, b, other := child("S", "a", "10.0.0.1", "vm", 5), child("T", "b", "10.1.0.1", "vm", 5), child("S", "c", "10.0.0.2", "vm2", 5)
+	r := m.Apply([]Change{put(1, a), put(2, b), put(3, other)})
+	if len(r.Conflicts) != 1 || r.Conflicts[0].Ignored != b.Key() || r.Conflicts[0].What != "tag 5 at parent vm" {
+		t.Fatalf("conflicts %v, want that of b alone", r.Conflicts)
+	}
+	if m.Get(a.Key()) != a || m.Get(b.Key()) != nil || m.Get(other.Key()) != other {
+		t.Error("the first child with a tag counts, and that of another parent")
+	}
+	b.Tag = 6
+	if r := m.Apply([]Change{put(2, b)}); m.Get(b.Key()) != b || !slices.Equal(r.Resolved, []Key{b.Key()}) {
+		t.Errorf("with another tag b counts: %v, resolved %v", m.Get(b.Key()), r.Resolved)
+	}
+}
+
+// A port's children are found by its bare name, whether it is there or not, and
+// who reads them is told of each that comes, moves and goes.
+func TestModelChildren(t *testing.T) {
+	m := NewModel()
+	of := func(parent string) []Entity { return m.List(Key{Kind: KindChildren, Name: parent}) }
+	touches := func(r Result, parent string) bool {
+		return slices.Contains(r.Touched, Key{Kind: KindChildren, Name: parent})
+	}
+	a, b := child("S", "a", "10.0.0.1", "vm", 1), child("T", "b", "10.1.0.1", "vm", 2)
+	if r := m.Apply([]Change{put(1, a), put(2, b), put(3, port("S", "c", "10.0.0.3"))}); !touches(r, "vm") || !slices.Equal(of("vm"), []Entity{a, b}) {
+		t.Errorf("children %v, touched %v", of("vm"), r.Touched)
+	}
+	m.Apply([]Change{put(4, port("U", "vm", "10.2.0.1"))})
+	if !slices.Equal(of("vm"), []Entity{a, b}) {
+		t.Errorf("children of a port that came later: %v", of("vm"))
+	}
+	b.Parent = "vm2"
+	if r := m.Apply([]Change{put(2, b)}); !touches(r, "vm") || !touches(r, "vm2") || !slices.Equal(of("vm"), []Entity{a}) || !slices.Equal(of("vm2"), []Entity{b}) {
+		t.Errorf("children after a move %v and %v, touched %v", of("vm"), of("vm2"), r.Touched)
+	}
+	if r := m.Apply([]Change{{Key: a.Key()}}); !touches(r, "vm") || len(of("vm")) != 0 {
+		t.Errorf("children %v after the last has gone, touched %v", of("vm"), r.Touched)
+	}
+}
+
 // Whatever the order and the batches in which a set of entities arrives, and
 // whatever was there in between, the model ends in the same state.
 func TestModelOrderMeansNothing(t *testing.T) {
@@ -129,6 +179,9 @@ func TestModelOrderMeansNothing(t *testing.T) {
 		case 2:
 			p := port(fmt.Sprint("s", rng.IntN(2)), fmt.Sprint("p", n), fmt.Sprintf("10.%d.0.%d", rng.IntN(2), 1+rng.IntN(3)))
 			p.MAC = MAC{2, 0, 0, 0, 0, byte(rng.IntN(4))}
+			if parent := rng.IntN(3); parent > 0 {
+				p.Parent, p.Tag = fmt.Sprint("vm", parent), uint16(1+rng.IntN(2))
+			}
 			e = p
 		default:
 			e = chassis(fmt.Sprint("c", n), fmt.Sprintf("192.168.0.%d", 1+rng.IntN(3)), int64(rng.IntN(4)))

@@ -17,6 +17,11 @@ func TestParseRoundTrip(t *testing.T) {
 		{Key{KindSwitchPort, "LS-A", "p"}, "chassis=hv1,mac=F2:01:0A:00:00:01,ip=10.0.0.1", "ip=10.0.0.1,mac=f2:01:0a:00:00:01,chassis=hv1"},
 		{Key{KindSwitchPort, "LS-A", "p"}, "ip6=fd00::1,ip=10.0.0.1,a=b,mac=f2:01:0a:00:00:01", "ip=10.0.0.1,mac=f2:01:0a:00:00:01,a=b,ip6=fd00::1"},
 		{Key{KindSwitchPort, "out", "p"}, "ip=255.255.255.255,mac=ff:ff:ff:ff:ff:ee,peer=br0,chassis=edge1", ""},
+		{Key{KindSwitch, "", "LS-A"}, "id=7,security=on", ""},
+		{Key{KindSwitch, "", "LS-A"}, "a=b,security=off,id=7", "id=7,a=b"},
+		{Key{KindSwitchPort, "LS-A", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,chassis=hv1,parent=vm1,tag=4094,security=on,owner=cni:k8s/12/eth0,pool=vm1", ""},
+		{Key{KindSwitchPort, "LS-A", "p"}, "pool=hv1,tag=1,x=y,parent=vm1,mac=f2:01:0a:00:00:01,ip=10.0.0.1", "ip=10.0.0.1,mac=f2:01:0a:00:00:01,parent=vm1,tag=1,pool=hv1,x=y"},
+		{Key{KindSwitchPort, "LS-A", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,security=off,parent=,tag=,owner=", "ip=10.0.0.1,mac=f2:01:0a:00:00:01"},
 		{Key{KindRouter, "", "R"}, "id=16777215", ""},
 		{Key{KindRouter, "", "R"}, "id=1,chassis=edge1", ""},
 		{Key{KindRouterPort, "R", "p"}, "ip=10.0.0.1,prefix=24,mac=f2:01:0a:00:00:01,peer=sp", ""},
@@ -65,6 +70,16 @@ func TestParseRefuses(t *testing.T) {
 		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=f2:01", "invalid MAC"},
 		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=01:00:5e:00:00:01", "multicast"},
 		{Key{KindSwitchPort, "s", "p"}, "hello", "not a key=value pair"},
+		{Key{KindSwitch, "", "LS-A"}, "id=1,security=yes", `invalid security "yes", want on or off`},
+		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,security=1", "invalid security"},
+		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,parent=vm1", "both a parent and a tag"},
+		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,tag=3", "both a parent and a tag"},
+		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,parent=vm1,tag=0", "invalid tag"},
+		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,parent=vm1,tag=4095", "from 1 to 4094"},
+		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,parent=vm1,tag=70000", "invalid tag"},
+		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,parent=vm1,tag=3,peer=r", "leads to a workload"},
+		{Key{KindSwitchPort, "s", "p"}, "ip=255.255.255.255,mac=ff:ff:ff:ff:ff:ee,parent=vm1,tag=3", "leads to a workload"},
+		{Key{KindSwitchPort, "s", "p"}, "ip=10.0.0.1,mac=f2:01:0a:00:00:01,parent=p,tag=3", "its own parent"},
 		{Key{KindRouterPort, "r", "p"}, "ip=10.0.0.1,prefix=33,mac=f2:01:0a:00:00:01", "invalid prefix"},
 		{Key{KindStaticRoute, "r", "x"}, "ip=10.0.0.0,prefix=8,next_hop=1.2.3.4", "outport is missing"},
 		{Key{KindNAT, "r", "x"}, "ip=10.0.0.0,prefix=8,xlate_ip=1.2.3.4,xlate_type=both", "want snat or dnat"},
@@ -105,6 +120,9 @@ func TestIDsAndMACs(t *testing.T) {
 // What parses prints as something that parses to the same.
 func FuzzParse(f *testing.F) {
 	f.Add(uint8(KindSwitchPort), "ip=10.0.0.1,mac=f2:01:0a:00:00:01,peer=r,chassis=hv1,x=y")
+	f.Add(uint8(KindSwitchPort), "ip=10.0.0.1,mac=f2:01:0a:00:00:01,parent=vm,tag=5,security=on,owner=cni:net/id/eth0,pool=vm")
+	f.Add(uint8(KindSwitchPort), "ip=10.0.0.1,mac=f2:01:0a:00:00:01,tag=4095,security=off,parent==,owner=a=b")
+	f.Add(uint8(KindSwitch), "id=7,security=on,security=off")
 	f.Add(uint8(KindStaticRoute), "ip=0.0.0.0,prefix=0,next_hop=100.10.10.2,outport=p")
 	f.Add(uint8(KindChassis), "ip=1.2.3.4,tick=9,=,a=,b")
 	f.Fuzz(func(t *testing.T, kind uint8, value string) {

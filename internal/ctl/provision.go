@@ -1,0 +1,233 @@
+package ctl
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"tuplenet/internal/manifest"
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
+)
+
+var (
+	nodeFlag       = Flag{Name: "node", Value: "NODE", Required: true, Usage: "whose workloads the ports are for: `NODE` is a chassis, or the port of a virtual machine or container, whose children they become"}
+	poolRouterFlag = Flag{Name: "router", Value: "ROUTER", Usage: "plug `ROUTER` into the switch, with the gateway's address"}
+)
+
+// widestPool is the shortest prefix of a network whose addresses are given out
+// in advance: each is a key in etcd, and every agent has it in memory.
+const widestPool = 18
+
+func provisionCommand() Command {
+	return Command{
+		Object: "ls", Verb: "provision", Args: []string{"SWITCH", "CIDR"}, Flags: []Flag{nodeFlag, poolRouterFlag, securityFlag, forceFlag}, steps: true,
+		Usage: "make a node's switch and the ports of its workloads in advance",
+		Notes: "Makes SWITCH if it is missing, and for every address of CIDR that no port of it has a port named SWITCH-ADDRESS, for the workloads of one node: tpcni there takes one of them for each container, " +
+			"and gives it back. The gateway is the address in CIDR, or the first one of the network; without --router, \"tpctl lr link\" plugs a router in there.\n" +
+			"If NODE is a port, the ports are its children, with tags from the lowest that is free: at most 4094. Otherwise CIDR may be as wide as /18. " +
+			"Run again, it makes what is missing and leaves what is there. \"tpctl ls del -r\" takes all of it away.",
+		Example: "tpctl ls provision ls-worker1 10.40.1.1/24 --node worker1 --router LR-pods",
+		run:     provisionSwitch,
+	}
+}
+
+// pool is the ports of a switch that are made in advance for a node.
+type pool struct {
+	sw, node, router string
+	gateway          netip.Prefix // its address and network
+	secured          bool
+	force            bool // take it that the chassis exists
+
+	parent    string // the node, if it is a port
+	size      int    // ports that there are in the end
+	taken     int    // addresses that other ports have
+	unplugged bool   // no router has the gateway's address
+}
+
+func provisionSwitch(s *session, args []string) error {
+	p := &pool{secured: s.set(securityFlag), force: s.set(forceFlag)}
+	var err error
+	if p.sw, err = newName(topology.KindSwitch, args[0]); err != nil {
+		return err
+	}
+	if p.gateway, err = poolNetwork(args[1]); err != nil {
+		return err
+	}
+	if p.node, err = reference(s.Flags[nodeFlag.Name]); err != nil {
+		return err
+	}
+	if p.router, err = reference(s.Flags[poolRouterFlag.Name]); err != nil {
+		return err
+	}
+	a := &application{session: s, plan: p.plan, started: time.Now()}
+	a.tell = func() error { return p.tell(a) }
+	return a.carryOut()
+}
+
+// poolNetwork parses a network whose addresses are to be given out, with the
+// gateway's, which is the first if the text names none.
+func poolNetwork(text string) (netip.Prefix, error) {
+	net, err := topology.ParsePrefix(strings.TrimSpace(text))
+	if err != nil {
+		return net, err
+	}
+	if net.Bits() < 31 && net == net.Masked() {
+		net = netip.PrefixFrom(net.Addr().Next(), net.Bits())
+	}
+	switch {
+	case net.Bits() < widestPool:
+		return net, fmt.Errorf("invalid CIDR %s: %d addresses are more than are made in advance; name a network of /%d or smaller for each node", text, 1<<(32-net.Bits()), widestPool)
+	case net.Bits() == 32:
+		return net, fmt.Errorf("invalid CIDR %s: beside the gateway no address is left", text)
+	}
+	return net, checkRouterNetwork(net)
+}
+
+// plan returns what is missing.
+func (p *pool) plan(n *store.Snapshot) (changes []manifest.Change, notes []string, err error) {
+	if err := p.findNode(n); err != nil {
+		return nil, nil, err
+	}
+	var wanted manifest.Description
+	want := func(e topology.Stored) { wanted = append(wanted, manifest.Object{Entity: e, Security: true}) }
+	sw := topology.Switch{Name: p.sw}
+	if err := n.Broken[sw.Key()]; err != nil {
+		return nil, nil, fmt.Errorf("%s: its value cannot be used: %w", sw.Key(), err)
+	}
+	if n.Entities[sw.Key()] == nil {
+		want(sw)
+	}
+	link, err := p.link(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range link {
+		want(e)
+	}
+	missing, err := p.missing(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, port := range missing {
+		want(port)
+	}
+	if p.router == "" && p.unplugged {
+		notes = append(notes, fmt.Sprintf(`no router has the gateway %s of switch %s yet; "tpctl lr link ROUTER %[2]s %[1]s" plugs one in`, p.gateway, p.sw))
+	}
+	return wanted.Plan(stateOfStore(n), false, nil), notes, nil
+}
+
+// findNode finds out what the node is.
+func (p *pool) findNode(n *store.Snapshot) error {
+	p.parent = ""
+	isChassis := n.Entities[topology.Chassis{Name: p.node}.Key()] != nil
+	for _, e := range n.Entities {
+		if port, ok := e.(topology.SwitchPort); ok && port.Name == p.node {
+			if err := checkHost(port); err != nil {
+				return err
+			}
+			p.parent = p.node
+		}
+	}
+	switch {
+	case p.parent != "" && isChassis:
+		return fmt.Errorf("node %s is both a switch port and a chassis, and it cannot be told which is meant; describe the ports in a file with their pool, and apply that", p.node)
+	case p.parent == "" && !isChassis && !p.force:
+		return fmt.Errorf("node %s %w: there is no switch port and no chassis of that name; create the port, or start the agent first, or use --force for a chassis that has no record yet", p.node, store.ErrNotFound)
+	}
+	return nil
+}
+
+// link returns what is missing of the link to the router.
+func (p *pool) link(n *store.Snapshot) ([]topology.Stored, error) {
+	if p.router == "" {
+		return nil, nil
+	}
+	switchPort, routerPort := manifest.Link(p.router, p.sw, p.gateway)
+	var missing []topology.Stored
+	for _, e := range []topology.Stored{switchPort, routerPort} {
+		switch has := n.Entities[e.Key()]; {
+		case n.Broken[e.Key()] != nil:
+			return nil, fmt.Errorf("%s: its value cannot be used: %w", e.Key(), n.Broken[e.Key()])
+		case has == nil:
+			missing = append(missing, e)
+		case bare(has) != bare(e):
+			return nil, fmt.Errorf("%s exists and does not link switch %s to router %s with the gateway %s; name the gateway that there is", e.Key(), p.sw, p.router, p.gateway)
+		}
+	}
+	return missing, nil
+}
+
+// missing returns the ports that are to be made, by address.
+func (p *pool) missing(n *store.Snapshot) ([]topology.SwitchPort, error) {
+	p.size, p.taken = 0, 0
+	byAddress := map[uint16]topology.SwitchPort{} // those of the switch
+	var all []topology.Stored
+	for _, e := range n.Entities {
+		port, ok := e.(topology.SwitchPort)
+		if !ok {
+			continue
+		}
+		all = append(all, port)
+		switch {
+		case port.Switch != p.sw:
+			continue
+		case port.Pool != "" && port.Pool != p.node:
+			return nil, fmt.Errorf("switch %s has been provisioned for node %s (port %s is of its pool), and a switch serves one node; name another switch for %s", p.sw, port.Pool, port.Name, p.node)
+		case port.Pool != "" && port.Parent != p.parent:
+			return nil, fmt.Errorf("switch %s port %s is of the pool of %s, but its parent is %q, and not %q; delete it first", p.sw, port.Name, p.node, port.Parent, p.parent)
+		}
+		byAddress[port.ID()] = port
+	}
+	var ports []topology.SwitchPort
+	for ip := p.gateway.Masked().Addr(); p.gateway.Contains(ip); ip = ip.Next() {
+		if ip == p.gateway.Addr() || !topology.IsHost(ip, p.gateway) {
+			continue
+		}
+		if has, ok := byAddress[topology.PortID(ip)]; ok {
+			if has.Pool != "" {
+				p.size++
+			} else {
+				p.taken++
+			}
+			continue
+		}
+		port := topology.SwitchPort{Switch: p.sw, Name: p.sw + "-" + ip.String(), IP: ip, MAC: topology.MACFromIP(ip), Parent: p.parent, Pool: p.node, Secured: p.secured}
+		if n.Entities[port.Key()] != nil || n.Broken[port.Key()] != nil {
+			return nil, fmt.Errorf("switch %s port %s exists and does not have the address %s; delete it first", p.sw, port.Name, ip)
+		}
+		ports = append(ports, port)
+	}
+	p.size += len(ports)
+	p.unplugged = byAddress[topology.PortID(p.gateway.Addr())].Peer == ""
+	if p.parent == "" {
+		return ports, nil
+	}
+	free := freeTags(childrenOf(all, p.parent))
+	if len(free) < len(ports) {
+		return nil, fmt.Errorf("port %s cannot have %d more children: %d of its %d VLAN tags are free; name a smaller network", p.parent, len(ports), len(free), topology.MaxTag)
+	}
+	for i := range ports {
+		ports[i].Tag = free[i]
+	}
+	return ports, nil
+}
+
+// tell says what was made.
+func (p *pool) tell(a *application) error {
+	var made []topology.Stored
+	ports := 0
+	for _, c := range a.done {
+		made = append(made, c.After)
+		if port, ok := c.After.(topology.SwitchPort); ok && port.Pool != "" {
+			ports++
+		}
+	}
+	text := fmt.Sprintf("switch %s provisioned for %s: %s created, %d there before", p.sw, p.node, plural(ports, "port"), p.size-ports)
+	if p.taken > 0 {
+		text += fmt.Sprintf(", %s taken by other ports", plural(p.taken, "address"))
+	}
+	return a.made(made, "%s", text)
+}
