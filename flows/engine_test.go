@@ -23,7 +23,7 @@ func (w *world) entity() topology.Entity {
 	addr := netip.AddrFrom4([4]byte{10, byte(w.IntN(2)), 0, byte(1 + w.IntN(6))})
 	switch w.IntN(21) {
 	case 0:
-		return topology.Switch{Name: w.name("ls", 4), ID: uint32(1 + w.IntN(8))}
+		return topology.Switch{Name: w.name("ls", 4), ID: uint32(1 + w.IntN(8)), Secured: w.IntN(4) == 0}
 	case 1:
 		r := topology.Router{Name: w.name("lr", 3), ID: uint32(1 + w.IntN(8))}
 		if w.IntN(2) == 0 {
@@ -40,7 +40,11 @@ func (w *world) entity() topology.Entity {
 		return topology.Tunnel{Chassis: fmt.Sprint("hv", n), OFPort: uint32(100 + n), Watched: w.IntN(2) == 0}
 	case 6, 7:
 		n := w.IntN(8)
-		return topology.Interface{Port: fmt.Sprint("p", n), OFPort: uint32(200 + n)}
+		i := topology.Interface{Port: fmt.Sprint("p", n), OFPort: uint32(200 + n)}
+		if w.IntN(3) == 0 { // by that of its parent
+			i.OFPort, i.Tag = uint32(200+w.IntN(8)), uint16(1+n)
+		}
+		return i
 	case 8:
 		return topology.Node{Chassis: w.name("hv", 2), MTU: 1400 * w.IntN(2), OnDemand: w.IntN(2) == 0, Redirect: w.IntN(2) == 0}
 	case 9, 10:
@@ -66,8 +70,9 @@ func (w *world) entity() topology.Entity {
 		return topology.RouterPort{Router: fmt.Sprint("lr", n%3), Name: fmt.Sprint("linked", n),
 			Net: netip.PrefixFrom(addr, []int{16, 24, 29, 32}[w.IntN(4)]), MAC: topology.MACFromIP(addr), Peer: fmt.Sprint("link", n)}
 	}
-	p := topology.SwitchPort{Switch: w.name("ls", 4), Name: w.name("p", 8), IP: addr, MAC: topology.MACFromIP(addr)}
-	switch w.IntN(5) {
+	number := w.IntN(8)
+	p := topology.SwitchPort{Switch: w.name("ls", 4), Name: fmt.Sprint("p", number), IP: addr, MAC: topology.MACFromIP(addr), Secured: w.IntN(4) == 0}
+	switch w.IntN(7) {
 	case 0:
 		p.Peer = w.name("rp", 5)
 	case 1:
@@ -77,6 +82,8 @@ func (w *world) entity() topology.Entity {
 	case 3: // the other end of a link
 		n := w.IntN(5)
 		p.Name, p.Peer, p.Switch = fmt.Sprint("link", n), fmt.Sprint("linked", n), fmt.Sprint("ls", n%4)
+	case 4, 5: // each child has a tag of its own
+		p.Parent, p.Tag = w.name("p", 8), uint16(1+number)
 	}
 	return p
 }

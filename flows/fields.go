@@ -44,6 +44,7 @@ const (
 	// Behind the others, though it is metadata: a field's number is part of
 	// cookies.
 	TunSrc // IPv4 address that a packet came from in a tunnel; 0: by none
+	VLAN   // the outer VLAN tag: its id (bits 0-11) and VLANPresent; 0 without one
 	numFields
 )
 
@@ -83,6 +84,7 @@ var fieldInfos = [numFields]fieldInfo{
 	ARPSha:       {"arp_sha", 48},
 	ARPTha:       {"arp_tha", 48},
 	TunSrc:       {"tun_src", 32},
+	VLAN:         {"vlan_vid", 13},
 }
 
 // String returns Open vSwitch's name of the field.
@@ -169,13 +171,22 @@ const (
 	FlagTranslated = 1 << 3
 )
 
+// VLANPresent is the bit of VLAN that says that there is a tag; its id may be 0.
+const VLANPresent = 1 << 12
+
 // Constants of the protocols that rules match on.
 const (
 	ethTypeIPv4 = 0x0800
 	ethTypeARP  = 0x0806
-	protoICMP   = 1
-	arpRequest  = 1
-	arpReply    = 2
+	ethTypeIPv6 = 0x86dd
+	// Of VLAN tags (IEEE 802.1Q): behind the outer one Open vSwitch sees an inner
+	// one as what the frame holds.
+	ethTypeVLAN    = 0x8100
+	ethTypeService = 0x88a8
+
+	protoICMP  = 1
+	arpRequest = 1
+	arpReply   = 2
 
 	icmpUnreachable = 3
 	icmpEcho        = 8

@@ -81,6 +81,10 @@ type (
 	OutputInPort struct{}
 	// DecTTL decrements the IP TTL.
 	DecTTL struct{}
+	// PushVLAN puts a VLAN tag of that id, 1 to topology.MaxTag, around the frame.
+	PushVLAN struct{ ID uint16 }
+	// PopVLAN takes the outer VLAN tag off.
+	PopVLAN struct{}
 	// Resubmit looks the packet up in a table, which may stand before the
 	// present one, and comes back.
 	Resubmit struct{ Table Table }
@@ -158,6 +162,8 @@ const (
 	tagCheckLarger
 	tagTrack
 	tagHold
+	tagPushVLAN
+	tagPopVLAN
 )
 
 func (b Bits) appendTo(buf []byte) []byte {
@@ -176,11 +182,15 @@ func (a Output) appendTo(b []byte) []byte {
 func (a OutputField) appendTo(b []byte) []byte  { return a.Src.appendTo(append(b, tagOutputField)) }
 func (a OutputInPort) appendTo(b []byte) []byte { return append(b, tagOutputInPort) }
 func (a DecTTL) appendTo(b []byte) []byte       { return append(b, tagDecTTL) }
+func (a PopVLAN) appendTo(b []byte) []byte      { return append(b, tagPopVLAN) }
 func (a Resubmit) appendTo(b []byte) []byte     { return append(b, tagResubmit, byte(a.Table)) }
 func (a Goto) appendTo(b []byte) []byte         { return append(b, tagGoto, byte(a.Table)) }
 func (a LimitTo) appendTo(b []byte) []byte      { return append(b, tagLimitTo, byte(a.Meter)) }
 func (a Punt) appendTo(b []byte) []byte         { return append(b, tagPunt, byte(a.Why)) }
 func (a Hold) appendTo(b []byte) []byte         { return append(b, tagHold, byte(a.Why), byte(a.Table)) }
+func (a PushVLAN) appendTo(b []byte) []byte {
+	return binary.BigEndian.AppendUint16(append(b, tagPushVLAN), a.ID)
+}
 func (a Choose) appendTo(b []byte) []byte {
 	b = a.Dst.appendTo(append(b, tagChoose, byte(a.Fields)))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(a.Ports)))

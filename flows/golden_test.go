@@ -67,7 +67,7 @@ func TestGolden(t *testing.T) {
 // value as in etcd (under entity_view/), for the node's own
 //
 //	node SYSTEM-ID [on-demand] [redirect]
-//	interface PORT OFPORT
+//	interface PORT OFPORT [TAG]
 //	tunnel CHASSIS OFPORT [watched]
 //	neighbour SWITCH IP MAC
 //	host-stack OFPORT MAC
@@ -113,6 +113,8 @@ func parseEntity(word []string) (topology.Entity, error) {
 		return topology.Absence{Chassis: word[1]}, nil
 	case len(word) == 3 && word[0] == "interface":
 		return topology.Interface{Port: word[1], OFPort: number(2)}, nil
+	case len(word) == 4 && word[0] == "interface":
+		return topology.Interface{Port: word[1], OFPort: number(2), Tag: uint16(number(3))}, nil
 	case len(word) >= 3 && word[0] == "tunnel":
 		return topology.Tunnel{Chassis: word[1], OFPort: number(2), Watched: len(word) == 4}, nil
 	case len(word) == 4 && word[0] == "neighbour":

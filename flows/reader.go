@@ -73,10 +73,18 @@ func (r *Reader) Connected(port topology.RouterPort) (topology.RouterPort, bool)
 		Kind: topology.KindRouterNet, Parent: port.Router, Name: port.Net.Masked().String()})
 }
 
-// Interface returns the local interface that is plugged into the switch port
-// of that name.
-func (r *Reader) Interface(port string) (topology.Interface, bool) {
-	return find[topology.Interface](r, topology.Interface{Port: port}.Key())
+// Interface returns the local interface that is plugged into a switch port, or
+// that a child's packets pass through.
+func (r *Reader) Interface(port topology.SwitchPort) (topology.Interface, bool) {
+	i, ok := find[topology.Interface](r, topology.Interface{Port: port.Name}.Key())
+	return i, ok && i.Tag == port.Tag // of what the port was the agent will take leave
+}
+
+// Parent returns the port whose interface a child's packets pass through, if
+// that can be one.
+func (r *Reader) Parent(child topology.SwitchPort) (topology.SwitchPort, bool) {
+	p, ok := r.PortNamed(child.Parent)
+	return p, ok && p.CanHaveChildren()
 }
 
 // Tunnel returns the local tunnel port to a chassis.
@@ -165,7 +173,7 @@ func (r *Reader) LeadsOut(sw string) bool {
 // WayOut returns the local interface of a switch's outer port.
 func (r *Reader) WayOut(sw string) (topology.Interface, bool) {
 	for _, p := range r.OuterPorts(sw) {
-		if i, ok := r.Interface(p.Name); ok {
+		if i, ok := r.Interface(p); ok {
 			return i, true
 		}
 	}

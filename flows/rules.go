@@ -38,6 +38,7 @@ var rules = []rule{
 	flowsOn("arrival", arrival),
 	flowsOn("nobody", nobody),
 	on("redirect", redirect),
+	flowsOn("port-security", impostors),
 	on("interface", localPort),
 	flowsOn("way-out", wayOut),
 	on("switch-port", switchPort),

@@ -18,7 +18,7 @@ const (
 // wayOut joins the interface of an outer port to its switch.
 func wayOut(r *Reader, i topology.Interface) []Flow {
 	port, ok := r.PortNamed(i.Port)
-	if !ok || !port.Outer() {
+	if !ok || !port.Outer() || i.Tag != 0 {
 		return nil
 	}
 	sw, ok := r.Switch(port.Switch)

@@ -2,41 +2,62 @@ package flows
 
 import "tuplenet/internal/topology"
 
-// localPort joins an interface of this node to its switch port.
+// localPort joins an interface of this node to its switch port, or a child port
+// to the interface of its parent.
 func localPort(r *Reader, i topology.Interface) ([]Flow, []Note) {
 	port, ok := r.PortNamed(i.Port)
-	if !ok || port.Peer != "" || port.Outer() {
+	if !ok || port.Peer != "" || port.Outer() || port.Tag != i.Tag {
 		return nil, nil
 	}
 	sw, ok := r.Switch(port.Switch)
 	if !ok {
 		return nil, nil
 	}
+	var parent topology.SwitchPort
+	if i.Tag != 0 {
+		if parent, ok = r.Parent(port); !ok {
+			return nil, nil
+		}
+	}
 	id := port.ID()
-	way, notes := wayTo(r, port)
-	return append(way, []Flow{
-		{TableClassify, prioNormal, []Match{Exact(InPort, uint64(i.OFPort))}, []Action{
-			enterDatapath(sw.ID), setSrcPort(id), Goto{TableSwitchARP},
-		}},
+	out, notes := wayTo(r, port)
+	out = append(out,
 		// A host that asks for its own address looks for somebody else who
 		// has it (RFC 5227); an answer would make it give the address up.
-		{TableSwitchTarget, prioGuard, []Match{inDatapath(sw.ID), fromPort(id), isARP,
+		Flow{TableSwitchTarget, prioGuard, []Match{inDatapath(sw.ID), fromPort(id), isARP,
 			Exact(ARPOp, arpRequest), Exact(ARPTpa, ipv4(port.IP))}, []Action{drop}},
 		// Nothing returns to the port that it came from, unless a router sent
 		// it there.
-		{TableSwitchLoopback, prioGuard, []Match{inDatapath(sw.ID),
-			Exact(RegPorts, uint64(id)<<16|uint64(id)), Masked(RegFlags, 0, FlagLoopback)}, []Action{drop}},
-		{TableSwitchDeliver, prioNormal, []Match{inDatapath(sw.ID), toPort(id)}, []Action{Output{i.OFPort}}},
-	}...), notes
+		Flow{TableSwitchLoopback, prioGuard, []Match{inDatapath(sw.ID),
+			Exact(RegPorts, uint64(id)<<16|uint64(id)), Masked(RegFlags, 0, FlagLoopback)}, []Action{drop}})
+	enter := []Action{enterDatapath(sw.ID), setSrcPort(id), Goto{TableSwitchARP}}
+	if port.Secured || sw.Secured {
+		enter[2] = Goto{TableSwitchSecurity}
+		out = append(out, secured(sw, port)...)
+	}
+	if i.Tag != 0 {
+		return append(out, throughParent(r, parent, sw, port, i, enter)...), notes
+	}
+	return append(out,
+		Flow{TableClassify, prioNormal, []Match{Exact(InPort, uint64(i.OFPort))}, enter},
+		Flow{TableSwitchDeliver, prioNormal, []Match{inDatapath(sw.ID), toPort(id)}, []Action{Output{i.OFPort}}}), notes
 }
 
 // switchPort leads to a port that this node has flows for whether or not traffic
 // goes there.
 func switchPort(r *Reader, port topology.SwitchPort) ([]Flow, []Note) {
-	if !r.Reaches(topology.Switch{Name: port.Switch}.Key()) || onlyWanted(r, port) {
+	if !r.Reaches(topology.Switch{Name: port.Switch}.Key()) {
 		return nil, nil
 	}
-	return wayTo(r, port)
+	var notes []Note
+	if problem := orphaned(r, port); problem != "" {
+		notes = append(notes, Problem{port.Key(), problem})
+	}
+	if onlyWanted(r, port) {
+		return nil, notes
+	}
+	out, more := wayTo(r, port)
+	return out, append(notes, more...)
 }
 
 // wayTo makes the flows that lead to a port: in the switch the way to its MAC,
@@ -91,7 +112,7 @@ func deliver(r *Reader, port topology.SwitchPort) (way []Action, notes []Note, o
 			return here, nil, true
 		}
 		chassis = router.Chassis
-	} else if _, ok := r.Interface(port.Name); ok {
+	} else if _, ok := r.Interface(port); ok {
 		return here, nil, true
 	}
 	if chassis == "" || chassis == r.Node().Chassis {

@@ -12,13 +12,14 @@ const (
 	TableArrival  Table = 10 // out of a tunnel: at its destination, or to be forwarded
 
 	// Switch ingress, on the chassis where the packet enters a switch.
-	TableSwitchARP    Table = 100 // ARP requests
-	TableSwitchTarget Table = 102 // ARP requests in a block of addresses that somebody has
-	TableSwitchHook   Table = 201 // third parties' (the number is part of the contract)
-	TableSwitchDirect Table = 202 // to the host's own stack, if untunnel mode is on
-	TableSwitchLookup Table = 204 // destination port and its chassis
-	TableSwitchOutput Table = 206 // to another chassis: is it there, does it fit?
-	TableTunnel       Table = 207 // into the tunnel
+	TableSwitchSecurity Table = 98  // what a secured port may send
+	TableSwitchARP      Table = 100 // ARP requests
+	TableSwitchTarget   Table = 102 // ARP requests in a block of addresses that somebody has
+	TableSwitchHook     Table = 201 // third parties' (the number is part of the contract)
+	TableSwitchDirect   Table = 202 // to the host's own stack, if untunnel mode is on
+	TableSwitchLookup   Table = 204 // destination port and its chassis
+	TableSwitchOutput   Table = 206 // to another chassis: is it there, does it fit?
+	TableTunnel         Table = 207 // into the tunnel
 
 	// Switch egress, on the chassis that has the destination port.
 	TableSwitchLoopback Table = 208 // nothing returns to its port unasked
@@ -61,6 +62,7 @@ type TableInfo struct {
 var Tables = []TableInfo{
 	{TableClassify, "classify", TableDrop},
 	{TableArrival, "arrival", TableSwitchLoopback},
+	{TableSwitchSecurity, "switch-security", TableDrop},
 	{TableSwitchARP, "switch-arp", TableSwitchHook},
 	{TableSwitchTarget, "switch-target", 0},
 	{TableSwitchHook, "switch-hook", TableSwitchDirect},

@@ -32,6 +32,7 @@ type claim struct {
 	key    topology.Key
 	cancel context.CancelFunc
 	ok     bool // the claim is in the store
+	again  bool // the store changed while it was under way
 }
 
 // newBinder returns a binder whose claims end with ctx.
@@ -40,11 +41,12 @@ func newBinder(ctx context.Context, s *store.Store, self string, log *slog.Logge
 		limit: semaphore.NewWeighted(16), claims: map[string]*claim{}}
 }
 
-// claim has a port bound to this chassis. It reports false when a claim on it
-// is under way already.
-func (b *binder) claim(name string, key topology.Key) bool {
-	if b.claims[name] != nil {
-		return false
+// claim has a port bound to this chassis. If a claim on it is under way already,
+// it only notes that there is cause for another one.
+func (b *binder) claim(name string, key topology.Key) {
+	if c := b.claims[name]; c != nil {
+		c.again = true
+		return
 	}
 	ctx, cancel := context.WithCancel(b.ctx)
 	c := &claim{name: name, key: key, cancel: cancel}
@@ -57,7 +59,6 @@ func (b *binder) claim(name string, key topology.Key) bool {
 		case <-b.ctx.Done():
 		}
 	}()
-	return true
 }
 
 // forget ends a claim that is under way.

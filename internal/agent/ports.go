@@ -22,7 +22,6 @@ type plug struct {
 	iface   ovs.Interface
 	state   plugState
 	written bool // our claim is in the store
-	again   bool // the store changed while a claim was under way
 }
 
 type plugState uint8
@@ -60,7 +59,6 @@ func (a *agent) readOVS() {
 		default:
 			a.plugs[i.IfaceID] = &plug{iface: i}
 			a.log.Info("interface plugged in", "port", i.IfaceID, "interface", i.Name, "ofport", i.OFPort)
-			a.change(topology.Change{Entity: topology.Interface{Port: i.IfaceID, OFPort: i.OFPort}})
 			a.portChanged(i.IfaceID)
 		}
 		seen[i.IfaceID] = true
@@ -71,6 +69,8 @@ func (a *agent) readOVS() {
 			a.binder.forget(id)
 			a.log.Info("interface unplugged", "port", id, "interface", p.iface.Name)
 			a.change(topology.Change{Key: topology.Interface{Port: id}.Key()})
+			a.childChanged(id) // it may be a child whose name an interface should not have had
+			a.childrenChanged(id)
 		}
 	}
 	a.twins = twins
@@ -118,15 +118,30 @@ func (a *agent) prepareHostStack() bool {
 	return true
 }
 
-// portChanged decides anew who has a port, after its interface or its value in
-// the store has changed.
+// portChanged decides anew who has a port and its children, after its interface
+// or its value in the store has changed.
 func (a *agent) portChanged(name string) {
 	p := a.plugs[name]
-	if p == nil {
-		return
+	if p != nil {
+		a.plugChanged(name, p)
 	}
+	a.childChanged(name)
+	if p != nil {
+		a.childrenChanged(name)
+	}
+}
+
+// plugChanged decides anew whether a port is that of its interface here.
+func (a *agent) plugChanged(name string, p *plug) {
 	port, ok := a.portNamed(name)
 	switch {
+	case ok && port.Parent != "":
+		if p.state != yielded {
+			a.log.Warn("an interface has the name of a child port, whose packets pass through its parent's; it is ignored",
+				"port", port.Key(), "parent", port.Parent, "interface", p.iface.Name)
+		}
+		p.state = yielded
+		return
 	case ok && port.Outer() && port.Peer != "":
 		// Where it is, the operator has said; an interface here may be what
 		// is left of where it was.
@@ -155,7 +170,7 @@ func (a *agent) portChanged(name string) {
 	default:
 		p.state, p.written = claiming, false
 		if a.member {
-			p.again = !a.binder.claim(name, port.Key())
+			a.binder.claim(name, port.Key())
 		}
 	}
 	a.change(topology.Change{Entity: topology.Interface{Port: name, OFPort: p.iface.OFPort}})
@@ -169,13 +184,13 @@ func (a *agent) portNamed(name string) (topology.SwitchPort, bool) {
 
 // claimed follows up on a claim that has ended.
 func (a *agent) claimed(c *claim) {
-	p := a.plugs[c.name]
-	if !a.binder.ended(c) || p == nil {
+	if !a.binder.ended(c) {
 		return
 	}
-	p.written = c.ok && p.state == claiming
-	if p.again {
-		p.again = false
+	if p := a.plugs[c.name]; p != nil {
+		p.written = c.ok && p.state == claiming
+	}
+	if c.again {
 		a.portChanged(c.name)
 	}
 }

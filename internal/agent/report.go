@@ -152,8 +152,15 @@ func (a *agent) report(detail bool) status.Report {
 		switch {
 		case !ok:
 			r.Strays = append(r.Strays, status.Stray{Interface: p.iface.Name, Port: name})
+		case port.Parent != "":
+			r.Strays = append(r.Strays, status.Stray{Interface: p.iface.Name, Port: name, Chassis: port.Chassis, Parent: port.Parent})
 		case p.state == bound:
 			r.Ports++
+			for _, child := range a.children(name) {
+				if _, here := a.throughParent(child); here && child.Chassis == a.self {
+					r.Ports++
+				}
+			}
 		case p.state == yielded && !port.Outer():
 			r.Strays = append(r.Strays, status.Stray{Interface: p.iface.Name, Port: name, Chassis: port.Chassis})
 		}
@@ -174,7 +181,7 @@ func (a *agent) detail() *status.Detail {
 	d := &status.Detail{
 		Settings: status.Settings{OnDemand: a.OnDemand, Redirect: a.Redirect, Untunnel: a.Untunnel,
 			Hash: flows.Hashes[a.Hash].String(), MinRx: a.BFDMinRx, MinTx: a.BFDMinTx, Idle: int(a.IdleTimeout.Seconds())},
-		Interfaces: len(a.plugs), Demands: len(a.demands.ports),
+		Demands: len(a.demands.ports),
 	}
 	held := map[flows.Table]int{}
 	for _, f := range a.engine.All() {
@@ -189,8 +196,9 @@ func (a *agent) detail() *status.Detail {
 		d.TunnelList = append(d.TunnelList, tunnelStatus(t))
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.plugs)) {
-		d.PortList = append(d.PortList, a.portStatus(name))
+		d.PortList = append(append(d.PortList, a.portStatus(name)), a.childrenStatus(name)...)
 	}
+	d.Interfaces = len(d.PortList)
 	known := a.physical.neighbours.all()
 	slices.SortFunc(known, func(m, n topology.Neighbour) int {
 		return cmp.Or(strings.Compare(m.Switch, n.Switch), m.IP.Compare(n.IP))
@@ -240,4 +248,23 @@ func (a *agent) portStatus(name string) status.Port {
 		}
 	}
 	return s
+}
+
+// childrenStatus tells of the children whose packets pass through the interface of
+// a port.
+func (a *agent) childrenStatus(parent string) []status.Port {
+	var out []status.Port
+	for _, child := range a.children(parent) {
+		i, here := a.throughParent(child)
+		if !here {
+			continue
+		}
+		s := status.Port{Name: child.Name, Switch: child.Switch, IP: child.IP.String(), Interface: a.plugs[parent].iface.Name,
+			OFPort: i.OFPort, Tag: i.Tag, State: bound.String()}
+		if child.Chassis != a.self {
+			s.State = claiming.String()
+		}
+		out = append(out, s)
+	}
+	return out
 }

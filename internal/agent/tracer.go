@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -90,10 +91,16 @@ func (t *tracer) begin(c store.Command) {
 		why = "the packet is no Ethernet frame in hexadecimal"
 	case !here:
 		why = "no interface here has the iface-id " + port
+		if child, _ := t.a.portNamed(port); child.Parent != "" {
+			why = fmt.Sprintf("its parent %s is not plugged in here", child.Parent)
+		}
 	case !t.a.synced || !t.a.ovs.InSync():
 		why = "the flows are not in yet"
 	}
 	if why == "" {
+		if i.Tag != 0 {
+			frame = packet.Tagged(frame, i.Tag)
+		}
 		err := t.a.ovs.Inject(frame,
 			flows.Load{Dst: flows.All(flows.InPort), Value: uint64(i.OFPort)},
 			flows.Load{Dst: flows.All(flows.RegFlags), Value: uint64(c.ID)<<flows.BitsCommand.Ofs | flows.FlagTraced},
@@ -194,8 +201,9 @@ func (t *tracer) resume(p ovs.Packet, flags uint32) {
 	}
 }
 
-// output is the end of a packet that leaves by an OpenFlow port.
-func (t *tracer) output(ofport uint32) trace.End {
+// output is the end of a packet that leaves by an OpenFlow port with a VLAN tag,
+// or with none.
+func (t *tracer) output(ofport uint32, tag uint16) trace.End {
 	for chassis, tunnel := range t.a.tunnels {
 		if tunnel.OFPort == ofport {
 			return trace.End{Kind: trace.Tunnel, Chassis: chassis}
@@ -206,6 +214,11 @@ func (t *tracer) output(ofport uint32) trace.End {
 	}
 	for name, p := range t.a.plugs {
 		if p.iface.OFPort == ofport {
+			for _, child := range t.a.children(name) {
+				if tag != 0 && child.Tag == tag {
+					name = child.Name
+				}
+			}
 			return trace.End{Kind: trace.Output, Iface: name}
 		}
 	}

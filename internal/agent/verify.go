@@ -188,12 +188,17 @@ func (a *agent) takeReading(now ovs.Reading, d *Difference) error {
 		seen[i.IfaceID] = true
 		port, ok := a.portNamed(i.IfaceID)
 		switch {
+		case port.Parent != "": // that one's interface counts
+			continue
 		case ok && port.Chassis == "":
 			d.Other = append(d.Other, fmt.Sprintf("%s is not bound, and its interface %s is here", port.Key(), i.Name))
 		case ok && port.Chassis != a.self && (!port.Outer() || port.Peer != ""):
 			continue
 		}
 		facts = append(facts, topology.Interface{Port: i.IfaceID, OFPort: i.OFPort})
+		if port.Chassis == a.self && port.CanHaveChildren() {
+			facts = append(facts, a.takeChildren(port, i.OFPort, d)...)
+		}
 	}
 	tunnels := map[string]bool{}
 	for _, t := range now.Tunnels {
@@ -225,6 +230,18 @@ func (a *agent) takeReading(now ovs.Reading, d *Difference) error {
 	}
 	a.model.Apply(changes)
 	return nil
+}
+
+// takeChildren returns what stands for the interfaces of a port's children.
+func (a *agent) takeChildren(parent topology.SwitchPort, ofport uint32, d *Difference) []topology.Entity {
+	var facts []topology.Entity
+	for _, child := range a.children(parent.Name) {
+		facts = append(facts, topology.Interface{Port: child.Name, OFPort: ofport, Tag: child.Tag})
+		if child.Chassis != a.self {
+			d.Other = append(d.Other, fmt.Sprintf("%s is not bound, and its parent %s is here", child.Key(), parent.Name))
+		}
+	}
+	return facts
 }
 
 // compareFlows finds flows that are missing, too many or changed, and those of

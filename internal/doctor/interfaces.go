@@ -84,6 +84,9 @@ func checkPlugged(h ovs.Health, ports map[string][]topology.SwitchPort) (finding
 		case len(all) == 0:
 			near := suggest.DidYouMean(p.IfaceID, slices.Sorted(maps.Keys(ports)))
 			findings = append(findings, bad(p.Name, stray.String()+near, stray.Remedy()))
+		case len(all) == 1 && all[0].Parent != "":
+			stray.Parent = all[0].Parent
+			findings = append(findings, bad(p.Name, stray.String(), stray.Remedy()))
 		case slices.ContainsFunc(all, topology.SwitchPort.Outer): // where it is, the operator says
 		case slices.ContainsFunc(all, func(port topology.SwitchPort) bool { return port.Chassis == h.Chassis || port.Chassis == "" }):
 			if len(all) > 1 {

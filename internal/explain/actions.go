@@ -47,6 +47,10 @@ func (a *actor) word(action flows.Action) string {
 		return "output where it came from"
 	case flows.DecTTL:
 		return "ttl - 1"
+	case flows.PushVLAN:
+		return fmt.Sprintf("VLAN tag %d on", action.ID)
+	case flows.PopVLAN:
+		return "VLAN tag off"
 	case flows.Resubmit:
 		return "through " + action.Table.String()
 	case flows.Goto:

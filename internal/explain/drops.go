@@ -19,9 +19,17 @@ func Drop(f *flows.Flow) (reason trace.Reason, drops bool) {
 	if !slices.Contains(f.Actions, flows.Action(flows.Goto{Table: flows.TableDrop})) && len(f.Actions) > 0 {
 		return "", false
 	}
+	matches := func(field flows.Field) bool {
+		return slices.ContainsFunc(f.Match, func(m flows.Match) bool { return m.Field == field })
+	}
 	switch f.Table {
 	case flows.TableClassify:
+		if len(f.Match) > 0 { // what comes by an interface with children
+			return trace.WrongTag, true
+		}
 		return trace.NotBound, true
+	case flows.TableSwitchSecurity:
+		return trace.Spoofed, true
 	case flows.TableSwitchARP, flows.TableSwitchTarget, flows.TableRouterConnected, flows.TableNeighbour:
 		return trace.NoDestination, true
 	case flows.TableSwitchLookup:
@@ -32,6 +40,9 @@ func Drop(f *flows.Flow) (reason trace.Reason, drops bool) {
 	case flows.TableSwitchLoopback:
 		return trace.Hairpin, true
 	case flows.TableSwitchDeliver:
+		if matches(flows.VLAN) {
+			return trace.WrongTag, true
+		}
 		return trace.NotBound, true
 	case flows.TableRouterAdmit, flows.TableRouterLocal:
 		return trace.NotRouted, true

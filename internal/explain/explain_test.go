@@ -11,8 +11,8 @@ import (
 	"tuplenet/internal/trace"
 )
 
-// network is two switches on a router, with a port plugged in here and one on
-// another host, and names for the ports of the bridge.
+// network is two switches on a router, with a port plugged in here that has a
+// child, one on another host, and names for the ports of the bridge.
 func network(t *testing.T) ([]flows.CookieFlow, Names) {
 	t.Helper()
 	port := func(sw, name, ip, peer, chassis string) topology.SwitchPort {
@@ -23,6 +23,8 @@ func network(t *testing.T) ([]flows.CookieFlow, Names) {
 		p := netip.MustParsePrefix(network)
 		return topology.RouterPort{Router: "R", Name: name, Net: p, MAC: topology.MACFromIP(p.Addr()), Peer: peer}
 	}
+	pod := port("B", "pod", "10.0.1.5", "", "hv1")
+	pod.Parent, pod.Tag, pod.Secured = "a1", 5, true
 	m := topology.NewModel()
 	var changes []topology.Change
 	for i, e := range []topology.Entity{
@@ -32,7 +34,7 @@ func network(t *testing.T) ([]flows.CookieFlow, Names) {
 		port("A", "a1", "10.0.0.1", "", "hv1"), port("A", "A_to_R", "10.0.0.254", "R_to_A", ""),
 		port("B", "b1", "10.0.1.1", "", "hv2"), port("B", "B_to_R", "10.0.1.254", "R_to_B", ""),
 		routerPort("R_to_A", "10.0.0.254/24", "A_to_R"), routerPort("R_to_B", "10.0.1.254/24", "B_to_R"),
-		topology.Interface{Port: "a1", OFPort: 7},
+		pod, topology.Interface{Port: "a1", OFPort: 7}, topology.Interface{Port: "pod", OFPort: 7, Tag: 5},
 		topology.Tunnel{Chassis: "hv2", OFPort: 8},
 	} {
 		changes = append(changes, topology.Change{Key: e.Key(), Entity: e, Created: int64(i + 1)})
@@ -53,6 +55,14 @@ func TestWords(t *testing.T) {
 	}
 	for _, want := range []string{
 		"classify: in a1 (veth1) -> enter switch A, from a1, go to switch-arp",
+		"classify: in a1 (veth1), VLAN tag 5 -> VLAN tag off, may return, enter switch B, from pod, go to switch-security",
+		"classify: in a1 (veth1), a VLAN tag -> drop",
+		"classify: in a1 (veth1), two VLAN tags -> drop",
+		"switch-security: switch B, from pod, from MAC f2:01:0a:00:01:05 (pod), ip, src 10.0.1.5 -> go to switch-arp",
+		"switch-security: switch B, from pod, from MAC f2:01:0a:00:01:05 (pod), arp, sender 10.0.1.5, sender MAC f2:01:0a:00:01:05 (pod) -> go to switch-arp",
+		"switch-security: ipv6 -> drop",
+		"switch-deliver: switch B, to pod -> may return, VLAN tag 5 on, output a1 (veth1)",
+		"switch-deliver: switch B, to pod, a VLAN tag -> drop",
 		"classify: tunnelled to 192.168.0.1 -> datapath := VNI, option := Geneve option, go to arrival",
 		"classify: any -> drop",
 		"switch-target: switch A, from a1, arp, request, target 10.0.0.1 -> drop",
@@ -110,7 +120,7 @@ func TestDrop(t *testing.T) {
 		}
 		reasons[reason] = true
 	}
-	for _, want := range []trace.Reason{trace.NoDestination, trace.NotBound, trace.NoRoute, trace.TTL, trace.BFD, trace.Hairpin, trace.NotRouted, trace.RouterGone} {
+	for _, want := range []trace.Reason{trace.NoDestination, trace.NotBound, trace.NoRoute, trace.TTL, trace.BFD, trace.Hairpin, trace.NotRouted, trace.RouterGone, trace.Spoofed, trace.WrongTag} {
 		if !reasons[want] {
 			t.Errorf("no flow drops for %s", want)
 		}
@@ -156,7 +166,7 @@ func TestFind(t *testing.T) {
 		}
 	}
 	_, known := names.Find("nobody")
-	if want := []string{"A", "A_to_R", "B", "B_to_R", "R", "R_to_A", "R_to_B", "a1", "b1", "hv2"}; !slices.Equal(known, want) {
+	if want := []string{"A", "A_to_R", "B", "B_to_R", "R", "R_to_A", "R_to_B", "a1", "b1", "hv2", "pod"}; !slices.Equal(known, want) {
 		t.Errorf("the names are %q, want %q", known, want)
 	}
 	_, known = names.Find("ls/nobody")

@@ -64,6 +64,10 @@ func (m matcher) word(one flows.Match) string {
 		return trackedWord(v, mask)
 	case flows.EthDst, flows.EthSrc:
 		return m.mac(one)
+	case flows.ARPSha:
+		return "sender MAC " + m.names.mac(m.datapath, v)
+	case flows.VLAN:
+		return vlan(one)
 	case flows.EthType:
 		return etherTypes.word(v)
 	case flows.IPProto:
@@ -145,6 +149,17 @@ func (m matcher) mac(one flows.Match) string {
 	return fmt.Sprintf("%s MAC %s/%s", side, m.names.mac(0, one.Value.Lo), m.names.mac(0, one.Mask.Lo))
 }
 
+// vlan says which VLAN tag a packet has to have.
+func vlan(one flows.Match) string {
+	switch v := one.Value.Lo; {
+	case one.IsExact() && v == 0, one.Mask.Lo == flows.VLANPresent && v == 0:
+		return "no VLAN tag"
+	case one.IsExact():
+		return fmt.Sprintf("VLAN tag %d", v&^flows.VLANPresent)
+	}
+	return "a VLAN tag"
+}
+
 // words name the values of a field.
 type words struct {
 	field string
@@ -159,7 +174,7 @@ func (w words) word(v uint64) string {
 }
 
 var (
-	etherTypes = words{"ethertype", map[uint64]string{0x0800: "ip", 0x0806: "arp"}}
+	etherTypes = words{"ethertype", map[uint64]string{0x0800: "ip", 0x0806: "arp", 0x86dd: "ipv6", 0x8100: "two VLAN tags", 0x88a8: "two VLAN tags (802.1ad)"}}
 	protocols  = words{"protocol", map[uint64]string{1: "icmp", 6: "tcp", 17: "udp"}}
 	operations = words{"operation", map[uint64]string{1: "request", 2: "reply"}}
 )

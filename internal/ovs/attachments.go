@@ -19,6 +19,9 @@ type Attachment struct {
 	// Failed says that Open vSwitch cannot open the device: it has gone, as when
 	// the container's namespace has, or the host was started anew.
 	Failed bool
+	// Dark says that the device has no link. In userspace Open vSwitch says no
+	// more than that of a device that has gone.
+	Dark bool
 }
 
 // ownerID is where an interface's external_ids say whose attachment it is.

@@ -125,7 +125,8 @@ func readView(c *cache.TableCache, bridgeName string) (v view, whole bool) {
 func (v *view) add(i *iface) {
 	if owner := i.ExternalIDs[ownerID]; owner != "" {
 		v.attachments = append(v.attachments, Attachment{Device: i.Name, Port: i.ExternalIDs["iface-id"], Owner: owner,
-			Failed: i.Error != nil || i.OFPort != nil && *i.OFPort < 0})
+			Failed: i.Error != nil || i.OFPort != nil && *i.OFPort < 0,
+			Dark:   i.LinkState != nil && *i.LinkState == "down"})
 	}
 	id, tunnel, hostStack := i.ExternalIDs["iface-id"], isTunnelName(i.Name), isHostStack(i)
 	if id == "" && !tunnel && !hostStack {

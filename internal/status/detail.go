@@ -44,7 +44,11 @@ func (s *Snapshot) printDetail(w io.Writer, c Chassis) error {
 		case p.Outer:
 			address = "outside"
 		}
-		return []string{p.Name, p.Switch, address, p.State, p.Interface, fmt.Sprint(p.OFPort)}
+		iface := p.Interface
+		if p.Tag != 0 {
+			iface += fmt.Sprintf(", VLAN %d", p.Tag)
+		}
+		return []string{p.Name, p.Switch, address, p.State, iface, fmt.Sprint(p.OFPort)}
 	})
 	section(w, "NEIGHBOURS OUTSIDE", []string{"SWITCH", "ADDRESS", "MAC"}, d.Neighbours, d.NeighbourList, func(n Neighbour) []string {
 		return []string{n.Switch, n.IP, n.MAC}

@@ -77,10 +77,14 @@ type Stray struct {
 	Interface string `json:"interface"`
 	Port      string `json:"port"`
 	Chassis   string `json:"chassis,omitempty"` // that the port is bound to; empty if no switch has such a port
+	Parent    string `json:"parent,omitempty"`  // of the port, if it is a child
 }
 
 // String says what is wrong with it.
 func (s Stray) String() string {
+	if s.Parent != "" {
+		return fmt.Sprintf("interface %s has the iface-id %s, and that is a child of port %s, through whose interface its packets pass", s.Interface, s.Port, s.Parent)
+	}
 	if s.Chassis == "" {
 		return fmt.Sprintf("interface %s has the iface-id %s, and no switch has such a port", s.Interface, s.Port)
 	}
@@ -90,6 +94,9 @@ func (s Stray) String() string {
 // Remedy says what to do about it. The agent takes a port for one that has moved
 // away until its interface comes anew.
 func (s Stray) Remedy() string {
+	if s.Parent != "" {
+		return fmt.Sprintf("ovs-vsctl remove Interface %s external_ids iface-id", s.Interface)
+	}
 	if s.Chassis == "" {
 		return fmt.Sprintf("name the right one: ovs-vsctl set Interface %s external_ids:iface-id=PORT, or make it: tpctl lsp add", s.Interface)
 	}
@@ -111,7 +118,7 @@ type Detail struct {
 
 	Tables        []Table     `json:"tables"`
 	TunnelList    []Tunnel    `json:"tunnel_list"`
-	Interfaces    int         `json:"interfaces"` // that name a switch port
+	Interfaces    int         `json:"interfaces"` // that name a switch port, and children of their ports
 	PortList      []Port      `json:"port_list"`
 	Neighbours    int         `json:"neighbours"`
 	NeighbourList []Neighbour `json:"neighbour_list"`
@@ -147,13 +154,15 @@ type Tunnel struct {
 	BFD     string `json:"bfd"` // "up", "down", "cannot forward" (the other end says so), or empty if it is not watched
 }
 
-// Port is an interface that names a switch port.
+// Port is an interface that names a switch port, or a child of one whose packets
+// pass through its interface.
 type Port struct {
 	Name      string `json:"port"`
 	Switch    string `json:"switch,omitempty"` // empty if no switch has the port
 	IP        string `json:"ip,omitempty"`
 	Interface string `json:"interface"`
 	OFPort    uint32 `json:"ofport"`
+	Tag       uint16 `json:"tag,omitempty"`   // VLAN id there, of a child
 	State     string `json:"state"`           // bound, claiming, yielded (it is on another chassis) or "no such port"
 	Outer     bool   `json:"outer,omitempty"` // leads to the physical network
 	Dark      bool   `json:"dark,omitempty"`  // and no device there has a link

@@ -303,7 +303,7 @@ func TestCulprit(t *testing.T) {
 	alice.Watched, alice.Alive, alice.Refusing = 2, 0, []string{"host-edge1"}
 	alice.WaysOut, alice.Dark = 2, edge.Dark
 	bob.Alive, bob.Refusing, bob.Held, bob.Refused = 0, []string{"host-edge1"}, held(118), 1
-	bob.Strays = []Stray{{"tap1", "lsp-bop", ""}, {"tap2", "lsp-bob", "host-alice"}, {}, {}, {}, {}}
+	bob.Strays = []Stray{{"tap1", "lsp-bop", "", ""}, {"tap2", "lsp-bob", "host-alice", ""}, {}, {}, {}, {}}
 	fine := healthy(false)
 	fine.Held, fine.Refused = held(119), 1
 	var s Snapshot

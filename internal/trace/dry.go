@@ -34,7 +34,7 @@ func (n *Network) Trace(port string, frame []byte) ([][]Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := newParcel(frame)
+	p, err := newParcel(from, frame)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +122,11 @@ type parcel struct {
 	damaged          bool // as of a transit
 }
 
-func newParcel(frame []byte) (parcel, error) {
+// newParcel returns a frame as the interface of a port sends it.
+func newParcel(from topology.SwitchPort, frame []byte) (parcel, error) {
+	if from.Tag != 0 {
+		frame = packet.Tagged(frame, from.Tag)
+	}
 	_, damage, err := Inspect(frame)
 	state, header, _ := Read(frame) // as far as it goes
 	return parcel{state: state, size: len(frame), srcPort: header.SrcPrt, dstPort: header.DstPrt,
@@ -210,12 +214,7 @@ func (j *journey) visit(p *transit, t flows.Table, f *flows.Flow) bool {
 
 // ends says what a flow does to the packet for good.
 func (j *journey) ends(p *transit, f *flows.Flow) []End {
-	ends := Ends(f, &p.state, j.fragile, func(ofport uint32) End {
-		if end, ok := j.b.leads[ofport]; ok {
-			return end
-		}
-		return End{Kind: Lost, Why: "it left by no port that is known"}
-	})
+	ends := Ends(f, &p.state, j.fragile, j.b.lead)
 	for _, e := range slices.Clone(ends) {
 		switch {
 		case e.Kind == Tunnel && j.n.down(e.Chassis):
@@ -228,7 +227,7 @@ func (j *journey) ends(p *transit, f *flows.Flow) []End {
 }
 
 func (j *journey) sent(p *transit, ofport uint32) {
-	end := j.b.leads[ofport]
+	end := j.b.lead(ofport, 0)
 	if end.Kind != Tunnel || j.n.down(end.Chassis) {
 		return
 	}
@@ -281,12 +280,12 @@ func (j *journey) learn(e topology.Entity) {
 	}
 }
 
-func (j *journey) alive(ofport uint32) bool { return !j.n.down(j.b.leads[ofport].Chassis) }
+func (j *journey) alive(ofport uint32) bool { return !j.n.down(j.b.lead(ofport, 0).Chassis) }
 
 // headerOf is what a packet looks like.
 func headerOf(p *transit) Header {
 	get := func(f flows.Field) uint64 { return p.state.Get(flows.All(f)) }
-	h := Header{EthSrc: macOf(get(flows.EthSrc)), EthDst: macOf(get(flows.EthDst))}
+	h := Header{EthSrc: macOf(get(flows.EthSrc)), EthDst: macOf(get(flows.EthDst)), VLAN: vlanID(&p.state)}
 	switch get(flows.EthType) {
 	case etherARP:
 		if get(flows.ARPOp)|get(flows.ARPSpa)|get(flows.ARPTpa)|get(flows.ARPSha) == 0 {

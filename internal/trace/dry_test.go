@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"tuplenet/internal/packet"
 	"tuplenet/internal/topology"
 )
 
@@ -141,14 +142,14 @@ func tracePacket(t testing.TB, n *Network, word []string) [][]Record {
 }
 
 // packetOf reads "PORT PROTOCOL DESTINATION [ttl=N] [size=N] [mac=MAC] [from=IP]
-// [damaged] [may-fragment]".
+// [src=IP] [vlan=N] [damaged] [may-fragment]".
 func packetOf(t testing.TB, n *Network, word []string) (from topology.SwitchPort, frame []byte, err error) {
 	t.Helper()
 	if from, err = n.source(word[0]); err != nil {
 		return from, nil, err
 	}
 	p := Probe{Port: word[0], Proto: Proto(word[1]), IPDst: netip.MustParseAddr(word[2])}
-	damaged, mayFragment := false, false
+	damaged, mayFragment, tag := false, false, 0
 	for _, option := range word[3:] {
 		name, value, _ := strings.Cut(option, "=")
 		number, _ := strconv.Atoi(value)
@@ -162,6 +163,10 @@ func packetOf(t testing.TB, n *Network, word []string) (from topology.SwitchPort
 		case "from":
 			p.IPSrc, err = netip.ParseAddr(value)
 			p.EthSrc = topology.MAC{2, 0, 0, 0, 0, 9}
+		case "src":
+			p.IPSrc, err = netip.ParseAddr(value)
+		case "vlan":
+			tag = number
 		case "damaged":
 			damaged = true
 		case "may-fragment":
@@ -181,6 +186,9 @@ func packetOf(t testing.TB, n *Network, word []string) (from topology.SwitchPort
 	}
 	if mayFragment {
 		frame[etherLen+6] = 0
+	}
+	if tag != 0 {
+		frame = packet.Tagged(frame, uint16(tag))
 	}
 	return from, frame, nil
 }

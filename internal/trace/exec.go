@@ -10,6 +10,7 @@ const (
 	etherIPv4      = 0x0800
 	etherARP       = 0x0806
 	ethernetHeader = 14
+	vlanTag        = 4
 )
 
 // Bits of ct_state, see ovs-fields(7).
@@ -94,6 +95,12 @@ func (p *transit) do(a flows.Action) bool {
 		}
 	case flows.OutputInPort:
 		p.sent(p, uint32(p.state.Get(flows.All(flows.InPort))))
+	case flows.PushVLAN:
+		p.state.Set(flows.All(flows.VLAN), flows.VLANPresent|uint64(a.ID))
+		p.size += vlanTag
+	case flows.PopVLAN:
+		p.state.Set(flows.All(flows.VLAN), 0)
+		p.size -= vlanTag
 	case flows.Resubmit:
 		return p.enter(a.Table)
 	case flows.Goto:
@@ -175,28 +182,38 @@ func (p *transit) track(a flows.Track) {
 }
 
 // Ends returns what a flow does for good to a packet in a state. Leads tells where
-// an OpenFlow port leads; fragile says that the packet must not be fragmented.
-func Ends(f *flows.Flow, s *flows.State, fragile bool, leads func(ofport uint32) End) []End {
+// an OpenFlow port leads with a VLAN tag, or without one (0); fragile says that the
+// packet must not be fragmented.
+func Ends(f *flows.Flow, s *flows.State, fragile bool, leads func(ofport uint32, tag uint16) End) []End {
 	if len(f.Actions) == 0 {
 		return []End{{Kind: Drop}}
 	}
 	var out []End
 	in := uint32(s.Get(flows.All(flows.InPort)))
+	tag := vlanID(s)
 	leave := func(port uint32) {
 		if port == in {
 			out = append(out, End{Kind: Drop, Why: "it would leave by the port that it came in by"})
 			return
 		}
-		out = append(out, leads(port))
+		out = append(out, leads(port, tag))
 	}
 	for _, a := range f.Actions {
 		switch a := a.(type) {
+		case flows.Load:
+			if a.Dst == flows.All(flows.InPort) {
+				in = uint32(a.Value)
+			}
+		case flows.PushVLAN:
+			tag = a.ID
+		case flows.PopVLAN:
+			tag = 0
 		case flows.Output:
 			leave(a.Port)
 		case flows.OutputField:
 			leave(uint32(s.Get(a.Src)))
 		case flows.OutputInPort:
-			out = append(out, leads(in))
+			out = append(out, leads(in, tag))
 		case flows.Punt:
 			switch a.Why {
 			case flows.NoNeighbour, flows.QuotedAddress:
@@ -217,3 +234,6 @@ func Ends(f *flows.Flow, s *flows.State, fragile bool, leads func(ofport uint32)
 	}
 	return out
 }
+
+// vlanID returns the id of a packet's outer VLAN tag; 0 if it has none.
+func vlanID(s *flows.State) uint16 { return uint16(s.Get(flows.All(flows.VLAN)) &^ flows.VLANPresent) }

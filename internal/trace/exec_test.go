@@ -108,6 +108,19 @@ func TestTransit(t *testing.T) {
 			want:   notebook{visited: []flows.Table{t0, t1}},
 			last:   map[flows.Field]uint64{flows.RegRouter: 1 << flows.BitsTooLarge.Ofs},
 		},
+		"a tag that comes off makes a frame shorter": {
+			flows: []*flows.Flow{at(t0, flows.PopVLAN{}, flows.CheckLarger{Size: 100, Dst: flows.BitsTooLarge}, flows.Goto{Table: t1})},
+			packet: func(p *transit) {
+				p.state.Set(flows.All(flows.VLAN), flows.VLANPresent|7)
+				p.size = 104
+			},
+			want: notebook{visited: []flows.Table{t0, t1}},
+		},
+		"and one that is put on, longer": {
+			flows: []*flows.Flow{at(t0, flows.PushVLAN{ID: 7}, flows.CheckLarger{Size: 100, Dst: flows.BitsTooLarge}, flows.Goto{Table: t1})},
+			want:  notebook{visited: []flows.Table{t0, t1}},
+			last:  map[flows.Field]uint64{flows.VLAN: flows.VLANPresent | 7, flows.RegRouter: 1 << flows.BitsTooLarge.Ofs},
+		},
 		"one register shows in the other": {
 			flows: []*flows.Flow{at(t0, flows.Load{Dst: flows.BitsDstPort, Value: 9},
 				flows.Move{Src: flows.All(flows.RegOption), Dst: flows.All(flows.TunMetadata0)}, flows.Goto{Table: t1})},
@@ -144,6 +157,37 @@ func TestTransit(t *testing.T) {
 				t.Errorf("in the last table the state is %v, want %v", book.last, want)
 			}
 		})
+	}
+}
+
+// TestEndsTag holds which tag a frame leaves with.
+func TestEndsTag(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		had     uint64
+		actions []flows.Action
+		want    []uint16
+	}{
+		"none":                 {0, []flows.Action{flows.Output{Port: 2}}, []uint16{0}},
+		"its own":              {7, []flows.Action{flows.Output{Port: 2}, flows.OutputInPort{}}, []uint16{7, 7}},
+		"another":              {7, []flows.Action{flows.PopVLAN{}, flows.Output{Port: 2}, flows.PushVLAN{ID: 8}, flows.Output{Port: 2}}, []uint16{0, 8}},
+		"not where it came in": {0, []flows.Action{flows.PushVLAN{ID: 8}, flows.Output{Port: 1}}, nil},
+		"unless that is forgotten": {0, []flows.Action{flows.Load{Dst: flows.All(flows.InPort)},
+			flows.PushVLAN{ID: 8}, flows.Output{Port: 1}}, []uint16{8}},
+	} {
+		var s flows.State
+		s.Set(flows.All(flows.InPort), 1)
+		if test.had != 0 {
+			s.Set(flows.All(flows.VLAN), flows.VLANPresent|test.had)
+		}
+		var got []uint16
+		Ends(at(t0, test.actions...), &s, false, func(_ uint32, tag uint16) End {
+			got = append(got, tag)
+			return End{}
+		})
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: it leaves with tags %d, want %d", name, got, test.want)
+		}
 	}
 }
 

@@ -39,9 +39,11 @@ func Read(frame []byte) (flows.State, Header, error) {
 	set(flows.EthSrc, h.EthSrc.Uint64())
 	set(flows.EthDst, h.EthDst.Uint64())
 	typ, payload := eth.EthernetType, eth.Payload
-	if typ == layers.EthernetTypeDot1Q && len(payload) >= 4 {
-		// Open vSwitch looks at what is behind the tag, too.
-		typ, payload = layers.EthernetType(binary.BigEndian.Uint16(payload[2:])), payload[4:]
+	if (typ == layers.EthernetTypeDot1Q || typ == layers.EthernetTypeQinQ) && len(payload) >= vlanTag {
+		// Open vSwitch looks at what is behind the outer tag, too.
+		h.VLAN = binary.BigEndian.Uint16(payload) % flows.VLANPresent
+		set(flows.VLAN, flows.VLANPresent|uint64(h.VLAN))
+		typ, payload = layers.EthernetType(binary.BigEndian.Uint16(payload[2:])), payload[vlanTag:]
 	}
 	set(flows.EthType, uint64(typ))
 	switch typ {

@@ -16,6 +16,11 @@ const (
 // String returns the packet in a few words: "ICMP echo request 10.20.1.10 ->
 // 10.20.2.10, TTL 64".
 func (h Header) String() string {
+	if h.VLAN != 0 {
+		tag := h.VLAN
+		h.VLAN = 0
+		return fmt.Sprintf("%s, VLAN tag %d", h.String(), tag)
+	}
 	switch {
 	case h.ARP == arpRequest:
 		return fmt.Sprintf("ARP request of %s for %s", h.IPSrc, h.IPDst)

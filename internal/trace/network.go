@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -24,8 +25,8 @@ type Settings struct {
 // and keeps them, the latest of them if there are many: the first packet takes as
 // long as that, those after it much less than a millisecond. What an agent knows beside the store is assumed:
 //
-//   - On a chassis are the interfaces of the ports whose chassis= names it, and a
-//     tunnel to every other chassis that has a record.
+//   - On a chassis are the interfaces of the ports whose chassis= names it, with the
+//     children of these, and a tunnel to every other chassis that has a record.
 //   - BFD finds every chassis alive that has no down/ key.
 //   - Machines of the physical network answer ARP (Step.Assumed). Their MACs are
 //     made up.
@@ -66,7 +67,7 @@ func NewNetwork(stored []topology.Change, settings func(chassis string) Settings
 		case topology.Chassis:
 			n.chassis = append(n.chassis, e)
 		case topology.SwitchPort:
-			if e.Chassis != "" && (e.Peer == "" || e.Outer()) {
+			if e.Chassis != "" && (e.Peer == "" || e.Outer()) && e.Parent == "" {
 				n.plugged[e.Chassis] = append(n.plugged[e.Chassis], e)
 			}
 		}
@@ -100,10 +101,28 @@ type bridge struct {
 	model   *topology.Model
 	engine  *flows.Engine
 	tables  *Tables
-	leads   map[uint32]End              // by OpenFlow port, which are numbered from 1
+	leads   map[outlet]End
+	ports   uint32                      // OpenFlow ports
 	ofports map[topology.Key]uint32     // of interfaces and tunnels
 	invents map[topology.Neighbour]bool // during one trace
 	used    int                         // when, by the network's clock
+}
+
+// outlet is a way out of a bridge: an OpenFlow port, which are numbered from 1,
+// with the VLAN id of a child, or without (0).
+type outlet struct {
+	ofport uint32
+	tag    uint16
+}
+
+// lead returns where an OpenFlow port leads with a VLAN tag, or without one (0).
+func (b *bridge) lead(ofport uint32, tag uint16) End {
+	for _, o := range []outlet{{ofport, tag}, {ofport, 0}} {
+		if end, ok := b.leads[o]; ok {
+			return end
+		}
+	}
+	return End{Kind: Lost, Why: "it left by no port that is known"}
 }
 
 // bridge returns that of a chassis.
@@ -119,7 +138,7 @@ func (n *Network) bridge(chassis string) *bridge {
 		node: topology.Node{Chassis: chassis, IP: own.IP, MTU: own.MTU, Hash: s.Hash,
 			OnDemand: !s.AllFlows, Redirect: !s.NoRedirect},
 		model:   topology.NewModel(),
-		leads:   map[uint32]End{},
+		leads:   map[outlet]End{},
 		ofports: map[topology.Key]uint32{},
 		invents: map[topology.Neighbour]bool{},
 		used:    n.clock,
@@ -132,6 +151,12 @@ func (n *Network) bridge(chassis string) *bridge {
 		i := topology.Interface{Port: port.Name, OFPort: b.port(End{Kind: Output, Iface: port.Name})}
 		b.ofports[i.Key()] = i.OFPort
 		facts = append(facts, i)
+		for _, child := range n.children(port) {
+			c := topology.Interface{Port: child.Name, OFPort: i.OFPort, Tag: child.Tag}
+			b.ofports[c.Key()] = c.OFPort
+			b.leads[outlet{c.OFPort, c.Tag}] = End{Kind: Output, Iface: child.Name}
+			facts = append(facts, c)
+		}
 	}
 	var tunnels []topology.Tunnel
 	for _, c := range n.chassis {
@@ -166,12 +191,24 @@ func (n *Network) bridge(chassis string) *bridge {
 
 // port makes an OpenFlow port that leads somewhere.
 func (b *bridge) port(leads End) uint32 {
-	ofport := uint32(len(b.leads) + 1)
-	if ofport >= flows.NoPort { // which is none
-		ofport++
+	b.ports++
+	if b.ports == flows.NoPort { // which is none
+		b.ports++
 	}
-	b.leads[ofport] = leads
-	return ofport
+	b.leads[outlet{b.ports, 0}] = leads
+	return b.ports
+}
+
+// children returns the child ports of a port.
+func (n *Network) children(parent topology.SwitchPort) []topology.SwitchPort {
+	if !parent.CanHaveChildren() {
+		return nil
+	}
+	var out []topology.SwitchPort
+	for _, e := range n.model.List(topology.Key{Kind: topology.KindChildren, Name: parent.Name}) {
+		out = append(out, e.(topology.SwitchPort))
+	}
+	return out
 }
 
 // apply takes in changes of the node's own facts.
@@ -210,10 +247,17 @@ func (n *Network) down(chassis string) bool {
 // can.
 func (n *Network) source(name string) (topology.SwitchPort, error) {
 	port, err := SourcePort(n.model, name)
-	if err == nil && port.Chassis == "" {
-		err = fmt.Errorf("%s is plugged in on no chassis: give an interface there external_ids:iface-id=%s", port.Key(), name)
+	if err != nil {
+		return port, err
 	}
-	return port, err
+	if port.Chassis == "" {
+		return port, fmt.Errorf("%s is plugged in on no chassis: give an interface there external_ids:iface-id=%s", port.Key(), cmp.Or(port.Parent, port.Name))
+	}
+	parent, _ := n.model.Get(topology.Key{Kind: topology.KindPortName, Name: port.Parent}).(topology.SwitchPort)
+	if port.Parent != "" && (parent.Chassis != port.Chassis || !parent.CanHaveChildren()) {
+		return port, fmt.Errorf("%s is on %s, as the store has it, and its parent %s is not plugged in there", port.Key(), port.Chassis, port.Parent)
+	}
+	return port, nil
 }
 
 // wanted returns the port that a packet in a state is on its way to and for which

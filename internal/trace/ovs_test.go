@@ -27,7 +27,7 @@ import (
 // Open vSwitch does not show what becomes of the packet, and the comparison ends.
 func TestAgainstOpenVSwitch(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"two-hosts", "two-edges", "nat", "outer-elsewhere"} {
+	for _, name := range []string{"two-hosts", "two-edges", "nat", "outer-elsewhere", "children"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			archive, err := txtar.ParseFile(filepath.Join("testdata", "dry", name+".txtar"))
@@ -55,7 +55,7 @@ type reality struct {
 func checkPacket(t *testing.T, n *Network, switches map[string]*reality, word []string) {
 	t.Helper()
 	from, frame, _ := packetOf(t, n, word)
-	p, err := newParcel(frame)
+	p, err := newParcel(from, frame)
 	if err != nil {
 		t.Fatal(word, err)
 	}
@@ -104,13 +104,16 @@ func newReality(t *testing.T) *reality {
 func realityOf(t *testing.T, n *Network, chassis string) *reality {
 	t.Helper()
 	r := newReality(t)
-	for ofport, end := range n.bridge(chassis).leads {
-		name, kind := fmt.Sprintf("p%d", ofport), []string{"type=dummy"}
-		if end.Kind == Tunnel {
-			to := n.model.Get(topology.Chassis{Name: end.Chassis}.Key()).(topology.Chassis)
-			kind = []string{"type=geneve", "options:key=flow", "options:remote_ip=" + to.IP.String()}
+	for to, end := range n.bridge(chassis).leads {
+		if to.tag != 0 {
+			continue // by the interface of its parent
 		}
-		r.Vsctl(append([]string{"add-port", "br-int", name, "--", "set", "Interface", name, fmt.Sprintf("ofport_request=%d", ofport)}, kind...)...)
+		name, kind := fmt.Sprintf("p%d", to.ofport), []string{"type=dummy"}
+		if end.Kind == Tunnel {
+			remote := n.model.Get(topology.Chassis{Name: end.Chassis}.Key()).(topology.Chassis)
+			kind = []string{"type=geneve", "options:key=flow", "options:remote_ip=" + remote.IP.String()}
+		}
+		r.Vsctl(append([]string{"add-port", "br-int", name, "--", "set", "Interface", name, fmt.Sprintf("ofport_request=%d", to.ofport)}, kind...)...)
 	}
 	return r
 }
@@ -158,6 +161,9 @@ func flowText(p parcel) string {
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	if get(flows.TunDst) != 0 {
 		add("tun_id=%#x,tun_src=%s,tun_dst=%s,tun_metadata0=%#x", get(flows.TunID), ip4(get(flows.TunSrc)), ip4(get(flows.TunDst)), get(flows.TunMetadata0))
+	}
+	if get(flows.VLAN) != 0 {
+		add("vlan_tci=%#x", get(flows.VLAN))
 	}
 	add("dl_src=%s,dl_dst=%s", macOf(get(flows.EthSrc)), macOf(get(flows.EthDst)))
 	if get(flows.EthType) == etherARP {

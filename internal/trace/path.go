@@ -342,7 +342,8 @@ func (a *assembly) changes(i int) []string {
 		if steps[j-1].Rule == "nat" {
 			by = " by " + steps[j-1].Object
 		}
-		if steps[j-1].is(flows.TableRouterLocal) && from.IPSrc == to.IPDst && from.IPDst == to.IPSrc && from.IPSrc != from.IPDst {
+		if steps[j-1].is(flows.TableRouterLocal) && from.IPSrc == to.IPDst && from.IPDst == to.IPSrc && from.IPSrc != from.IPDst ||
+			from.ARP == arpRequest && to.ARP == arpReply {
 			out = append(out, answers+to.String())
 			continue
 		}

@@ -34,7 +34,12 @@ type why struct {
 }
 
 func (a *assembly) why(h *Hop, s seen) why {
+	if s.header.VLAN != 0 && (s.Table == flows.TableDrop || s.Table == flows.TableSwitchDeliver && s.Rule == "interface") {
+		return a.wrongTag(h, s)
+	}
 	switch s.Table {
+	case flows.TableSwitchSecurity:
+		return a.spoofed(h, s)
 	case flows.TableSwitchARP, flows.TableSwitchTarget:
 		if s.Rule == "interface" {
 			return why{Hairpin, "it asks for its own address, to find out whether somebody else has it, and nobody has", ""}
@@ -77,10 +82,49 @@ func (a *assembly) why(h *Hop, s seen) why {
 	case flows.TableRouterForward:
 		return why{RouterGone, "the router's port " + cmp.Or(h.To, "there") + " is plugged into no switch",
 			`"tpctl lr link" plugs it in`}
-	case flows.TableClassify:
+	case flows.TableClassify, flows.TableDrop: // by classify, which shows nothing
 		return why{NotBound, "its interface belongs to no port", ""}
 	}
 	return why{LostOnTheWay, "in table " + s.Table.String(), ""}
+}
+
+// spoofed says why a secured port must not send a packet.
+func (a *assembly) spoofed(h *Hop, s seen) why {
+	port, _ := a.m.Get(topology.PortAt(h.name, s.From)).(topology.SwitchPort)
+	w := why{Spoofed, fmt.Sprintf("port security: port %s may send from %s and %s alone, and ", port.Name, port.MAC, port.IP), ""}
+	switch {
+	case s.header.EthSrc != port.MAC:
+		w.text += "this comes from " + s.header.EthSrc.String()
+	case s.header.IPSrc.IsValid() && s.header.IPSrc != port.IP:
+		w.text += "this comes from " + s.header.IPSrc.String()
+	case s.header.ARP != 0:
+		w.text += "this ARP packet tells of another MAC"
+	default:
+		w.text += "this is IPv6, or cannot be read"
+	}
+	return w
+}
+
+// wrongTag says why a frame with a VLAN tag is not taken, or not delivered.
+func (a *assembly) wrongTag(h *Hop, s seen) why {
+	text := fmt.Sprintf("it has the VLAN tag %d, ", s.header.VLAN)
+	if s.Table == flows.TableDrop {
+		return why{WrongTag, text + "and no child of the port that it comes from has that", ""}
+	}
+	return why{WrongTag, text + "and port " + cmp.Or(h.To, "there") + " shares its interface with others, which tags tell apart", ""}
+}
+
+// asChild says that a port is a child, if it is.
+func asChild(port topology.SwitchPort) string {
+	if port.Parent == "" {
+		return ""
+	}
+	return ", and it is a child of port " + port.Parent
+}
+
+// plugIn is how a port, or the parent of a child, is plugged in.
+func plugIn(port topology.SwitchPort) string {
+	return fmt.Sprintf(`"ovs-vsctl set Interface DEVICE external_ids:iface-id=%s" plugs an interface in`, cmp.Or(port.Parent, port.Name))
 }
 
 // noMAC says why a switch does not deliver to a MAC.
@@ -139,11 +183,11 @@ func (a *assembly) unreachable(h *Hop, port topology.SwitchPort) why {
 	}
 	switch state, remedy := a.state(chassis); {
 	case chassis == "" && port.Peer == "":
-		return why{NotBound, is + "is plugged in nowhere", fmt.Sprintf(
-			`"ovs-vsctl set Interface DEVICE external_ids:iface-id=%s" plugs an interface in`, port.Name)}
+		return why{NotBound, is + "is plugged in nowhere" + asChild(port), plugIn(port)}
+	case chassis == h.Chassis && port.Parent != "":
+		return why{NotBound, is + "is bound to this chassis, and no interface here has the name of its parent " + port.Parent + " as its iface-id", plugIn(port)}
 	case chassis == h.Chassis && port.Peer == "":
-		return why{NotBound, is + "is bound to this chassis, and no interface here has its name as its iface-id", fmt.Sprintf(
-			`"ovs-vsctl set Interface DEVICE external_ids:iface-id=%s" plugs an interface in`, port.Name)}
+		return why{NotBound, is + "is bound to this chassis, and no interface here has its name as its iface-id", plugIn(port)}
 	case state != "":
 		return why{ChassisDown, is + "is on " + chassis + ", " + state, remedy}
 	}

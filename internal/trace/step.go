@@ -38,6 +38,7 @@ type Step struct {
 type Header struct {
 	EthSrc topology.MAC `json:"es"`
 	EthDst topology.MAC `json:"ed"`
+	VLAN   uint16       `json:"v,omitempty"` // id of its tag
 	IPSrc  netip.Addr   `json:"is,omitzero"` // of ARP: the sender's
 	IPDst  netip.Addr   `json:"id,omitzero"` // of ARP: the target's
 	TTL    uint8        `json:"l,omitempty"`

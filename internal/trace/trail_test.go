@@ -221,6 +221,10 @@ func TestReadMalformed(t *testing.T) {
 		"says nothing":      {ip("450000000000000040010000 0a000001 0a000002 0800000000000000"), false, map[flows.Field]uint64{flows.IPDst: 0}},
 		"half an ICMP header": {ip("450000180000000040010000 0a000001 0a000002 08000000"), true,
 			map[flows.Field]uint64{flows.IPDst: 0x0a000002, flows.ICMPType: 0}},
+		"with a VLAN tag": {"f20100000001f20100000002 8100 6007 0800 4500001c0000000040010000 0a000001 0a000002 0800000000000000", true,
+			map[flows.Field]uint64{flows.VLAN: 0x1007, flows.EthType: 0x0800, flows.IPDst: 0x0a000002}},
+		"with two": {"f20100000001f20100000002 88a8 0007 8100 0008 0800 4500001c0000000040010000 0a000001 0a000002 0800000000000000", true,
+			map[flows.Field]uint64{flows.VLAN: 0x1007, flows.EthType: 0x8100, flows.IPDst: 0}},
 		"ARP of another network": {"f20100000001f201000000020806 0006 0800 06 04 0001 f20100000002 0a000001 000000000000 0a000002", false,
 			map[flows.Field]uint64{flows.ARPOp: 0, flows.ARPTpa: 0}},
 	} {

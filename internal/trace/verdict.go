@@ -43,6 +43,8 @@ const (
 	Hairpin       Reason = "hairpin"        // it would return to the port that it came from
 	RouterGone    Reason = "router-gone"    // it lives nowhere, or is not joined as it should be
 	NotRouted     Reason = "not-routed"     // multicast, no IPv4, or nothing that a router answers
+	Spoofed       Reason = "port-security"  // a secured port sends under another MAC or address than its own
+	WrongTag      Reason = "vlan-tag"       // it has one where none belongs, or none that is known
 	AwaitsARP     Reason = "arp"            // a machine of the physical network has not told its MAC
 	AwaitsAgent   Reason = "agent"          // which has to work on it
 	FlowsDiffer   Reason = "flows-differ"   // Open vSwitch has other flows than the agent made
@@ -199,16 +201,16 @@ func (a *assembly) arrived(v Verdict, end End) Verdict {
 
 // answerer names who answered the packet itself, if somebody did.
 func (a *assembly) answerer() string {
+	first, last := a.hops[0].steps[0].header, a.last()
+	s := last.steps[len(last.steps)-1]
+	if first.ARP == arpRequest && (s.header.ARP == arpReply || s.is(flows.TableNeighbourDone)) {
+		return "the network"
+	}
 	for i := range a.hops {
 		h := &a.hops[i]
 		if slices.ContainsFunc(h.Changes, func(c string) bool { return strings.HasPrefix(c, answers) }) {
 			return h.Device + " on " + h.Chassis
 		}
-	}
-	first, last := a.hops[0].steps[0].header, a.last()
-	s := last.steps[len(last.steps)-1]
-	if first.ARP == arpRequest && (s.header.ARP == arpReply || s.is(flows.TableNeighbourDone)) {
-		return "the network"
 	}
 	return ""
 }
@@ -325,8 +327,8 @@ func CanSend(m *topology.Model, name string) (Verdict, bool) {
 	}
 	v := Verdict{Outcome: Unsent, Chassis: port.Chassis}
 	if port.Chassis == "" {
-		v.Reason, v.Text = NotBound, fmt.Sprintf("not sent: port %s of switch %s is plugged in nowhere", port.Name, port.Switch)
-		v.Remedy = fmt.Sprintf(`"ovs-vsctl set Interface DEVICE external_ids:iface-id=%s" plugs an interface in`, port.Name)
+		v.Reason, v.Text = NotBound, fmt.Sprintf("not sent: port %s of switch %s is plugged in nowhere%s", port.Name, port.Switch, asChild(port))
+		v.Remedy = plugIn(port)
 		return v, false
 	}
 	a := assembly{m: m}

@@ -144,7 +144,7 @@ func (s *server) sweepAlways(ctx context.Context) {
 			return
 		case <-s.agent.Changed():
 			for _, a := range s.agent.Attachments() {
-				if a.Failed && strings.HasPrefix(a.Owner, swept) {
+				if (a.Failed || a.Dark) && strings.HasPrefix(a.Owner, swept) {
 					s.sweep(ctx, a.Owner)
 				}
 			}

@@ -5,12 +5,16 @@ import (
 	"fmt"
 
 	"tuplenet/flows"
+	"tuplenet/internal/topology"
 )
 
 // Action types (ofp_action_type).
 const (
 	actionOutput       = 0
+	actionPushVLAN     = 17
+	actionPopVLAN      = 18
 	actionDecTTL       = 24
+	actionSetField     = 25
 	actionExperimenter = 0xffff
 )
 
@@ -27,6 +31,9 @@ const (
 	niciraController2   = 37
 	niciraCheckLarger   = 49
 )
+
+// PushVLAN is two actions on the wire: one makes a tag, the other sets its id.
+const etherVLAN = 0x8100 // IEEE 802.1Q
 
 // appendActions adds a list of actions.
 func appendActions(b []byte, actions []flows.Action) ([]byte, error) {
@@ -86,6 +93,17 @@ func appendAction(b []byte, a flows.Action) ([]byte, error) {
 		return append(b, 0, 0, 0, 0, 0, 0, 0, 0), nil // max_len, padding
 	case flows.DecTTL:
 		return append(b, 0, actionDecTTL, 0, 8, 0, 0, 0, 0), nil
+	case flows.PushVLAN:
+		if a.ID == 0 || a.ID > topology.MaxTag {
+			return nil, fmt.Errorf("push of VLAN tag %d, want 1 to %d", a.ID, topology.MaxTag)
+		}
+		b = append(b, 0, actionPushVLAN, 0, 8, etherVLAN>>8, etherVLAN&0xff, 0, 0)
+		b = append(b, 0, actionSetField, 0, 16)
+		b = binary.BigEndian.AppendUint32(b, fieldHeaders[flows.VLAN])
+		b = binary.BigEndian.AppendUint16(b, flows.VLANPresent|a.ID)
+		return append(b, 0, 0, 0, 0, 0, 0), nil
+	case flows.PopVLAN:
+		return append(b, 0, actionPopVLAN, 0, 8, 0, 0, 0, 0), nil
 	case flows.Resubmit:
 		b = appendNicira(b, niciraResubmitTable, 16)
 		b = binary.BigEndian.AppendUint16(b, portIn16)

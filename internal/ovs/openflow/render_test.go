@@ -51,7 +51,7 @@ func sampleFlows() []*flows.Flow {
 		})
 	}
 	unmaskable := []flows.Field{flows.InPort, flows.EthType, flows.IPProto, flows.IPTTL, flows.ICMPType, flows.ICMPCode, flows.ARPOp}
-	readOnly := []flows.Field{flows.EthType, flows.IPProto}
+	readOnly := []flows.Field{flows.EthType, flows.IPProto, flows.VLAN} // of these PushVLAN writes the last
 	// Of ct_state only some bits exist, and none can be written.
 	tracked := presupposes(flows.CTState)
 	add(append(tracked, flows.Masked(flows.CTState, 0x2b, 0x3f)))
@@ -67,6 +67,8 @@ func sampleFlows() []*flows.Flow {
 			value = 0x1234
 		case flows.ARPOp:
 			value = 2 // Open vSwitch knows those up to 255
+		case flows.VLAN:
+			value = flows.VLANPresent | 0x123
 		}
 		before := presupposes(f)
 		add(append(before, flows.Exact(f, value)))
@@ -124,6 +126,11 @@ func sampleFlows() []*flows.Flow {
 	add(ip, flows.Track{Zone: 5, Commit: true, Table: 9, NAT: flows.Translation{Type: topology.SNAT, Addr: external}})
 	add(ip, flows.Track{Zone: 5, Commit: true, Table: 9, NAT: flows.Translation{Type: topology.DNAT, Addr: external}})
 	add(ip, flows.DecTTL{}, flows.Load{Dst: flows.All(flows.InPort)}, flows.Resubmit{Table: 9}, flows.Goto{Table: 10})
+	add([]flows.Match{flows.Exact(flows.VLAN, flows.VLANPresent|7)}, flows.PopVLAN{}, flows.Goto{Table: 9})
+	add([]flows.Match{flows.Masked(flows.VLAN, 0, flows.VLANPresent)}, flows.PushVLAN{ID: 1}, flows.Output{Port: 3})
+	add([]flows.Match{flows.Masked(flows.VLAN, flows.VLANPresent, flows.VLANPresent)}, flows.PushVLAN{ID: topology.MaxTag})
+	add([]flows.Match{flows.Exact(flows.InPort, 3), flows.Exact(flows.EthType, 0x8100)})
+	add([]flows.Match{flows.Exact(flows.InPort, 3), flows.Exact(flows.EthType, 0x88a8)})
 	return fs
 }
 
@@ -228,6 +235,12 @@ func TestText(t *testing.T) {
 				"actions=load:0x102->reg5[16..31],move:arp_spa[]->reg0[],load:0x1->reg4[0],load:0x0->in_port_oxm[]," +
 				"output:reg6[],dec_ttl,output:5,resubmit(,0),goto_table:238",
 		},
+		{
+			flows.Flow{Table: 1, Priority: 6, Match: []flows.Match{flows.Exact(flows.VLAN, flows.VLANPresent|7)},
+				Actions: []flows.Action{flows.PopVLAN{}, flows.PushVLAN{ID: 8}, flows.Output{Port: 5}}},
+			"priority=6,vlan_vid=0x1007,table=1,idle_timeout=0,cookie=0x000000000000002a," +
+				"actions=pop_vlan,push_vlan:0x8100,set_field:4104->vlan_vid,output:5",
+		},
 	}
 	for _, test := range tests {
 		got, err := Text(&test.flow, 42)
@@ -317,6 +330,7 @@ func TestEncodeErrors(t *testing.T) {
 		"bits beyond":      {flow(flows.OutputField{Src: flows.Bits{Field: flows.Reg0, Ofs: 31, N: 2}}), "bits 31 to 32 of reg0"},
 		"unequal move":     {flow(flows.Move{Src: flows.All(flows.Reg0), Dst: flows.All(flows.EthDst)}), "move of 32 bits of reg0 to 48 of eth_dst"},
 		"goto not last":    {flow(flows.Goto{Table: 1}, flows.Output{Port: 1}), "goto of table 1 is not the last action"},
+		"no VLAN tag":      {flow(flows.PushVLAN{}), "push of VLAN tag 0, want 1 to 4094"},
 		"no action at all": {flow(nil), "no encoding of action <nil>"},
 		"limit not first":  {flow(flows.Output{Port: 1}, flows.LimitTo{Meter: 1}), "limit to meter 1 is not the first action"},
 		"wide port":        {flow(flows.Choose{Ports: []uint32{0x10000}, Dst: flows.All(flows.Reg0)}), "choice of port 65536"},

@@ -107,6 +107,10 @@ func (a actionText) MarshalText() ([]byte, error) {
 		return []byte("in_port"), nil
 	case flows.DecTTL:
 		return []byte("dec_ttl"), nil
+	case flows.PushVLAN:
+		return fmt.Appendf(nil, "push_vlan:%#x,set_field:%d->vlan_vid", etherVLAN, flows.VLANPresent|a.ID), nil
+	case flows.PopVLAN:
+		return []byte("pop_vlan"), nil
 	case flows.Resubmit:
 		return fmt.Appendf(nil, "resubmit(,%d)", a.Table), nil
 	case flows.Goto:

@@ -153,6 +153,7 @@ var fieldHeaders = [...]uint32{
 	flows.ARPTpa:       oxm(classBasic, 23, 4),
 	flows.ARPSha:       oxm(classBasic, 24, 6),
 	flows.ARPTha:       oxm(classBasic, 25, 6),
+	flows.VLAN:         oxm(classBasic, 6, 2),
 }
 
 func fieldHeader(f flows.Field) (uint32, error) {
