@@ -1,24 +1,153 @@
 package modes
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"tuplenet/plugins/install"
+	"tuplenet/plugins/underlay"
 )
 
-// cniUnavailable is the code by which a plugin says that it cannot serve
-// requests, see "Error" in the CNI specification 1.1.0.
-const cniUnavailable = 50
+// runPlugin is the CNI plugin, as far as package cni leaves that to the rest of
+// the program: on nodes that are on a logical port, and for a person who calls it.
+func runPlugin() int { return underlay.Main() }
 
-// writeCNIError answers a container runtime, which reads an error from
-// standard output.
-func writeCNIError(w io.Writer, err error) {
-	answer := struct {
-		CNIVersion string `json:"cniVersion"`
-		Code       int    `json:"code"`
-		Msg        string `json:"msg"`
-	}{"1.1.0", cniUnavailable, err.Error()}
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		fmt.Fprintln(w, err)
+func cniCommand() *cli.Command {
+	places := []cli.Flag{
+		&cli.StringFlag{Name: "bin-dir", Value: "/opt/cni/bin", Usage: "`DIRECTORY` where the container runtime looks for plugins"},
+		&cli.StringFlag{Name: "conf-dir", Value: "/etc/cni/net.d", Usage: "`DIRECTORY` where it looks for networks"},
+		&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and do nothing", DisableDefaultText: true},
 	}
+	return &cli.Command{
+		Name:  string(ModeCNI),
+		Usage: "install the CNI plugin for Kubernetes, containerd, CRI-O or podman on this host, and remove it",
+		Description: "The plugin is the same program, called tpcni by a container runtime; docs/kubernetes.md tells more.\n\n" +
+			example("tuplenet cni install --switch LS-A", "tuplenet cni uninstall"),
+		Subcommands: []*cli.Command{
+			{
+				Name:  "install",
+				Usage: "link the plugin and write the configuration of a network",
+				Description: "It links this program as tpcni among the plugins and writes 10-tuplenet.conflist, in which portmap and\n" +
+					"bandwidth are chained to it if they are installed. The plugin reaches etcd by this host's agent, and\n" +
+					"needs no settings of it, but for a host that is itself on a logical port (--underlay) and has no agent.\n" +
+					"It replaces its own older link, and with --force what is not its own or has been changed.\n\n" +
+					example("tuplenet cni install --switch LS-A --subnet 10.20.1.1/24",
+						"tuplenet cni install --switch LS-A --mtu 1400 --dry-run",
+						"tuplenet cni install --switch LS-A --underlay eth0 --node lsp-vm1 --host 192.168.1.10:2379"),
+				Flags: append(append(places,
+					&cli.StringFlag{Name: "switch", Usage: "`SWITCH` whose ports the pods get, unless an annotation names another"},
+					&cli.StringFlag{Name: "subnet", Usage: "`CIDR` of their addresses, with the gateway's: 10.20.1.1/24", DefaultText: "that of the router on the switch"},
+					&cli.StringFlag{Name: "name", Value: "tuplenet", Usage: "`NAME` of the network"},
+					&cli.IntFlag{Name: "mtu", Usage: "`BYTES` of the pods' interfaces", DefaultText: "what this host's tunnels can carry"},
+					&cli.StringFlag{Name: "underlay", Usage: "`DEVICE` that leads to this host's own logical port, whose VLANs the pods get"},
+					&cli.StringFlag{Name: "underlay-bridge", Usage: "Open vSwitch `BRIDGE` that leads there, whose access ports the pods get"},
+					&cli.StringFlag{Name: "node", Usage: "name of this host's own logical `PORT`, with one of the two"},
+					&cli.BoolFlag{Name: "force", Usage: "replace what is not ours or was changed", DisableDefaultText: true},
+				), etcdFlags("host", "a")...),
+				Action: installCNI,
+			},
+			{
+				Name:  "uninstall",
+				Usage: "remove the plugin and the configuration of its network",
+				Description: "Pods that still run keep their network, but without the plugin they cannot be deleted: drain the node first.\n\n" +
+					example("tuplenet cni uninstall"),
+				Flags: append(places,
+					&cli.BoolFlag{Name: "force", Usage: "remove what is not ours, too", DisableDefaultText: true}),
+				Action: uninstallCNI,
+			},
+		},
+	}
+}
+
+// installConfig resolves what both commands have in common.
+func installConfig(c *cli.Context) (install.Config, error) {
+	if c.Args().Present() {
+		return install.Config{}, fmt.Errorf("cni %s takes no argument %q (see %s --help)", c.Command.Name, c.Args().First(), c.Command.HelpName)
+	}
+	executable, err := os.Executable()
+	if err == nil {
+		executable, err = filepath.EvalSymlinks(executable)
+	}
+	if err != nil {
+		return install.Config{}, fmt.Errorf("find the file of this program: %w", err)
+	}
+	return install.Config{BinDir: c.String("bin-dir"), ConfDir: c.String("conf-dir"), Executable: executable,
+		Force: c.Bool("force"), DryRun: c.Bool("dry-run")}, nil
+}
+
+func installCNI(c *cli.Context) error {
+	cfg, err := installConfig(c)
+	if err != nil {
+		return err
+	}
+	cfg.Network = install.Network{
+		Name: c.String("name"), MTU: c.Int("mtu"), Switch: c.String("switch"), Subnet: c.String("subnet"),
+		Underlay: c.String("underlay"), UnderlayBridge: c.String("underlay-bridge"), Node: c.String("node"),
+	}
+	if err := addEtcd(c, &cfg.Network); err != nil {
+		return err
+	}
+	report, err := install.Install(c.Context, cfg)
+	if differs := (*install.Difference)(nil); errors.As(err, &differs) {
+		fmt.Fprint(c.App.Writer, differs.Text)
+	}
+	if err := printReport(c, report, err); err != nil {
+		return err
+	}
+	next := "the network is there once this host's agent runs; tuplenet doctor says whether it does"
+	if cfg.Network.Node != "" {
+		next = fmt.Sprintf("the pods' ports are made by: tpctl ls provision %s CIDR --node %s", cfg.Network.Switch, cfg.Network.Node)
+	}
+	fmt.Fprintln(c.App.ErrWriter, "next: "+next)
+	return nil
+}
+
+// addEtcd adds the way to etcd, where the plugin has to know it: without an
+// agent, or if it is given.
+func addEtcd(c *cli.Context, n *install.Network) error {
+	given := n.Node + c.String("host") + c.String("config")
+	for _, s := range etcdSettings {
+		given += c.String(s.key) // the endpoints' is "host" here
+	}
+	if given == "" {
+		return nil
+	}
+	cfg, err := etcdConfig(c, "host")
+	if err != nil {
+		return err
+	}
+	n.Endpoints, n.Prefix = strings.Join(cfg.Endpoints, ","), cfg.Prefix
+	n.CAFile, n.CertFile, n.KeyFile = cfg.CAFile, cfg.CertFile, cfg.KeyFile
+	if cfg.Username != "" {
+		n.User = cfg.Username + ":" + cfg.Password
+	}
+	return nil
+}
+
+func uninstallCNI(c *cli.Context) error {
+	cfg, err := installConfig(c)
+	if err != nil {
+		return err
+	}
+	report, err := install.Uninstall(cfg)
+	if err == nil && len(report.Done) == 0 {
+		report.Done = []string{"nothing of the CNI plugin is on this host"}
+	}
+	return printReport(c, report, err)
+}
+
+// printReport tells what was done, also before err, and returns err.
+func printReport(c *cli.Context, report install.Report, err error) error {
+	for _, line := range report.Done {
+		fmt.Fprintln(c.App.Writer, line)
+	}
+	for _, note := range report.Notes {
+		fmt.Fprintln(c.App.ErrWriter, "note: "+note)
+	}
+	return err
 }

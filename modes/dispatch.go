@@ -4,14 +4,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	cni "cni.tuplenet"
 )
 
 // Mode is what one process of the binary is. Its text is the subcommand that
-// starts it.
+// starts it, if there is one.
 type Mode string
 
 // The modes. ModeRoot is tuplenet itself: its help and its version. ModeUnknown
-// is a subcommand that does not exist.
+// is a subcommand that does not exist. ModePlugin is the CNI plugin, which
+// container runtimes call, and ModeCNI is what people do about it.
 const (
 	ModeRoot       Mode = ""
 	ModeUnknown    Mode = "unknown"
@@ -22,6 +25,7 @@ const (
 	ModeLab        Mode = "lab"
 	ModeDoctor     Mode = "doctor"
 	ModeCleanup    Mode = "cleanup"
+	ModePlugin     Mode = "tpcni"
 	ModeCNI        Mode = "cni"
 	ModeCNM        Mode = "cnm"
 	ModeVersion    Mode = "version"
@@ -29,16 +33,15 @@ const (
 	ModeMan        Mode = "man"
 )
 
-// byName are the modes that the binary takes on under another name.
+// byName are the modes that the binary takes on under another name, but for the
+// CNI plugin, see cni.Called.
 var byName = map[string]Mode{
 	"tpctl": ModeCtl,
-	"tpcni": ModeCNI,
 	"tpcnm": ModeCNM,
 }
 
-// bySubcommand are the modes that a subcommand names. The CNI plugin is not
-// among them: container runtimes call it by its file's name.
-var bySubcommand = []Mode{ModeAgent, ModeGateway, ModeEtcd, ModeCtl, ModeLab, ModeDoctor, ModeCleanup, ModeCNM, ModeVersion, ModeCompletion, ModeMan}
+// bySubcommand are the modes that a subcommand names.
+var bySubcommand = []Mode{ModeAgent, ModeGateway, ModeEtcd, ModeCtl, ModeLab, ModeDoctor, ModeCleanup, ModeCNI, ModeCNM, ModeVersion, ModeCompletion, ModeMan}
 
 // ofRoot are the first words that concern the binary as a whole. Any other
 // flag there is one of the agent's.
@@ -52,6 +55,9 @@ var ofRoot = []string{"help", "-h", "-help", "--help", "-v", "-version", "--vers
 // CNI_COMMAND, which a container runtime may leave in the environment of what
 // it starts.
 func Dispatch(argv []string, cniCommand string) (Mode, []string) {
+	if cni.Called(argv, cniCommand) {
+		return ModePlugin, append([]string{string(ModePlugin)}, argv[1:]...)
+	}
 	name, args := "tuplenet", []string(nil)
 	if len(argv) > 0 {
 		args = argv[1:]
@@ -66,8 +72,6 @@ func Dispatch(argv []string, cniCommand string) (Mode, []string) {
 	whole := append([]string{name}, args...)
 	named := len(args) > 0 && (args[0] == "help" || !strings.HasPrefix(args[0], "-"))
 	switch {
-	case !named && cniCommand != "":
-		return ModeCNI, whole
 	case len(args) > 0 && slices.Contains(ofRoot, args[0]):
 		return ModeRoot, whole
 	case !named:

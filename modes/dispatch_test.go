@@ -36,14 +36,17 @@ func TestDispatch(t *testing.T) {
 		{argv: "tpcnm -config c.json", mode: ModeCNM, want: []string{"tpcnm", "-config", "c.json"}},
 		{argv: "tuplenet cnm", mode: ModeCNM, want: []string{"tuplenet cnm"}},
 
-		{argv: "tpcni", mode: ModeCNI, want: []string{"tpcni"}},
-		{argv: "/opt/cni/bin/tpcni", cni: "ADD", mode: ModeCNI, want: []string{"tpcni"}},
-		{argv: "tuplenet", cni: "ADD", mode: ModeCNI, want: []string{"tuplenet"}},
-		{argv: "/opt/cni/bin/tuplenet", cni: "DEL", mode: ModeCNI, want: []string{"tuplenet"}},
-		{argv: "tuplenet --interface eth0", cni: "ADD", mode: ModeCNI, want: []string{"tuplenet", "--interface", "eth0"}},
+		{argv: "tpcni", mode: ModePlugin, want: []string{"tpcni"}},
+		{argv: "/opt/cni/bin/tpcni", cni: "ADD", mode: ModePlugin, want: []string{"tpcni"}},
+		{argv: "tuplenet", cni: "ADD", mode: ModePlugin, want: []string{"tpcni"}},
+		{argv: "/opt/cni/bin/tuplenet", cni: "DEL", mode: ModePlugin, want: []string{"tpcni"}},
+		{argv: "tuplenet --interface eth0", cni: "ADD", mode: ModePlugin, want: []string{"tpcni", "--interface", "eth0"}},
+		{argv: "tuplenet cni install", mode: ModeCNI, want: []string{"tuplenet cni", "install"}},
 
 		// A CNI_COMMAND that was left in the environment.
 		{argv: "tuplenet agent", cni: "ADD", mode: ModeAgent, want: []string{"tuplenet agent"}},
+		{argv: "tuplenet cni install", cni: "ADD", mode: ModeCNI, want: []string{"tuplenet cni", "install"}},
+		{argv: "tuplenet --help", cni: "ADD", mode: ModeRoot, want: []string{"tuplenet", "--help"}},
 		{argv: "tuplenet gateway", cni: "ADD", mode: ModeGateway, want: []string{"tuplenet gateway"}},
 		{argv: "tuplenet ctl ls show", cni: "ADD", mode: ModeCtl, want: []string{"tuplenet ctl", "ls", "show"}},
 		{argv: "tpctl ls show", cni: "ADD", mode: ModeCtl, want: []string{"tpctl", "ls", "show"}},
@@ -60,7 +63,7 @@ func TestDispatch(t *testing.T) {
 		{argv: "tuplenet agent --help", mode: ModeAgent, want: []string{"tuplenet agent", "--help"}},
 
 		{argv: "tuplenet agnet", mode: ModeUnknown, want: []string{"tuplenet", "agnet"}},
-		{argv: "tuplenet cni", mode: ModeUnknown, want: []string{"tuplenet", "cni"}},
+		{argv: "tuplenet cni", mode: ModeCNI, want: []string{"tuplenet cni"}},
 		{argv: "tuplenet unknown", mode: ModeUnknown, want: []string{"tuplenet", "unknown"}},
 
 		// Under any other name the binary is tuplenet.

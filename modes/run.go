@@ -24,6 +24,7 @@ func commands() []*cli.Command {
 		labCommand(),
 		doctorCommand(),
 		cleanupCommand(),
+		cniCommand(),
 		versionCommand(),
 		completionCommand(),
 		manCommand(),
@@ -41,6 +42,9 @@ func Run(argv []string, cniCommand string, stdin io.Reader, stdout, stderr io.Wr
 		return 0
 	}
 	mode, argv := Dispatch(argv, cniCommand)
+	if mode == ModePlugin {
+		return runPlugin()
+	}
 	app, err := newApp(mode, argv)
 	if err == nil {
 		app.Reader, app.Writer, app.ErrWriter = stdin, stdout, stderr
@@ -49,7 +53,7 @@ func Run(argv []string, cniCommand string, stdin io.Reader, stdout, stderr io.Wr
 		}
 		err = app.RunContext(context.Background(), argv)
 	}
-	return finish(err, mode, stdout, stderr)
+	return finish(err, stdout, stderr)
 }
 
 // newApp makes the application of a mode, named by argv[0]. Every mode is an
@@ -150,14 +154,11 @@ func groupAction(c *cli.Context) error {
 }
 
 // finish reports how a mode ended and returns the exit status.
-func finish(err error, mode Mode, stdout, stderr io.Writer) int {
+func finish(err error, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	switch {
-	case mode == ModeCNI:
-		writeCNIError(stdout, err)
-	case err.Error() != "" && !(errors.As(err, new(printed)) && sameFile(stdout, stderr)):
+	if err.Error() != "" && !(errors.As(err, new(printed)) && sameFile(stdout, stderr)) {
 		fmt.Fprintln(stderr, err)
 	}
 	if coder := cli.ExitCoder(nil); errors.As(err, &coder) {

@@ -93,7 +93,7 @@ func TestExitStatus(t *testing.T) {
 		{cli.Exit("", 130), 130, ""},
 	} {
 		stderr.Reset()
-		if status := finish(tt.err, ModeLab, &bytes.Buffer{}, &stderr); status != tt.status || stderr.String() != tt.stderr {
+		if status := finish(tt.err, &bytes.Buffer{}, &stderr); status != tt.status || stderr.String() != tt.stderr {
 			t.Errorf("%v: status %d, %q, want %d, %q", tt.err, status, &stderr, tt.status, tt.stderr)
 		}
 	}

@@ -3,7 +3,8 @@
 # Ubuntu's packages. Does nothing when all of it is there.
 #
 #	deps.sh		for the demo and the lab
-#	deps.sh test	for the tests, too: traffic, paths, a web server, shells to complete in, and what checks manual pages
+#	deps.sh test	for the tests, too: traffic, paths, a web server, shells to complete in, what checks manual pages, and container runtimes
+#	deps.sh bench	for the benchmarks, too: the CNI plugins that ours is measured against
 #	deps.sh kernel	for the kernel's datapath, too: an emulator, and a kernel
 set -eu
 
@@ -28,9 +29,15 @@ quietly() {
 
 case "${1:-}" in
 "") ;;
-test) packages="$packages iperf3 wget traceroute iputils-tracepath busybox-static zsh fish mandoc" ;;
+test) packages="$packages iperf3 wget traceroute iputils-tracepath busybox-static zsh fish mandoc containernetworking-plugins iptables"
+	# Docker's own packages have these programs, too, and exclude Debian's.
+	for p in podman runc containerd; do
+		command -v $p >/dev/null || packages="$packages $p"
+	done
+	;;
+bench) packages="$packages iperf3 containernetworking-plugins" ;;
 kernel) packages="$packages iperf3 qemu-system-x86 busybox-static" ;;
-*) fail "deps.sh knows no $1, only test and kernel" ;;
+*) fail "deps.sh knows no $1, only test, bench and kernel" ;;
 esac
 
 PATH=$PATH:/usr/local/go/bin
@@ -45,7 +52,7 @@ if [ -n "$missing" ]; then
 	command -v apt-get >/dev/null || fail "these packages are missing, and there is no apt-get to install them:$missing"
 	echo "installing$missing"
 	export DEBIAN_FRONTEND=noninteractive
-	quietly apt-get update && quietly apt-get install -y --no-install-recommends $missing ||
+	quietly apt-get update && quietly apt-get install -y --no-remove --no-install-recommends $missing ||
 		fail "the packages could not be installed:$missing"
 fi
 

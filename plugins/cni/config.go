@@ -275,6 +275,9 @@ func (c *Config) checkEtcd() error {
 }
 
 func checkEndpoint(endpoint string) error {
+	if strings.HasPrefix(endpoint, "unix:///") {
+		return nil
+	}
 	for _, scheme := range []string{"http://", "https://"} {
 		endpoint = strings.TrimPrefix(endpoint, scheme)
 	}

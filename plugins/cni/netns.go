@@ -142,7 +142,11 @@ func (n *Netns) Configure(i Interface) error {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Index, attrs.Name, attrs.MTU, attrs.HardwareAddr, attrs.Flags = link.Attrs().Index, i.Name, i.MTU, i.MAC, net.FlagUp
-	if err := n.LinkModify(&netlink.GenericLink{LinkAttrs: attrs, LinkType: link.Type()}); err != nil {
+	var changed netlink.Link = &netlink.GenericLink{LinkAttrs: attrs, LinkType: link.Type()}
+	if vlan, is := link.(*netlink.Vlan); is { // of which the kernel wants to be told the tag each time
+		changed = &netlink.Vlan{LinkAttrs: attrs, VlanId: vlan.VlanId, VlanProtocol: vlan.VlanProtocol}
+	}
+	if err := n.LinkModify(changed); err != nil {
 		return attach.Errorf(attach.CodeIO, "set MAC %s and MTU %d of interface %s%s: %s", i.MAC, i.MTU, i.Name, n.where(), err)
 	}
 	if err := n.AddrAdd(link, &netlink.Addr{IPNet: ipNet(i.Address)}); err != nil {

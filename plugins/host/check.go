@@ -54,6 +54,10 @@ func (s *server) check(ctx context.Context, r attach.Request) error {
 
 // status says why no container could be attached now. Without a switch, which
 // every container then names itself, that is about this host and etcd alone.
+//
+// That a switch is full is not said: another container may leave at any moment,
+// and a runtime takes a node out of service for what is said here, with all that
+// run on it.
 func (s *server) status(ctx context.Context, r attach.Request) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
@@ -61,45 +65,19 @@ func (s *server) status(ctx context.Context, r attach.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.agent.View(ctx, func(*topology.Model, int) {}); err != nil {
+		return fail(attach.CodeUnavailable, "%s", err)
+	}
 	if _, err := st.Get(ctx, topology.Chassis{Name: s.agent.Chassis()}.Key()); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fail(attach.CodeUnavailable, "%s", err)
 	}
-	var full error
 	for _, sw := range r.Switches {
-		p, err := s.place(ctx, sw)
-		if err != nil {
+		if _, err := s.place(ctx, sw); err != nil {
 			return fail(attach.CodeUnavailable, "%s", err)
 		}
-		var hasFree bool
-		if err := s.agent.View(ctx, func(m *topology.Model, _ int) { hasFree = p.hasFree(m, s.agent.Chassis()) }); err != nil {
-			return fail(attach.CodeUnavailable, "%s", err)
-		}
-		if hasFree {
-			full = nil
-			break
-		}
-		full = fail(attach.CodeUnavailable, "switch %s has no free address in %s", sw.Name, p.net.Masked())
 	}
-	if full == nil && !s.agent.Forwards() {
+	if !s.agent.Forwards() {
 		return fail(attach.CodeLimited, "Open vSwitch does not answer, or does not have the agent's flows")
 	}
-	return full
-}
-
-// hasFree reports whether a container on a chassis can have an address here.
-func (p place) hasFree(m *topology.Model, chassis string) bool {
-	if p.pool {
-		for _, e := range m.List(topology.Key{Kind: topology.KindPool, Parent: p.name, Name: chassis}) {
-			if e.(topology.SwitchPort).Owner == "" {
-				return true
-			}
-		}
-		return false
-	}
-	for ip := p.net.Masked().Addr().Next(); p.net.Contains(ip) && topology.IsHost(ip, p.net.Masked()); ip = ip.Next() {
-		if !p.isReserved(ip) && m.Get(topology.PortAt(p.name, topology.PortID(ip))) == nil {
-			return true
-		}
-	}
-	return false
+	return nil
 }
