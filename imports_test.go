@@ -35,7 +35,7 @@ var rooms = map[string][]string{
 	"internal/runtimes": {},
 	"internal/ctl":      {"flows", "internal/explain", "internal/audit", "internal/drawing", "internal/manifest", "internal/status", "internal/store", "internal/suggest", "internal/trace", "internal/topology"},
 	"internal/cleanup":  {"internal/agent", "internal/ovs"},
-	"internal/doctor":   {"internal/agent", "internal/ovs", "internal/status", "internal/store", "internal/suggest", "internal/topology"},
+	"internal/doctor":   {"plugins/cni", "internal/agent", "internal/ovs", "internal/status", "internal/store", "internal/suggest", "internal/topology"},
 	"internal/status":   {"internal/store", "internal/topology"},
 	"internal/drawing":  {"internal/topology"},
 	"internal/manifest": {"internal/suggest", "internal/topology"},

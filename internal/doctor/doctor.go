@@ -107,6 +107,7 @@ func Checks() []Check {
 		{"workload MTU", checkRecordedMTU, []need{needStore}},
 		{"path MTU", checkPathMTU, []need{needAddress, needStore}},
 		{"BFD", checkBFD, []need{needOVS, needVSwitchd}},
+		{"containers", checkContainers, nil},
 	}
 }
 
