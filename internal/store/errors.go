@@ -48,17 +48,25 @@ type etcdError struct {
 	doing     string
 	endpoints []string
 	cause     error
+	why       string
 }
 
 func (e *etcdError) Error() string {
-	return fmt.Sprintf("%s: etcd at %s: %s", e.doing, strings.Join(e.endpoints, ", "), plain(e.cause))
+	return fmt.Sprintf("%s: etcd at %s: %s", e.doing, strings.Join(e.endpoints, ", "), e.why)
 }
 
 func (e *etcdError) Unwrap() error { return e.cause }
 
 // failed says what was being done when etcd failed with err.
 func (s *Store) failed(doing string, err error) error {
-	return &etcdError{doing, s.endpoints, err}
+	e := &etcdError{doing, s.endpoints, err, plain(err)}
+	if errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded {
+		e.why = "no answer in time"
+		if why := s.unreachable(err); why != plain(err) {
+			e.why += ": " + why
+		}
+	}
+	return e
 }
 
 // plain returns err's text without gRPC's wrapping.
