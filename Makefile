@@ -19,7 +19,7 @@ deps: ## install what is needed, by package name
 
 build: ## bin/tuplenet and its names
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tuplenet .
-	@ln -sf tuplenet bin/tpctl
+	@ln -sf tuplenet bin/tpctl && ln -sf tuplenet bin/tpcni
 
 man: build ## packaging/man, the manual pages, and docs/tpctl.md, which says the same
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git -c safe.directory='*' log -1 --format=%ct)} bin/tuplenet man packaging/man

@@ -6,7 +6,10 @@ import "tuplenet/internal/topology"
 // else: IPv4 from the address, ARP that tells of both, and of other types what
 // has no address. IPv6 has, and no port has one of those. A sender of 0.0.0.0 is
 // taken for nobody: so does ARP ask whether an address is free (RFC 5227), and
-// that is all it may do.
+// that is all it may do. A VLAN tag has no meaning to a switch, and none passes:
+// of what stands behind two of them Open vSwitch sees no address, but who gets
+// the frame may (Linux takes off tags that have no id, IEEE 802.1p), and beyond an
+// outer port a tag leads into another network.
 
 // secured lets pass what a secured port may send.
 func secured(sw topology.Switch, port topology.SwitchPort) []Flow {
@@ -21,9 +24,10 @@ func secured(sw topology.Switch, port topology.SwitchPort) []Flow {
 	}
 }
 
-// impostors drops what tells of an address that is not the secured port's.
+// impostors drops what tells of an address that is not the secured port's, or
+// may hide one behind a tag.
 func impostors(*Reader, topology.Node) []Flow {
-	var out []Flow
+	out := []Flow{{TableSwitchSecurity, prioGuard, []Match{tagged}, []Action{drop}}}
 	for _, typ := range []uint64{ethTypeIPv4, ethTypeARP, ethTypeIPv6} {
 		out = append(out, Flow{TableSwitchSecurity, prioBlock, []Match{Exact(EthType, typ)}, []Action{drop}})
 	}

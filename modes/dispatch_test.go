@@ -40,13 +40,14 @@ func TestDispatch(t *testing.T) {
 		{argv: "/opt/cni/bin/tpcni", cni: "ADD", mode: ModePlugin, want: []string{"tpcni"}},
 		{argv: "tuplenet", cni: "ADD", mode: ModePlugin, want: []string{"tpcni"}},
 		{argv: "/opt/cni/bin/tuplenet", cni: "DEL", mode: ModePlugin, want: []string{"tpcni"}},
-		{argv: "tuplenet --interface eth0", cni: "ADD", mode: ModePlugin, want: []string{"tpcni", "--interface", "eth0"}},
 		{argv: "tuplenet cni install", mode: ModeCNI, want: []string{"tuplenet cni", "install"}},
 
 		// A CNI_COMMAND that was left in the environment.
 		{argv: "tuplenet agent", cni: "ADD", mode: ModeAgent, want: []string{"tuplenet agent"}},
 		{argv: "tuplenet cni install", cni: "ADD", mode: ModeCNI, want: []string{"tuplenet cni", "install"}},
 		{argv: "tuplenet --help", cni: "ADD", mode: ModeRoot, want: []string{"tuplenet", "--help"}},
+		{argv: "tuplenet -v", cni: "ADD", mode: ModeRoot, want: []string{"tuplenet", "-v"}},
+		{argv: "tuplenet --interface eth0", cni: "ADD", mode: ModeAgent, want: []string{"tuplenet", "--interface", "eth0"}},
 		{argv: "tuplenet gateway", cni: "ADD", mode: ModeGateway, want: []string{"tuplenet gateway"}},
 		{argv: "tuplenet ctl ls show", cni: "ADD", mode: ModeCtl, want: []string{"tuplenet ctl", "ls", "show"}},
 		{argv: "tpctl ls show", cni: "ADD", mode: ModeCtl, want: []string{"tpctl", "ls", "show"}},

@@ -72,7 +72,7 @@ func (h *Host) do(ctx context.Context, f func()) error {
 	case <-h.ended:
 		return ErrNotReady
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("the agent of this host is busy: %w", ctx.Err())
 	}
 }
 

@@ -2,7 +2,9 @@ package ctl
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,6 +45,7 @@ type pool struct {
 	parent    string // the node, if it is a port
 	size      int    // ports that there are in the end
 	taken     int    // addresses that other ports have
+	unsecured int    // of a run before, without port security
 	unplugged bool   // no router has the gateway's address
 }
 
@@ -106,6 +109,9 @@ func (p *pool) plan(n *store.Snapshot) (changes []manifest.Change, notes []strin
 	for _, e := range link {
 		want(e)
 	}
+	if err := p.checkReach(n, link); err != nil {
+		return nil, nil, err
+	}
 	missing, err := p.missing(n)
 	if err != nil {
 		return nil, nil, err
@@ -116,7 +122,23 @@ func (p *pool) plan(n *store.Snapshot) (changes []manifest.Change, notes []strin
 	if p.router == "" && p.unplugged {
 		notes = append(notes, fmt.Sprintf(`no router has the gateway %s of switch %s yet; "tpctl lr link ROUTER %[2]s %[1]s" plugs one in`, p.gateway, p.sw))
 	}
+	if sw, _ := n.Entities[sw.Key()].(topology.Switch); p.secured && p.unsecured > 0 && !sw.Secured {
+		notes = append(notes, fmt.Sprintf(`%s of switch %s %s there before, without port security; "tpctl ls port-security %[2]s on" gives it to all`,
+			plural(p.unsecured, "port"), p.sw, wereOf(p.unsecured)))
+	}
 	return wanted.Plan(stateOfStore(n), false, nil), notes, nil
+}
+
+// checkReach refuses a network that routers of the switch do not find all of, as
+// one has that is wider than the first time.
+func (p *pool) checkReach(n *store.Snapshot, link []topology.Stored) error {
+	nets := newNetwork(slices.Concat(slices.Collect(maps.Values(n.Entities)), link)).networksOf(p.sw)
+	covers := func(net netip.Prefix) bool { return net.Bits() <= p.gateway.Bits() && net.Contains(p.gateway.Addr()) }
+	if len(nets) == 0 || slices.ContainsFunc(nets, covers) {
+		return nil
+	}
+	return fmt.Errorf("CIDR %s is in no network that routers have on switch %s (%s): they would not find all of the ports; name a network within, or change the router's port first",
+		p.gateway.Masked(), p.sw, joinPrefixes(nets))
 }
 
 // findNode finds out what the node is.
@@ -162,7 +184,7 @@ func (p *pool) link(n *store.Snapshot) ([]topology.Stored, error) {
 
 // missing returns the ports that are to be made, by address.
 func (p *pool) missing(n *store.Snapshot) ([]topology.SwitchPort, error) {
-	p.size, p.taken = 0, 0
+	p.size, p.taken, p.unsecured = 0, 0, 0
 	byAddress := map[uint16]topology.SwitchPort{} // those of the switch
 	var all []topology.Stored
 	for _, e := range n.Entities {
@@ -187,11 +209,16 @@ func (p *pool) missing(n *store.Snapshot) ([]topology.SwitchPort, error) {
 			continue
 		}
 		if has, ok := byAddress[topology.PortID(ip)]; ok {
-			if has.Pool != "" {
-				p.size++
-			} else {
+			switch {
+			case has.IP != ip:
+				return nil, fmt.Errorf("switch %s: %s: conflict with other IP, %s of port %s: ports of a switch are told apart by the low 16 bits of their addresses", p.sw, ip, has.IP, has.Name)
+			case has.Pool == "":
 				p.taken++
+				continue
+			case !has.Secured:
+				p.unsecured++
 			}
+			p.size++
 			continue
 		}
 		port := topology.SwitchPort{Switch: p.sw, Name: p.sw + "-" + ip.String(), IP: ip, MAC: topology.MACFromIP(ip), Parent: p.parent, Pool: p.node, Secured: p.secured}

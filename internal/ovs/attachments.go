@@ -80,7 +80,8 @@ func (d *Driver) Detach(ctx context.Context, devices ...string) error {
 	return nil
 }
 
-// change runs the operations that plan makes.
+// change runs the operations that plan makes. Once it returns, Attachments shows
+// what has become of them.
 func (d *Driver) change(ctx context.Context, plan func(*session) ([]ovsdb.Operation, error)) error {
 	s, err := d.currentSession()
 	if err != nil {
@@ -90,7 +91,11 @@ func (d *Driver) change(ctx context.Context, plan func(*session) ([]ovsdb.Operat
 	if err != nil {
 		return err
 	}
-	return s.transact(ctx, ops)
+	if err := s.transact(ctx, ops); err != nil {
+		return err
+	}
+	d.look(s)
+	return nil
 }
 
 // Attachments returns the attachments that the bridge has, ordered by device.

@@ -26,6 +26,9 @@ func TestAttachments(t *testing.T) {
 	one, two := Attachment{Device: "tp1", Port: "lsp-1", Owner: "cni:n/c1/eth0"}, Attachment{Device: "tp2", Port: "lsp-2", Owner: "cni:n/c2/eth0"}
 	attach(two)
 	attach(one)
+	if diff := cmp.Diff([]Attachment{one, two}, d.Attachments()); diff != "" {
+		t.Errorf("not seen as soon as they are made: %s", diff)
+	}
 	want(one, two)
 	await(t, d, "their numbers", func() bool { return len(d.Interfaces()) == 2 })
 	before := o.Vsctl("get", "Interface", "tp1", "_uuid")
@@ -53,8 +56,10 @@ func TestAttachments(t *testing.T) {
 		if err := d.Detach(t.Context(), "tp1", "tp2", "vm1", "nobody"); err != nil {
 			t.Fatal(err)
 		}
+		if n := len(d.Attachments()); n != 0 {
+			t.Errorf("%d are seen after all are detached", n)
+		}
 	}
-	want()
 	if got := o.Vsctl("list-ports", "br-int"); got != "vm1" {
 		t.Errorf("the bridge has %q, want vm1", got)
 	}

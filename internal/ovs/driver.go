@@ -75,6 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.session = s
 	if d.systemID, err = systemID(s); err == nil {
 		err = d.refresh(ctx, s)
 	}
@@ -82,7 +83,6 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 		s.close()
 		return nil, err
 	}
-	d.session = s
 	ctx, d.stop = context.WithCancel(context.Background())
 	d.running.Go(func() { d.watch(ctx, s) })
 	d.running.Go(func() { d.keepConn(ctx, "flows", openflow.Dial, d.flow.set) })
@@ -217,7 +217,7 @@ func (d *Driver) refresh(ctx context.Context, s *session) error {
 		// With another fail mode ovs-vswitchd throws all flows away.
 		d.flow.renew()
 	}
-	v, whole := readView(s.cache, d.cfg.Bridge)
+	v, whole := d.look(s)
 	if !whole {
 		return nil // the rest of the update follows, and an event with it
 	}
@@ -227,14 +227,22 @@ func (d *Driver) refresh(ctx context.Context, s *session) error {
 		}
 	}
 	d.faults = v.faults
+	return nil
+}
+
+// look hands out what the replica shows now, and returns it, if no update is
+// under way in it.
+func (d *Driver) look(s *session) (v view, whole bool) {
 	d.mu.Lock()
-	changed := !v.equal(&d.view)
-	d.view = v
-	d.mu.Unlock()
-	if changed {
+	defer d.mu.Unlock()
+	if v, whole = readView(s.cache, d.cfg.Bridge); !whole || d.session != s {
+		return v, whole
+	}
+	if !v.equal(&d.view) {
 		signal(d.events)
 	}
-	return nil
+	d.view = v
+	return v, whole
 }
 
 func (d *Driver) setSession(s *session) {

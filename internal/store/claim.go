@@ -137,8 +137,8 @@ func (s *Store) ReleasePort(ctx context.Context, key topology.Key, owner string)
 	})
 }
 
-// Owned returns the ports whose owner begins with prefix, as one read shows
-// them.
+// Owned returns the ports of a switch, or of all if sw is empty, whose owner
+// begins with prefix, as one read shows them.
 func (s *Store) Owned(ctx context.Context, sw, prefix string) ([]topology.SwitchPort, error) {
 	ports, _, err := s.List(ctx, topology.KindSwitchPort, sw)
 	var owned []topology.SwitchPort
@@ -149,6 +149,3 @@ func (s *Store) Owned(ctx context.Context, sw, prefix string) ([]topology.Switch
 	}
 	return owned, err
 }
-
-// Endpoints returns the endpoints that the store was opened with.
-func (s *Store) Endpoints() []string { return slices.Clone(s.endpoints) }

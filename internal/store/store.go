@@ -212,6 +212,9 @@ func (s *Store) checkVersion(text string) error {
 // Prefix returns what all keys of the store begin with, a slash at its end.
 func (s *Store) Prefix() string { return string(s.layout) }
 
+// Endpoints returns where etcd is, as New was told.
+func (s *Store) Endpoints() []string { return slices.Clone(s.endpoints) }
+
 // IsEmpty reports whether there is no key at all under the prefix: not even what
 // every change makes first.
 func (s *Store) IsEmpty(ctx context.Context) (bool, error) {

@@ -63,7 +63,7 @@ type SwitchPort struct {
 	Chassis string // system-id of the chassis that the port is bound to; may be empty
 	Parent  string // bare name of the port whose interface a child's packets pass through; empty: no child
 	Tag     uint16 // VLAN id of a child there, 1 to MaxTag; 0: no child
-	Secured bool   // only packets with its own MAC and address may come from it
+	Secured bool   // only packets with its own MAC and address, and no VLAN tag, may come from it
 	Owner   string // whose attachment it is, such as a container's, see docs/compat.md; may be empty
 	Pool    string // the node that the port was made for in advance, to be owned by one of its workloads; may be empty
 	Extra   Extra

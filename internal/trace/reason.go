@@ -93,6 +93,8 @@ func (a *assembly) spoofed(h *Hop, s seen) why {
 	port, _ := a.m.Get(topology.PortAt(h.name, s.From)).(topology.SwitchPort)
 	w := why{Spoofed, fmt.Sprintf("port security: port %s may send from %s and %s alone, and ", port.Name, port.MAC, port.IP), ""}
 	switch {
+	case s.header.VLAN != 0:
+		w.text += fmt.Sprintf("this has the VLAN tag %d", s.header.VLAN)
 	case s.header.EthSrc != port.MAC:
 		w.text += "this comes from " + s.header.EthSrc.String()
 	case s.header.IPSrc.IsValid() && s.header.IPSrc != port.IP:
@@ -100,7 +102,7 @@ func (a *assembly) spoofed(h *Hop, s seen) why {
 	case s.header.ARP != 0:
 		w.text += "this ARP packet tells of another MAC"
 	default:
-		w.text += "this is IPv6, or cannot be read"
+		w.text += "this is IPv6, has a VLAN tag without id, or cannot be read"
 	}
 	return w
 }

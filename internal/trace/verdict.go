@@ -43,7 +43,7 @@ const (
 	Hairpin       Reason = "hairpin"        // it would return to the port that it came from
 	RouterGone    Reason = "router-gone"    // it lives nowhere, or is not joined as it should be
 	NotRouted     Reason = "not-routed"     // multicast, no IPv4, or nothing that a router answers
-	Spoofed       Reason = "port-security"  // a secured port sends under another MAC or address than its own
+	Spoofed       Reason = "port-security"  // a secured port sends under another MAC or address than its own, or with a VLAN tag
 	WrongTag      Reason = "vlan-tag"       // it has one where none belongs, or none that is known
 	AwaitsARP     Reason = "arp"            // a machine of the physical network has not told its MAC
 	AwaitsAgent   Reason = "agent"          // which has to work on it

@@ -72,7 +72,10 @@ func add(args *skel.CmdArgs, stdout io.Writer) error {
 	}
 	a.agent.Close(0)
 	end := &types100.Interface{Name: a.pair.device, Mac: hostMAC(a.pair.device).String(), Mtu: given.MTU}
-	return cfg.WriteResult(stdout, cfg.Result(given, args.Netns, end))
+	if err := cfg.WriteResult(stdout, cfg.Result(given, args.Netns, end)); err != nil {
+		return errors.Join(err, del(args, io.Discard)) // a runtime that hears of no result knows of no attachment
+	}
+	return nil
 }
 
 // overridden reports whether the runtime says that the container's namespace may
@@ -108,7 +111,7 @@ func (a *attachment) run() (Attached, error) {
 	if err := a.agent.Say(attach.Request{Op: attach.Plug, Wait: int(a.cfg.Patience().Milliseconds())}); err != nil {
 		return Attached{}, err
 	}
-	if err := a.configure(given); err != nil {
+	if err := a.configure(&given); err != nil {
 		return Attached{}, err
 	}
 	if _, err := a.agent.Hear(attach.Plug, patience+a.cfg.Patience()); err != nil {
@@ -129,9 +132,11 @@ func (a *attachment) reservation() attach.Request {
 }
 
 func (a *attachment) make() error {
-	err := a.pair.make(a.cfg.MTU)
-	a.made = err == nil
-	return err
+	if err := a.pair.make(a.cfg.MTU); err != nil {
+		return err
+	}
+	a.made = true
+	return DisableIPv6(a.pair.device)
 }
 
 // makeAnew makes the pair in place of what an ADD has left that was killed. The
@@ -143,7 +148,10 @@ func (a *attachment) makeAnew() error {
 	if err := a.pair.remove(); err != nil {
 		return err
 	}
-	return a.make()
+	if err := a.make(); !errors.Is(err, errExists) {
+		return err
+	}
+	return attach.Errorf(attach.CodeEnvironment, "the name %s (CNI_IFNAME)%s, or %s on the host, is taken", a.pair.ifname, a.pair.container.where(), a.pair.device)
 }
 
 // adjust gives the host's end what only the agent knew.
@@ -160,11 +168,11 @@ func (a *attachment) adjust(given Attached) error {
 }
 
 // configure gives the container's end what it has to be.
-func (a *attachment) configure(given Attached) error {
+func (a *attachment) configure(given *Attached) error {
 	if given.NoOffload {
 		if err := a.pair.container.ComputeChecksums(given.Name); err != nil {
 			return err
 		}
 	}
-	return a.pair.container.Configure(given.Interface)
+	return a.pair.container.Configure(&given.Interface)
 }

@@ -11,6 +11,7 @@ import (
 
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"cni.tuplenet/attach"
 )
@@ -52,6 +53,9 @@ func TestAddAndDelete(t *testing.T) {
 	end, inside := find(t, s.host, s.device), find(t, s.container, "eth0")
 	if end.Attrs().Flags&net.FlagUp == 0 || end.Attrs().MTU != 1400 || end.Attrs().HardwareAddr.String() != hostMAC(s.device).String() {
 		t.Errorf("the end on the host: %+v", end.Attrs())
+	}
+	if addresses, err := s.host.AddrList(end, netlink.FAMILY_V6); err != nil || len(addresses) > 0 {
+		t.Errorf("the host has addresses on its end: %v, %v", addresses, err)
 	}
 	if inside.Attrs().Flags&net.FlagUp == 0 || inside.Attrs().MTU != 1400 || inside.Attrs().HardwareAddr.String() != "f2:01:0a:14:01:05" {
 		t.Errorf("the container's end: %+v", inside.Attrs())
@@ -181,6 +185,64 @@ func TestAddFails(t *testing.T) {
 	}
 }
 
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, unix.ENOSPC }
+
+// TestResultIsLost shows that nothing is left of an ADD whose result the runtime
+// cannot be told.
+func TestResultIsLost(t *testing.T) {
+	s := newSetup(t, tutorial)
+	if err := add(s.args, fullDisk{}); codeOf(t, err) != attach.CodeIO || !strings.Contains(err.Error(), "write the result: no space left") {
+		t.Errorf("ADD: %v", err)
+	}
+	absent(t, s.host, s.device)
+	absent(t, s.container, "eth0")
+	if asked := s.agent.asked(); asked != "reserve plug keep release" {
+		t.Errorf("the agent was asked to %s", asked)
+	}
+}
+
+// TestSecondNetwork shows that the default route of a network before this one
+// stays, and is no error, unless the configuration asks for one.
+func TestSecondNetwork(t *testing.T) {
+	for members, want := range map[string]attach.Code{`{}`: 0, `{"routes": [{"dst": "0.0.0.0/0"}]}`: attach.CodeIO} {
+		s := newSetup(t, with(t, members))
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name, attrs.Flags = "net0", net.FlagUp
+		if err := s.container.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "other", PeerTxQLen: -1}); err != nil {
+			t.Fatal(err)
+		}
+		first := find(t, s.container, "net0")
+		if err := s.container.RouteAdd(&netlink.Route{LinkIndex: first.Attrs().Index, Scope: netlink.SCOPE_LINK,
+			Dst: &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}}); err != nil {
+			t.Fatal(err)
+		}
+		if want != 0 {
+			if err := add(s.args, io.Discard); codeOf(t, err) != want {
+				t.Errorf("%s: %v, want code %d", members, err, want)
+			}
+			continue
+		}
+		if r := s.attachIt(t); len(r.Routes) != 0 || len(r.IPs) != 1 {
+			t.Errorf("the result is %s", asJSON(t, r))
+		}
+	}
+}
+
+// TestOverride shows that a container may have the host's namespace if the runtime
+// says so.
+func TestOverride(t *testing.T) {
+	s := newSetup(t, tutorial)
+	s.args.Netns, s.args.NetnsOverride = "/proc/thread-self/ns/net", "TRUE"
+	s.attachIt(t)
+	find(t, s.host, "eth0")
+	if err := del(s.args, io.Discard); err != nil {
+		t.Error(err)
+	}
+	absent(t, s.host, "eth0")
+}
+
 func TestAddTwice(t *testing.T) {
 	s := newSetup(t, tutorial)
 	s.attachIt(t)
@@ -264,6 +326,13 @@ func TestAddNamespace(t *testing.T) {
 	}
 	if asked := s.agent.asked(); asked != "" {
 		t.Errorf("the agent was asked to %s", asked)
+	}
+	s.args.Netns = file + "link"
+	if err := os.Symlink(open(t, newNetns(t)).path, s.args.Netns); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.attachIt(t); r.Interfaces[1].Sandbox != s.args.Netns {
+		t.Errorf("the result is %s", asJSON(t, r))
 	}
 }
 

@@ -3,6 +3,8 @@ package cni
 import (
 	"errors"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -82,7 +84,7 @@ func CheckInterface(n *Netns, previous *types100.Result, ifname string) (netlink
 	switch {
 	case is.Flags&net.FlagUp == 0:
 		return nil, nil, missing("interface %s%s is down", ifname, n.where())
-	case want.Mac != "" && want.Mac != is.HardwareAddr.String():
+	case want.Mac != "" && !strings.EqualFold(want.Mac, is.HardwareAddr.String()):
 		return nil, nil, missing("interface %s%s has the MAC %s in place of %s", ifname, n.where(), is.HardwareAddr, want.Mac)
 	case want.Mtu != 0 && want.Mtu != is.MTU:
 		return nil, nil, missing("interface %s%s has the MTU %d in place of %d", ifname, n.where(), is.MTU, want.Mtu)
@@ -90,7 +92,7 @@ func CheckInterface(n *Netns, previous *types100.Result, ifname string) (netlink
 	if err := checkAddresses(n, link, addresses); err != nil {
 		return nil, nil, err
 	}
-	return link, addresses, checkRoutes(n, previous.Routes)
+	return link, addresses, checkRoutes(n, previous.Routes, addresses)
 }
 
 // inContainer returns the interface with a name that a result has in a container,
@@ -128,9 +130,13 @@ func checkAddresses(n *Netns, link netlink.Link, want []*net.IPNet) error {
 	return nil
 }
 
-// checkRoutes looks for routes in all tables, as plugins move them from one into
-// another.
-func checkRoutes(n *Netns, want []*types.Route) error {
+// checkRoutes looks for those routes whose gateway is in the network of one of the
+// addresses: others were made by other plugins. It looks in all tables, as plugins
+// move them from one into another.
+func checkRoutes(n *Netns, all []*types.Route, addresses []*net.IPNet) error {
+	want := slices.DeleteFunc(slices.Clone(all), func(r *types.Route) bool {
+		return !slices.ContainsFunc(addresses, func(a *net.IPNet) bool { return a.Contains(r.GW) })
+	})
 	if len(want) == 0 {
 		return nil
 	}

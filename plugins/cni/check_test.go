@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containernetworking/cni/pkg/types"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -114,7 +115,14 @@ func TestCheckAgent(t *testing.T) {
 
 func TestCheckPreviousResult(t *testing.T) {
 	s := newSetup(t, tutorial)
-	s.attachIt(t)
+	r := s.attachIt(t)
+	// What other plugins have made is theirs to check.
+	other := &types.Route{Dst: net.IPNet{IP: net.IPv4(10, 8, 0, 0), Mask: net.CIDRMask(16, 32)}}
+	r.Routes, r.Interfaces[1].Mac = append(r.Routes, other), strings.ToUpper(r.Interfaces[1].Mac)
+	s.args.StdinData = []byte(with(t, `{"prevResult": `+asJSON(t, r)+`}`))
+	if err := check(s.args); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
 	for members, want := range map[string]struct {
 		code attach.Code
 		says string

@@ -77,6 +77,7 @@ type Config struct {
 	// CHECK and DEL that of ADD. All versions that we support write it alike.
 	Previous *types100.Result     `json:"prevResult"`
 	Valid    []types.GCAttachment `json:"cni.dev/valid-attachments"`
+	OldValid []types.GCAttachment `json:"cni.dev/attachments"` // Valid, as libcni 1.2.0 to 1.2.2 names it; ParseConfig moves it there
 }
 
 // Switch is one of several logical switches.
@@ -98,6 +99,9 @@ func ParseConfig(text []byte) (*Config, error) {
 	}
 	if c.RunDir == "" {
 		c.RunDir = defaultRunDir
+	}
+	if c.Valid == nil {
+		c.Valid = c.OldValid
 	}
 	if len(c.Switches) == 0 && c.Switch != "" {
 		c.Switches = []Switch{{c.Switch, c.Subnet, c.Reserved}}
@@ -149,7 +153,7 @@ func (c *Config) wrong(format string, a ...any) error {
 // ParseConfig.
 func (c *Config) Validate(text []byte) error {
 	if c.IPAM != nil && !isEmpty(*c.IPAM) {
-		return attach.Errorf(attach.CodeUnsupported, `network %s: "ipam" is not supported: addresses come from the logical switch; remove it, and say "subnet" and "reserved"`, c.Name)
+		return attach.Errorf(attach.CodeUnsupported, `network %s: "ipam": %s is not supported: addresses come from the logical switch; remove it, and say "subnet" and "reserved"`, c.Name, *c.IPAM)
 	}
 	if err := c.checkKeys(text); err != nil {
 		return err

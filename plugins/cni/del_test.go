@@ -100,6 +100,10 @@ func TestCollect(t *testing.T) {
 			t.Errorf("%s: valid are %v, want none", members, r.Valid)
 		}
 	}
+	old := &skel.CmdArgs{StdinData: []byte(with(t, `{"cni.dev/attachments": [{"containerID": "c1", "ifname": "eth0"}]}`))}
+	if err := collect(old, &stderr); err != nil || len(s.agent.last(t, attach.Collect).Valid) != 1 {
+		t.Errorf("GC by an older libcni: %v, %+v", err, s.agent.last(t, attach.Collect))
+	}
 	s.agent.replies[attach.Collect] = hangsUp
 	if err := collect(s.args, &stderr); codeOf(t, err) != attach.CodeTryLater {
 		t.Errorf("GC without an answer: %v", err)

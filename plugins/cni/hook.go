@@ -2,17 +2,17 @@ package cni
 
 import (
 	"os"
+	"os/signal"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
+	"golang.org/x/sys/unix"
 )
 
 // Called reports whether a process with these arguments, and this value of
-// CNI_COMMAND, was called as the CNI plugin: under its name, or by a container
-// runtime and not for one of the modes that an argument names. (A runtime may
-// leave CNI_COMMAND in the environment of what it starts.)
+// CNI_COMMAND, was called as the CNI plugin: under its name, or as runtimes call
+// one, without arguments. (They may leave CNI_COMMAND in the environment of what
+// they start, that of an agent with its flags, for example.)
 func Called(argv []string, command string) bool {
 	if len(argv) == 0 {
 		return false
@@ -23,8 +23,7 @@ func Called(argv []string, command string) bool {
 	case "tpctl", "tpcnm":
 		return false
 	}
-	named := len(argv) > 1 && (argv[1] == "help" || !strings.HasPrefix(argv[1], "-"))
-	return command != "" && !named && !slices.Contains(argv[1:], "--help")
+	return command != "" && len(argv) == 1
 }
 
 // init runs the plugin and ends the process, if it was called as that by a
@@ -39,6 +38,7 @@ func init() {
 	if command == "" || !Called(os.Args, command) {
 		return
 	}
+	signal.Ignore(unix.SIGPIPE) // a runtime that has ended must not end an ADD before it has cleaned up
 	c := &call{}
 	err := c.run(c.unlessUnderlay(skel.CNIFuncs{
 		Add:    func(args *skel.CmdArgs) error { return add(args, os.Stdout) },

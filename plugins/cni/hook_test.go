@@ -46,6 +46,9 @@ func TestCalled(t *testing.T) {
 		{"tuplenet agent", "ADD", false},
 		{"tuplenet help", "ADD", false},
 		{"tuplenet --help", "ADD", false},
+		{"tuplenet -h", "ADD", false},
+		{"tuplenet --interface eth0", "ADD", false},
+		{"/tmp/modes.test -test.v", "ADD", false},
 		{"tuplenet --interface eth0", "", false},
 		{"", "ADD", false},
 	} {
@@ -77,7 +80,7 @@ func TestUnderlayGoesOn(t *testing.T) {
 	env := []string{echo + "=1", "CNI_COMMAND=ADD", "CNI_CONTAINERID=c1", "CNI_NETNS=/none", "CNI_IFNAME=eth0", "CNI_PATH=/none", "TUPLENET_RUNDIR=/nonexistent"}
 	config := with(t, `{"underlay_bridge": "br-node", "node": "n", "labels": "`+strings.Repeat("x", 1<<20)+`"}`)
 	stdout, _, status := run(t, self, "tpcni", config, env...)
-	if rest, ok := strings.CutPrefix(stdout, "let go: "+config); !ok || status != 1 || !strings.Contains(rest, `"code": 100`) {
+	if rest, ok := strings.CutPrefix(stdout, "let go: "+config); !ok || status != 1 || !strings.Contains(rest, `"code": 100`) || !strings.Contains(rest, `"cniVersion": "0.3.0"`) {
 		t.Errorf("status %d, %.200q", status, stdout)
 	}
 	stdout, _, status = run(t, self, "tpcni", tutorial, env...)
@@ -185,6 +188,31 @@ func TestKilled(t *testing.T) {
 	find(t, s.host, s.device)
 	if err := del(s.args, io.Discard); err != nil {
 		t.Fatal(err)
+	}
+	absent(t, s.host, s.device)
+	absent(t, s.container, "eth0")
+}
+
+// TestRuntimeEnded shows that nothing is left of an ADD whose runtime has ended.
+func TestRuntimeEnded(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSetup(t, tutorial)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	defer writer.Close()
+	cmd := &exec.Cmd{Path: self, Args: []string{"tpcni"}, Stdin: strings.NewReader(tutorial), Stdout: writer,
+		Env: append(os.Environ(), "CNI_COMMAND=ADD", "CNI_CONTAINERID=c1", "CNI_NETNS="+s.args.Netns, "CNI_IFNAME=eth0", "CNI_PATH=/none")}
+	if err := cmd.Run(); err == nil {
+		t.Error("ADD has succeeded")
+	}
+	if asked := s.agent.asked(); asked != "reserve plug keep release" {
+		t.Errorf("the agent was asked to %s", asked)
 	}
 	absent(t, s.host, s.device)
 	absent(t, s.container, "eth0")

@@ -13,7 +13,7 @@ const minMistyped = 5
 
 // common are keys that are not ours alone. What is similar to them may be a key
 // of the specification or of a runtime: cniVersions is one.
-var common = []string{"cniVersion", "name", "type", "dns", "ipam", "runtimeConfig", "args", "prevResult", "cni.dev/valid-attachments"}
+var common = []string{"cniVersion", "name", "type", "dns", "ipam", "runtimeConfig", "args", "prevResult", "cni.dev/valid-attachments", "cni.dev/attachments"}
 
 // checkKeys refuses a key that looks like one of ours mistyped, as what it says
 // would have no effect. Other keys are the runtimes' and are ignored.

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -57,7 +59,7 @@ func OpenNetns(path string) (*Netns, error) {
 func (n *Netns) open(here netns.NsHandle) (err error) {
 	if !n.own {
 		if err := netns.Set(n.file); err != nil {
-			return attach.Errorf(attach.CodeEnvironment, "%s is no network namespace, or cannot be entered: %s", n.path, err)
+			return attach.Errorf(attach.CodeEnvironment, "CNI_NETNS %s is no network namespace, or cannot be entered: %s", n.path, err)
 		}
 		defer func() {
 			if back := netns.Set(here); back != nil {
@@ -113,6 +115,19 @@ func (n *Netns) Delete(name string) error {
 	return nil
 }
 
+// DisableIPv6 keeps the host itself from speaking IPv6 on an interface of this
+// thread's namespace, as containers may talk to it there: a bridge of the userspace
+// datapath does not take their packets away from the kernel, which accepts a router
+// advertisement. A kernel without IPv6 is right already, and a container that may
+// not set sysctls is left as it is.
+func DisableIPv6(name string) error {
+	err := os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", name, "disable_ipv6"), []byte("1"), 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EROFS) {
+		return attach.Errorf(attach.CodeIO, "disable IPv6 of interface %s: %s", name, err)
+	}
+	return nil
+}
+
 // where says which namespace it is, for errors.
 func (n *Netns) where() string {
 	if n.path == "" {
@@ -128,11 +143,12 @@ type Interface struct {
 	MTU     int          // bytes; 0: as it is
 	Address netip.Prefix // the container's, and how long the network's prefix is
 	Routes  []*types.Route
+	Implied bool // nobody asked for Routes, a default route: it gives way to one that is there
 }
 
 // Configure makes an interface of the namespace what it has to be, and takes it
-// up. The gateways of all routes are given.
-func (n *Netns) Configure(i Interface) error {
+// up. The gateways of all routes are given. A route that gives way is taken out.
+func (n *Netns) Configure(i *Interface) error {
 	link, err := n.Find(i.Name)
 	if err != nil {
 		return err
@@ -160,7 +176,12 @@ func (n *Netns) Configure(i Interface) error {
 		if r.Scope != nil {
 			route.Scope = netlink.Scope(*r.Scope)
 		}
-		if err := n.RouteAdd(route); err != nil {
+		err := n.RouteAdd(route)
+		if i.Implied && errors.Is(err, unix.EEXIST) {
+			i.Routes = nil
+			return nil
+		}
+		if err != nil {
 			return attach.Errorf(attach.CodeIO, "add the route to %s by %s%s: %s", &r.Dst, r.GW, n.where(), err)
 		}
 	}

@@ -48,6 +48,7 @@ func (c *Config) ParseAnswer(a attach.Answer, ifname string, w Wanted) (Attached
 	if w.Bits >= 0 && w.Bits != r.Address.Bits() {
 		return Attached{}, attach.Errorf(attach.CodeConfig, "the address %s/%d is wanted, but the network of switch %s is a /%d", w.IP, w.Bits, a.Switch, r.Address.Bits())
 	}
+	r.Implied = c.Routes == nil
 	r.Routes, err = c.routes(r.Gateway, r.Address)
 	return r, err
 }

@@ -21,6 +21,9 @@ import (
 // last one is the library's.
 const minVersion = "0.3.0"
 
+// about is told to a person who calls the plugin.
+const about = "tpcni is TupleNet's CNI plugin, which container runtimes call; tuplenet cni install makes it known to them"
+
 // call is one call of the plugin.
 type call struct {
 	version  string // of the configuration
@@ -51,7 +54,7 @@ func (c *call) run(verbs skel.CNIFuncs) *types.Error {
 			return asCNI(do(args))
 		}
 	}
-	return skel.PluginMainFuncsWithError(verbs, version.VersionsStartingFrom(minVersion), "")
+	return skel.PluginMainFuncsWithError(verbs, version.VersionsStartingFrom(minVersion), about)
 }
 
 // asCNI returns an error of ours as the library has it.

@@ -50,14 +50,20 @@ func (c *Config) Wanted(args string) (Wanted, error) {
 	}
 	pod := c.RuntimeConfig.Annotations
 	w := Wanted{Bits: -1}
-	for _, given := range [][]string{c.RuntimeConfig.IPs, c.Args.CNI.IPs, list(string(env.IP)), list(pod[AnnotationIP])} {
-		if len(given) == 0 {
+	for _, from := range []struct {
+		key string
+		ips []string
+	}{
+		{"runtimeConfig.ips", c.RuntimeConfig.IPs}, {"args.cni.ips", c.Args.CNI.IPs},
+		{"IP in CNI_ARGS", list(string(env.IP))}, {"annotation " + AnnotationIP, list(pod[AnnotationIP])},
+	} {
+		if len(from.ips) == 0 {
 			continue
 		}
-		if len(given) > 1 {
-			return Wanted{}, attach.Errorf(attach.CodeUnsupported, "the addresses %s are wanted, but an interface has one, an IPv4 address", strings.Join(given, ", "))
+		if len(from.ips) > 1 {
+			return Wanted{}, attach.Errorf(attach.CodeUnsupported, "the addresses %s are wanted (%s), but an interface has one, an IPv4 address", strings.Join(from.ips, ", "), from.key)
 		}
-		if err := w.setIP(given[0]); err != nil {
+		if err := w.setIP(from.ips[0], from.key); err != nil {
 			return Wanted{}, err
 		}
 		break
@@ -92,15 +98,15 @@ func list(s string) []string {
 	return strings.Split(s, ",")
 }
 
-func (w *Wanted) setIP(s string) error {
+func (w *Wanted) setIP(s, key string) error {
 	s = strings.TrimSpace(s)
 	if p, err := netip.ParsePrefix(s); err == nil {
 		w.IP, w.Bits = p.Addr(), p.Bits()
 	} else if w.IP, err = netip.ParseAddr(s); err != nil {
-		return attach.Errorf(attach.CodeConfig, "the address %q is wanted, which is none", s)
+		return attach.Errorf(attach.CodeConfig, "the address %q is wanted (%s), which is none", s, key)
 	}
 	if !w.IP.Is4() {
-		return attach.Errorf(attach.CodeUnsupported, "the address %s is wanted, but addresses are of IPv4", s)
+		return attach.Errorf(attach.CodeUnsupported, "the address %s is wanted (%s), but addresses are of IPv4", s, key)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (s *server) check(ctx context.Context, r attach.Request) error {
 		return fail(attach.CodeNotAttached, "the bridge's port of container %s is device %s, want %s", r.ID.Container, at.Device, r.Device)
 	}
 	var held []topology.SwitchPort
-	if err := s.agent.View(ctx, func(m *topology.Model, _ int) { held = owned(m, owner) }); err != nil {
+	if err := s.agent.View(ctx, func(m *topology.Model, _ int) { held = s.owned(m, owner) }); err != nil {
 		return err
 	}
 	if len(held) != 1 || held[0].Name != at.Port {

@@ -1,16 +1,12 @@
 package host
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,281 +14,8 @@ import (
 
 	"cni.tuplenet/attach"
 
-	"tuplenet/embedded"
-	"tuplenet/internal/agent"
-	"tuplenet/internal/ovs"
-	"tuplenet/internal/ovs/ovstest"
-	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
-
-// bed is an etcd with a router and a switch, and hosts with a real Open vSwitch
-// and agent.
-type bed struct {
-	t        *testing.T
-	etcd     *embedded.Server
-	endpoint string
-	dir      string
-	store    *store.Store
-}
-
-// LS-A has the addresses 10.0.0.2 to 10.0.0.6 to give.
-var gateway = netip.MustParsePrefix("10.0.0.1/29")
-
-func newBed(t *testing.T) *bed {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "host")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	b := &bed{t: t, dir: dir, endpoint: "unix://" + filepath.Join(dir, "etcd.sock")}
-	b.startEtcd()
-	b.store, err = store.Open(t.Context(), store.Config{Endpoints: []string{b.endpoint}, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.store.Close() })
-	mac := topology.MACFromIP(gateway.Addr())
-	b.create(topology.Switch{Name: "LS-A"}, topology.Switch{Name: "LS-B"}, topology.Router{Name: "LR"},
-		topology.SwitchPort{Switch: "LS-A", Name: "LS-A_to_LR", IP: gateway.Addr(), MAC: mac, Peer: "LR_to_LS-A"},
-		topology.RouterPort{Router: "LR", Name: "LR_to_LS-A", Net: gateway, MAC: mac, Peer: "LS-A_to_LR"})
-	return b
-}
-
-func (b *bed) startEtcd() {
-	b.t.Helper()
-	server, err := embedded.Start(b.t.Context(), embedded.Config{DataDir: filepath.Join(b.dir, "etcd"), ClientURLs: []string{b.endpoint},
-		PeerURLs: []string{"unix://" + filepath.Join(b.dir, "peer.sock")}, Log: slog.New(slog.DiscardHandler), Fast: true})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(server.Stop)
-	b.etcd = server
-}
-
-func (b *bed) create(entities ...topology.Stored) {
-	b.t.Helper()
-	if _, err := b.store.Create(b.t.Context(), entities...); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// owned returns the ports that have owners, as NAME IP OWNER.
-func (b *bed) owned() (list []string) {
-	b.t.Helper()
-	ports, _, err := b.store.List(b.t.Context(), topology.KindSwitchPort, "")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for _, e := range ports {
-		if p := e.(topology.SwitchPort); p.Owner != "" {
-			list = append(list, fmt.Sprintf("%s %s %s", p.Name, p.IP, p.Owner))
-		}
-	}
-	return list
-}
-
-// machine is a host with its agent.
-type machine struct {
-	*ovstest.OVS
-	bed    *bed
-	ip     string
-	runDir string
-	log    *slog.Logger
-	stop   func()
-
-	mu      sync.Mutex
-	devices map[string]bool // those that the kernel would have
-	host    *agent.Host
-}
-
-func (b *bed) machine(name, ip string) *machine {
-	b.t.Helper()
-	m := &machine{OVS: ovstest.Start(b.t), bed: b, ip: ip, devices: map[string]bool{}}
-	m.Vsctl("set", "Open_vSwitch", ".", "external_ids:system-id="+name)
-	m.runDir = filepath.Join(b.dir, name)
-	if err := os.Mkdir(m.runDir, 0o700); err != nil {
-		b.t.Fatal(err)
-	}
-	m.start()
-	return m
-}
-
-// start starts the agent, and returns once it serves.
-func (m *machine) start() {
-	m.bed.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	log := slog.New(slog.NewTextHandler(m.bed.t.Output(), nil))
-	m.log = log
-	st, err := store.New(store.Config{Endpoints: []string{m.bed.endpoint}, Log: log})
-	if err != nil {
-		m.bed.t.Fatal(err)
-	}
-	cfg := agent.Config{Store: st, OVS: ovs.Config{RunDir: m.RunDir(), DatapathType: "dummy", Log: log}, TunnelIP: netip.MustParseAddr(m.ip), RunDir: m.runDir, Log: log,
-		Plugins: m}
-	done := make(chan error, 1)
-	go func() { done <- agent.Run(ctx, cfg) }()
-	m.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			m.bed.t.Errorf("the agent ended with: %v", err)
-		}
-		st.Close()
-	})
-	m.bed.t.Cleanup(m.stop)
-	m.bed.eventually("the agent is ready", func() bool {
-		c, err := net.Dial("unix", filepath.Join(m.runDir, attach.SocketName))
-		if err != nil {
-			return false
-		}
-		defer c.Close()
-		p := &plugin{t: m.bed.t, conn: c, in: json.NewDecoder(c)}
-		a := p.say(attach.Request{Op: attach.Collect, Plugin: "none", ID: attach.ID{Network: "none"}})
-		return a.Error == nil
-	})
-}
-
-// Serve implements agent.PluginServer.
-func (m *machine) Serve(ctx context.Context, h *agent.Host) {
-	m.host = h
-	serve(ctx, m.runDir, h, m.log, m.exists)
-}
-
-func (m *machine) exists(device string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.devices[device]
-}
-
-// device makes, or removes, what is a network device to the agent.
-func (m *machine) device(name string, there bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.devices[name] = there
-}
-
-func (b *bed) eventually(what string, is func() bool) {
-	b.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if is() {
-			return
-		}
-		if time.Now().After(end) {
-			b.t.Fatalf("not so after 20 s: %s; ports with owners: %q", what, b.owned())
-		}
-	}
-}
-
-// plugin is a plugin's end of a conversation.
-type plugin struct {
-	t    *testing.T
-	m    *machine
-	conn net.Conn
-	in   *json.Decoder
-}
-
-func (m *machine) plugin() *plugin {
-	m.bed.t.Helper()
-	c, err := net.Dial("unix", filepath.Join(m.runDir, attach.SocketName))
-	if err != nil {
-		m.bed.t.Fatal(err)
-	}
-	m.bed.t.Cleanup(func() { c.Close() })
-	return &plugin{m.bed.t, m, c, json.NewDecoder(c)}
-}
-
-// hangUp ends the conversation and waits until the agent has taken it in.
-func (p *plugin) hangUp() {
-	_ = p.conn.(*net.UnixConn).CloseWrite()
-	_, _ = io.Copy(io.Discard, p.conn)
-	p.conn.Close()
-}
-
-func (p *plugin) say(r attach.Request) (a attach.Answer) {
-	if err := json.NewEncoder(p.conn).Encode(r); err != nil {
-		return attach.Answer{Error: &attach.Error{Msg: err.Error()}}
-	}
-	if err := p.in.Decode(&a); err != nil {
-		return attach.Answer{Error: &attach.Error{Msg: err.Error()}}
-	}
-	return a
-}
-
-func id(container string) attach.ID {
-	return attach.ID{Network: "net", Container: container, Ifname: "eth0"}
-}
-
-func request(op attach.Op, container string, more ...func(*attach.Request)) attach.Request {
-	r := attach.Request{Op: op, Plugin: "cni", ID: id(container), Device: id(container).Device(), Switches: []attach.Switch{{Name: "LS-A"}}}
-	for _, f := range more {
-		f(&r)
-	}
-	return r
-}
-
-// add attaches a container, and keeps that.
-func (m *machine) add(container string, more ...func(*attach.Request)) attach.Answer {
-	p := m.plugin()
-	defer p.hangUp()
-	a := p.say(request(attach.Reserve, container, more...))
-	if a.Error != nil {
-		return a
-	}
-	m.device(id(container).Device(), true)
-	for _, op := range []attach.Op{attach.Plug, attach.Keep} {
-		if done := p.say(attach.Request{Op: op}); done.Error != nil {
-			return done
-		}
-	}
-	return a
-}
-
-func (m *machine) mustAdd(container string, more ...func(*attach.Request)) attach.Answer {
-	m.bed.t.Helper()
-	a := m.add(container, more...)
-	if a.Error != nil {
-		m.bed.t.Fatalf("ADD of %s: %v", container, a.Error)
-	}
-	return a
-}
-
-func (m *machine) ask(r attach.Request) attach.Answer {
-	p := m.plugin()
-	defer p.hangUp()
-	return p.say(r)
-}
-
-// del is what a plugin does: the device goes, and the agent is told.
-func (m *machine) del(container string) attach.Answer {
-	m.device(id(container).Device(), false)
-	return m.ask(request(attach.Release, container))
-}
-
-func (b *bed) wantError(a attach.Answer, code attach.Code, words string) {
-	b.t.Helper()
-	if a.Error == nil || a.Error.Code != code || !strings.Contains(a.Error.Error(), words) {
-		b.t.Errorf("got %+v, want code %d and %q", a.Error, code, words)
-	}
-}
-
-func (b *bed) wantOwned(want ...string) {
-	b.t.Helper()
-	if got := b.owned(); strings.Join(got, "\n") != strings.Join(want, "\n") {
-		b.t.Errorf("ports with owners:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-func (m *machine) wantAttached(want ...string) {
-	m.bed.t.Helper()
-	var got []string
-	for _, a := range m.host.Attachments() {
-		got = append(got, a.Port)
-	}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		m.bed.t.Errorf("the bridge has ports for %v, want %v", got, want)
-	}
-}
 
 func TestAttach(t *testing.T) {
 	b := newBed(t)
@@ -325,7 +48,7 @@ func TestAttach(t *testing.T) {
 			t.Errorf("DEL: %+v", a)
 		}
 		b.wantOwned()
-		b.eventually("the bridge's port is gone", func() bool { return len(m.host.Attachments()) == 0 })
+		m.wantAttached()
 	}
 	check.IP = "10.0.0.2"
 	b.wantError(m.ask(check), attach.CodeNotAttached, "the bridge has no port of container c1")
@@ -352,7 +75,7 @@ func TestHangUp(t *testing.T) {
 		b.wantOwned("lsp-eth0-c1 10.0.0.2 cni:net/c1/eth0")
 		p.hangUp()
 		b.wantOwned()
-		b.eventually("the bridge's port is gone", func() bool { return len(m.host.Attachments()) == 0 })
+		m.wantAttached()
 	}
 	// In the middle of waiting for a device that never comes.
 	p := m.plugin()
@@ -486,10 +209,17 @@ func TestSweep(t *testing.T) {
 	m.stop()
 	m.device(id("c1").Device(), false)
 	m.device(id("c2").Device(), false)
+	m.Vsctl("set", "Interface", id("c1").Device(), "type=nonsense") // which is an error, as that of a device that is not there
 	m.Vsctl("del-port", id("c2").Device())
 	m.start()
 	b.eventually("what has no device is released", func() bool { return len(b.owned()) == 1 && len(m.host.Attachments()) == 1 })
 	b.wantOwned("lsp-eth0-c3 10.0.0.4 cni:net/c3/eth0")
+	// What Open vSwitch has open is there, whether the agent can see it or not.
+	m.device(id("c3").Device(), false)
+	m.stop()
+	m.start()
+	m.mustAdd("c5")
+	m.del("c5")
 	m.wantAttached("lsp-eth0-c3")
 	// Of another host, and of another's network, nothing is taken.
 	a := m.ask(attach.Request{Op: attach.Collect, Plugin: "cni", ID: attach.ID{Network: "other"}})
@@ -504,18 +234,85 @@ func TestSweep(t *testing.T) {
 	b.wantOwned("lsp-eth0-c4 10.0.0.2 cni:net/c4/eth0")
 }
 
+// A runtime may give containers of several hosts the same id: what is attached on
+// one is not another's to take, or to release.
+func TestSameContainer(t *testing.T) {
+	b := newBed(t)
+	one, two := b.machine("hv1", "10.1.0.1"), b.machine("hv2", "10.1.0.2")
+	one.mustAdd("c1")
+	b.eventually("the other host knows of it", func() (known bool) {
+		_ = two.host.View(t.Context(), func(m *topology.Model, _ int) {
+			known = m.Get(topology.Key{Kind: topology.KindPortName, Name: "lsp-eth0-c1"}) != nil
+		})
+		return known
+	})
+	b.wantError(two.add("c1"), attach.CodeTaken, `not this attachment's (chassis "hv1", owner "cni:net/c1/eth0"); remove it with: tpctl lsp del LS-A lsp-eth0-c1`)
+	if a := two.del("c1"); a.Error != nil || a.Pending {
+		t.Errorf("DEL: %+v", a)
+	}
+	b.wantOwned("lsp-eth0-c1 10.0.0.2 cni:net/c1/eth0")
+	one.wantAttached("lsp-eth0-c1")
+}
+
+// A device that goes while it is attached is noticed, too.
+func TestVanishes(t *testing.T) {
+	b := newBed(t)
+	m := b.machine("hv1", "10.1.0.1")
+	p := m.plugin()
+	defer p.hangUp()
+	p.say(request(attach.Reserve, "c1"))
+	if a := p.say(attach.Request{Op: attach.Plug}); a.Error != nil {
+		t.Fatal(a.Error)
+	}
+	m.Vsctl("set", "Interface", id("c1").Device(), "type=nonsense")
+	b.eventually("Open vSwitch has lost it", func() bool { return m.host.Attachments()[0].Failed })
+	if a := p.say(attach.Request{Op: attach.Keep}); a.Error != nil {
+		t.Fatal(a.Error)
+	}
+	b.eventually("it is released", func() bool { return len(b.owned()) == 0 && len(m.host.Attachments()) == 0 })
+}
+
+// What was released just now can be had again at once.
+func TestAtOnce(t *testing.T) {
+	b := newBed(t)
+	m := b.machine("hv1", "10.1.0.1")
+	for i := range 5 {
+		a := m.mustAdd(fmt.Sprint("c", i%2), func(r *attach.Request) { r.IP, r.MAC = "10.0.0.5", "02:00:00:00:00:05" })
+		if a.IP != "10.0.0.5/29" {
+			t.Errorf("got %+v", a)
+		}
+		m.del(fmt.Sprint("c", i%2))
+		m.wantAttached()
+	}
+}
+
+func TestExists(t *testing.T) {
+	if !exists("lo") {
+		t.Error("there is no lo")
+	}
+	if exists("tpnobody") {
+		t.Error("there is what nobody has made")
+	}
+}
+
 // Many containers on several hosts at the same time get addresses of their own.
 func TestMany(t *testing.T) {
 	b := newBed(t)
 	wide := func(r *attach.Request) { r.Switches = []attach.Switch{{Name: "LS-B", Subnet: "10.0.1.1/24"}} }
-	machines := []*machine{b.machine("hv1", "10.1.0.1"), b.machine("hv2", "10.1.0.2")}
+	var machines []*machine
+	for i := range 4 {
+		machines = append(machines, b.machine(fmt.Sprint("hv", i), fmt.Sprint("10.1.0.", i+1)))
+	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	has := map[string]string{}
+	var times []time.Duration
 	for i := range 64 {
 		all.Go(func() {
 			name := fmt.Sprint("c", i)
-			a := machines[i%2].add(name, wide)
+			begin := time.Now()
+			a := machines[i%4].add(name, wide)
+			took := time.Since(begin)
 			mu.Lock()
 			defer mu.Unlock()
 			switch other, twice := has[a.IP]; {
@@ -525,19 +322,24 @@ func TestMany(t *testing.T) {
 				t.Errorf("%s and %s both have %s", name, other, a.IP)
 			}
 			has[a.IP] = name
+			times = append(times, took)
 		})
 	}
 	all.Wait()
+	slices.Sort(times)
+	t.Logf("%d ADDs at once on %d hosts: median %s, longest %s", len(times), len(machines), times[len(times)/2], times[len(times)-1])
 	if n := len(b.owned()); n != 64 {
 		t.Errorf("the store has %d ports, want 64", n)
 	}
+	begin := time.Now()
 	for i := range 64 {
-		all.Go(func() { machines[i%2].del(fmt.Sprint("c", i)) })
+		all.Go(func() { machines[i%4].del(fmt.Sprint("c", i)) })
 	}
 	all.Wait()
+	t.Logf("%d DELs at once: %s", 64, time.Since(begin))
 	b.wantOwned()
 	for _, m := range machines {
-		b.eventually("the bridge has no port left", func() bool { return len(m.host.Attachments()) == 0 })
+		m.wantAttached()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,10 +24,11 @@ func (s *server) releaseOne(ctx context.Context, r attach.Request) (answer attac
 		return answer, err
 	}
 	owner := r.ID.Owner(r.Plugin)
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, releasePatience)
 	defer cancel()
 	unlock := s.busy.lock(waiting, owner)
 	if unlock == nil {
+		s.sweepLater()
 		return answer, fail(attach.CodeTryLater, "the interface %s of container %s is just being attached", r.ID.Ifname, r.ID.Container)
 	}
 	defer unlock()
@@ -34,13 +36,14 @@ func (s *server) releaseOne(ctx context.Context, r attach.Request) (answer attac
 	return answer, nil
 }
 
-// releaseOrLater releases an attachment whose lock is held. It reports whether
-// something is left to be done later.
+// releaseOrLater releases an attachment whose lock is held, also if ctx ends:
+// who wanted that need not wait for it. It reports whether something is left to
+// be done later.
 func (s *server) releaseOrLater(ctx context.Context, st *store.Store, owner string) (pending bool) {
-	ctx, cancel := context.WithTimeout(ctx, releasePatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 	defer cancel()
 	var held []topology.SwitchPort
-	err := s.agent.View(ctx, func(m *topology.Model, _ int) { held = owned(m, owner) })
+	err := s.agent.View(ctx, func(m *topology.Model, _ int) { held = s.owned(m, owner) })
 	err = errors.Join(err, s.release(ctx, st, owner, held))
 	if err == nil {
 		return false
@@ -92,20 +95,28 @@ func (s *server) collect(ctx context.Context, r attach.Request) (answer attach.A
 	if err != nil {
 		return answer, err
 	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
 	for _, owner := range owners {
-		if valid[owner] {
+		_, id, ok := attach.ParseOwner(owner)
+		if !ok || valid[owner] {
 			continue
 		}
 		unlock, _ := s.busy.try(owner)
 		if unlock == nil {
 			continue // it is just being made, or released
 		}
-		answer.Pending = s.releaseOrLater(ctx, st, owner) || answer.Pending
-		unlock()
-		if _, id, ok := attach.ParseOwner(owner); ok {
+		// At once: while etcd is away each takes as long as it may.
+		all.Go(func() {
+			defer unlock()
+			pending := s.releaseOrLater(ctx, st, owner)
+			mu.Lock()
+			defer mu.Unlock()
+			answer.Pending = answer.Pending || pending
 			answer.Released = append(answer.Released, id)
-		}
+		})
 	}
+	all.Wait()
 	return answer, nil
 }
 
@@ -156,13 +167,28 @@ func (s *server) sweepAlways(ctx context.Context) {
 		if err != nil {
 			continue // it says when it is ready
 		}
+		if !s.storeAnswers(ctx) {
+			s.sweepLater()
+			continue
+		}
 		for _, owner := range owners {
 			s.sweep(ctx, owner)
 		}
 	}
 }
 
-// sweep releases an attachment that has no device.
+// storeAnswers reports whether etcd does. Else each attachment would be found out
+// for itself to be one that cannot be released, and with the same noise.
+func (s *server) storeAnswers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, releasePatience)
+	defer cancel()
+	_, err := s.agent.Store().IsEmpty(ctx)
+	return err == nil
+}
+
+// sweep releases an attachment that has no device. One that Open vSwitch has
+// open has one, though this agent may not see it, as in a network namespace of
+// its own.
 func (s *server) sweep(ctx context.Context, owner string) {
 	unlock, _ := s.busy.try(owner)
 	if unlock == nil {
@@ -171,6 +197,9 @@ func (s *server) sweep(ctx context.Context, owner string) {
 	defer unlock()
 	_, id, ok := attach.ParseOwner(owner)
 	if !ok || s.exists(id.Device()) {
+		return
+	}
+	if at, ok := s.attachment(owner); ok && !at.Failed && !at.Dark {
 		return
 	}
 	s.log.Info("a container's device has gone; releasing what it had", "owner", owner)

@@ -59,7 +59,7 @@ func (c *conversation) reserve(ctx context.Context, r attach.Request) (answer at
 	var names topology.Entity
 	err = c.agent.View(ctx, func(m *topology.Model, workloads int) {
 		mtu = workloads
-		held = owned(m, owner)
+		held = c.owned(m, owner)
 		names = m.Get(topology.Key{Kind: topology.KindPortName, Name: r.ID.Port()})
 	})
 	if err != nil {
@@ -73,12 +73,12 @@ func (c *conversation) reserve(ctx context.Context, r attach.Request) (answer at
 			return answer, err
 		}
 	} else if other, taken := names.(topology.SwitchPort); taken {
-		return answer, fail(attach.CodeTaken, "switch %s has a port of the name %s already, and it is not this attachment's; remove it with: tpctl lsp del %s %s",
-			other.Switch, other.Name, other.Switch, other.Name)
+		return answer, fail(attach.CodeTaken, "switch %s has a port of the name %s already, and it is not this attachment's (chassis %q, owner %q); remove it with: tpctl lsp del %[1]s %[2]s",
+			other.Switch, other.Name, other.Chassis, other.Owner)
 	}
 	port, place, err := c.allocate(ctx, st, r, owner, w)
 	if err != nil {
-		if ctx.Err() != nil { // etcd may have made it all the same
+		if asError(err).Code == attach.CodeTryLater { // etcd may have made it all the same
 			c.sweepLater()
 		}
 		return answer, err
@@ -115,11 +115,13 @@ func wanted(r attach.Request) (w want, err error) {
 	return w, nil
 }
 
-// owned returns an owner's ports, but for children: those belong to a node that
-// is itself plugged in here, and releases them itself.
-func owned(m *topology.Model, owner string) (ports []topology.SwitchPort) {
+// owned returns an owner's ports that are here, or nowhere: a runtime's names of
+// containers may be those of another host, too. Children are not among them: they
+// belong to a node that is itself plugged in here, and releases them itself.
+func (s *server) owned(m *topology.Model, owner string) (ports []topology.SwitchPort) {
 	for _, e := range m.List(topology.Key{Kind: topology.KindOwned, Name: owner}) {
-		if port := e.(topology.SwitchPort); port.Parent == "" {
+		port := e.(topology.SwitchPort)
+		if port.Parent == "" && (port.Chassis == s.agent.Chassis() || port.Chassis == "") {
 			ports = append(ports, port)
 		}
 	}
@@ -177,20 +179,26 @@ func (c *conversation) allocateIn(ctx context.Context, st *store.Store, r attach
 		return port, fmt.Errorf("waiting for other attachments to switch %s: %w", p.name, ctx.Err())
 	}
 	defer unlock()
+	if w.mac != (topology.MAC{}) {
+		if has, ok := c.holder(ctx, st, topology.PortWithMAC(p.name, w.mac)); ok && has.MAC == w.mac {
+			return port, fail(attach.CodeTaken, "MAC %s belongs to %s", w.mac, has.Key())
+		}
+	}
 	if p.pool {
 		return st.ClaimPort(ctx, p.name, c.agent.Chassis(), owner,
 			store.Want{IP: w.ip, MAC: w.mac, Chassis: c.agent.Chassis(), Secured: r.Secured})
 	}
 	port = topology.SwitchPort{Switch: p.name, Name: r.ID.Port(), IP: w.ip, MAC: w.mac, Chassis: c.agent.Chassis(), Secured: r.Secured, Owner: owner}
-	if w.mac != (topology.MAC{}) {
-		if err := c.freeMAC(ctx, p.name, w.mac); err != nil {
-			return port, err
-		}
+	// A port may have an address though the book of addresses does not say so, as
+	// when somebody has written it by other means.
+	inUse := func(ip netip.Addr) bool {
+		has, ok := c.holder(ctx, st, topology.PortAt(p.name, topology.PortID(ip)))
+		return ok && has.ID() == topology.PortID(ip)
 	}
 	if !w.ip.IsValid() {
-		return st.AllocatePort(ctx, port, p.net, func(ip netip.Addr) bool { return p.isReserved(ip) || c.inUse(ctx, st, p.name, ip) })
+		return st.AllocatePort(ctx, port, p.net, func(ip netip.Addr) bool { return p.isReserved(ip) || inUse(ip) })
 	}
-	if c.inUse(ctx, st, p.name, w.ip) {
+	if inUse(w.ip) {
 		return port, fmt.Errorf("switch %s: %s: %w", p.name, w.ip, store.ErrConflict)
 	}
 	if port.MAC == (topology.MAC{}) {
@@ -203,26 +211,18 @@ func (c *conversation) allocateIn(ctx context.Context, st *store.Store, r attach
 	return made[0].(topology.SwitchPort), nil
 }
 
-// inUse reports whether a port has an address though the book of addresses may
-// not say so, as when somebody has written it by other means.
-func (c *conversation) inUse(ctx context.Context, st *store.Store, sw string, ip netip.Addr) bool {
-	var has topology.Entity
-	if c.agent.View(ctx, func(m *topology.Model, _ int) { has = m.Get(topology.PortAt(sw, topology.PortID(ip))) }) != nil || has == nil {
-		return false
+// holder returns the port that an index of the model leads to, as it is in etcd
+// by now. What the store cannot tell at this moment, the model does.
+func (c *conversation) holder(ctx context.Context, st *store.Store, index topology.Key) (port topology.SwitchPort, ok bool) {
+	if c.agent.View(ctx, func(m *topology.Model, _ int) { port, ok = m.Get(index).(topology.SwitchPort) }) != nil || !ok {
+		return port, false
 	}
-	_, err := st.Get(ctx, has.Key()) // it may have gone just now
-	return !errors.Is(err, store.ErrNotFound)
-}
-
-func (c *conversation) freeMAC(ctx context.Context, sw string, mac topology.MAC) error {
-	var has topology.Entity
-	if err := c.agent.View(ctx, func(m *topology.Model, _ int) { has = m.Get(topology.PortWithMAC(sw, mac)) }); err != nil {
-		return err
+	now, err := st.Get(ctx, port.Key())
+	if err != nil {
+		return port, !errors.Is(err, store.ErrNotFound)
 	}
-	if has != nil {
-		return fail(attach.CodeTaken, "MAC %s belongs to %s", mac, has.Key())
-	}
-	return nil
+	port, ok = now.(topology.SwitchPort)
+	return port, ok
 }
 
 // plug makes the bridge's port, and waits until packets can pass.
@@ -238,7 +238,11 @@ func (c *conversation) plug(ctx context.Context, r attach.Request) error {
 	defer cancel()
 	c.made.plugged = true
 	a := ovs.Attachment{Device: c.made.device, Port: c.made.port.Name, Owner: c.made.owner}
-	if err := c.agent.Attach(ctx, a); err != nil {
+	// What is given up in its middle takes the connection to OVSDB, which others
+	// use, with it. So a plugin that goes now does not end it.
+	try, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer stop()
+	if err := c.agent.Attach(try, a); err != nil {
 		return err
 	}
 	if err := c.agent.Carried(ctx, c.made.port.Key(), a.Device); err != nil {
@@ -253,6 +257,9 @@ func (c *conversation) keep() error {
 		return fail(attach.CodeAgent, "there is nothing plugged in that could be kept")
 	}
 	c.made.unlock()
+	if !c.exists(c.made.device) { // it has gone meanwhile, and the sweep has left alone what was in the making
+		c.sweepLater()
+	}
 	c.log.Info("attached", "owner", c.made.owner, "port", c.made.port.Key(), "ip", c.made.port.IP, "device", c.made.device)
 	c.made = nil
 	return nil
@@ -264,13 +271,9 @@ func (c *conversation) end() {
 		return
 	}
 	defer c.made.unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), releasePatience)
 	defer cancel()
-	err := c.release(ctx, c.made.store, c.made.owner, []topology.SwitchPort{c.made.port})
-	if c.made.plugged {
-		err = errors.Join(err, c.agent.Detach(ctx, c.made.device))
-	}
-	if err != nil {
+	if err := c.release(ctx, c.made.store, c.made.owner, []topology.SwitchPort{c.made.port}); err != nil {
 		c.log.Warn("cannot take back an attachment that has failed, will try again", "owner", c.made.owner, "error", err)
 		c.sweepLater()
 	}

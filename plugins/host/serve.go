@@ -12,17 +12,19 @@
 package host
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"cni.tuplenet/attach"
 
@@ -53,7 +55,11 @@ const (
 	releasePatience = 2 * time.Second // what is late then is done later
 	flowsPatience   = 10 * time.Second
 	sweepPause      = 5 * time.Second // until what failed is tried again
+	acceptPause     = time.Second
 )
+
+// maxRequests bounds how many bytes the requests of one conversation may have.
+const maxRequests = 16 << 20
 
 // server serves one agent's host.
 type server struct {
@@ -89,10 +95,15 @@ func listen(runDir string) (net.Listener, error) {
 // Serve serves plugins on a socket in the agent's run directory until ctx ends.
 // What is under way then is taken back.
 func Serve(ctx context.Context, runDir string, agent Agent, log *slog.Logger) {
-	serve(ctx, runDir, agent, log, func(device string) bool {
-		_, err := net.InterfaceByName(device)
-		return err == nil
-	})
+	serve(ctx, runDir, agent, log, exists)
+}
+
+// exists reports whether this host has a network device. Only the kernel's word
+// that there is none counts as no: what a live container has must not be
+// released because of a question that failed.
+func exists(device string) bool {
+	_, err := netlink.LinkByName(device)
+	return !errors.As(err, &netlink.LinkNotFoundError{})
 }
 
 func serve(ctx context.Context, runDir string, agent Agent, log *slog.Logger, exists func(string) bool) {
@@ -112,10 +123,16 @@ func serve(ctx context.Context, runDir string, agent Agent, log *slog.Logger, ex
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			if ctx.Err() == nil {
-				log.Error("the socket for plugins has failed; no container can be attached until the agent is started anew", "error", err)
+			if ctx.Err() != nil {
+				return
 			}
-			return
+			// As when there are too many open files.
+			log.Error("cannot take a plugin's connection, will try again", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+			continue
 		}
 		running.Go(func() {
 			defer conn.Close()
@@ -136,7 +153,7 @@ func (s *server) converse(ctx context.Context, conn net.Conn) {
 	requests := make(chan attach.Request)
 	go func() { // a plugin that has gone must be noticed while its request is worked on
 		defer cancel()
-		in := json.NewDecoder(bufio.NewReader(conn))
+		in := json.NewDecoder(io.LimitReader(conn, maxRequests))
 		for {
 			var r attach.Request
 			if err := in.Decode(&r); err != nil {
@@ -155,13 +172,16 @@ func (s *server) converse(ctx context.Context, conn net.Conn) {
 		case <-ctx.Done():
 			return
 		case r := <-requests:
-			start := time.Now()
+			start, owner := time.Now(), r.ID.Owner(r.Plugin)
+			if c.made != nil { // only the first request names it
+				owner = c.made.owner
+			}
 			answer, err := c.carryOut(ctx, r)
 			if err != nil {
 				answer = attach.Answer{Error: asError(err)}
-				s.log.Warn("a plugin's request failed", "op", r.Op, "owner", r.ID.Owner(r.Plugin), "error", err)
+				s.log.Warn("a plugin's request failed", "op", r.Op, "owner", owner, "error", err)
 			}
-			s.log.Debug("plugin served", "op", r.Op, "owner", r.ID.Owner(r.Plugin), "took", time.Since(start))
+			s.log.Debug("plugin served", "op", r.Op, "owner", owner, "took", time.Since(start))
 			if out.Encode(answer) != nil {
 				return
 			}

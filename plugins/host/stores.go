@@ -46,7 +46,7 @@ func (s *stores) get(e *attach.Etcd) (*store.Store, error) {
 		return st, nil
 	}
 	if len(s.other) >= maxStores {
-		return nil, fail(attach.CodeConfig, "the network configurations of this host name more than %d ways to etcd", maxStores)
+		return nil, fail(attach.CodeConfig, "the network configurations of this host name more than %d ways to etcd; start the agent anew, so that it forgets those of former ones", maxStores)
 	}
 	st, err := store.New(cfg)
 	if err != nil {

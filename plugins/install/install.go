@@ -63,7 +63,7 @@ func (r *Report) run(steps []step, dry bool) error {
 			continue
 		}
 		if err := s.do(); err != nil {
-			return err
+			return fmt.Errorf("not %s: %w (--bin-dir and --conf-dir name other directories)", s.says, err)
 		}
 		r.Done = append(r.Done, s.says)
 	}
@@ -207,16 +207,15 @@ func replace(path string, make func(temporary string) error) error {
 		return err
 	}
 	temporary := filepath.Join(dir, "."+name+".new")
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	_ = os.Remove(temporary) // of an installation that was killed
+	err := make(temporary)
+	if err == nil {
+		err = os.Rename(temporary, path)
 	}
-	if err := make(temporary); err != nil {
-		return err
+	if err != nil {
+		_ = os.Remove(temporary)
 	}
-	if err := os.Rename(temporary, path); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	return nil
+	return err
 }
 
 // writeSynced writes a file that is whole after a crash, too.

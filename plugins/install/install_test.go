@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
@@ -243,6 +244,19 @@ func TestDryRun(t *testing.T) {
 	if got := files(t, cfg); !slices.Equal(got, before) {
 		t.Errorf("there is %q, before there was %q", got, before)
 	}
+}
+
+func TestReadOnly(t *testing.T) {
+	cfg := host(t)
+	if err := os.Mkdir(cfg.ConfDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", cfg.ConfDir, "tmpfs", syscall.MS_RDONLY, ""); err != nil {
+		t.Fatalf("mount, which needs root: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(cfg.ConfDir, 0) })
+	_, err := Install(t.Context(), cfg)
+	wantError(t, err, "not written "+filepath.Join(cfg.ConfDir, fileName), "read-only file system", "--conf-dir")
 }
 
 func TestUninstall(t *testing.T) {

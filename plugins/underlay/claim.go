@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	cni "cni.tuplenet"
@@ -89,7 +90,7 @@ func (p *pool) claim(ctx context.Context, owner string, w cni.Wanted, secured bo
 	}
 	// The last is about the switch that was left, or about what ended the search.
 	last := problems[len(problems)-1]
-	return lease{}, &attach.Error{Code: codeOf(last), Msg: errors.Join(problems...).Error()}
+	return lease{}, failure(codeOf(last), errors.Join(problems...))
 }
 
 // explain makes of what the store says what a runtime understands.
@@ -221,7 +222,7 @@ func (p *pool) provisioned(ctx context.Context, switches []cni.Switch) error {
 
 // failure makes err one that a runtime understands.
 func failure(code attach.Code, err error) error {
-	return &attach.Error{Code: code, Msg: err.Error()}
+	return &attach.Error{Code: code, Msg: strings.ReplaceAll(err.Error(), "\n", "; ")} // of several
 }
 
 // codeOf returns the code of an error.

@@ -103,6 +103,9 @@ func (a *attachment) makeAccessPort(ctx context.Context, tag uint16, mtu int) er
 	if err != nil {
 		return attach.Errorf(attach.CodeIO, "make the veth pair of %s and the container's %s: %s", device, a.id.Ifname, err)
 	}
+	if err := cni.DisableIPv6(device); err != nil {
+		return err
+	}
 	if userspace {
 		if err := a.pod.ComputeChecksums(a.id.Ifname); err != nil {
 			return err

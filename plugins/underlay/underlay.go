@@ -14,42 +14,35 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/containernetworking/cni/pkg/version"
+
+	"tuplenet/internal/topology"
 )
 
-// farewell is how long it may take to give a claim back that came to nothing.
-const farewell = 5 * time.Second
-
-// about is told to a person who calls the plugin.
-const about = "tpcni is TupleNet's CNI plugin, which container runtimes call; tuplenet cni install makes it known to them"
+const (
+	// bound is how long etcd and Open vSwitch may take for a verb.
+	bound = 30 * time.Second
+	// farewell is how long it may take to give a claim back that came to nothing.
+	farewell = 5 * time.Second
+)
 
 // Main serves the one call that a runtime starts the plugin for, as the
 // environment and standard input have it, and returns the exit status.
 func Main() int {
-	err := skel.PluginMainFuncsWithError(skel.CNIFuncs{
+	return cni.Serve(skel.CNIFuncs{
 		Add:    verb(func(ctx context.Context, a *skel.CmdArgs) error { return add(ctx, a, os.Stdout) }),
 		Check:  verb(check),
 		Del:    verb(del),
 		GC:     verb(collect),
 		Status: verb(status),
-	}, version.PluginSupports("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"), about)
-	if err != nil {
-		if err.Print() != nil {
-			return 2 // nobody hears
-		}
-		return 1
-	}
-	return 0
+	})
 }
 
 // verb makes of what serves a verb what skel calls.
 func verb(serve func(context.Context, *skel.CmdArgs) error) func(*skel.CmdArgs) error {
 	return func(args *skel.CmdArgs) error {
-		err := serve(context.Background(), args)
-		if err == nil {
-			return nil
-		}
-		return &types.Error{Code: uint(codeOf(err)), Msg: err.Error()}
+		ctx, cancel := context.WithTimeout(context.Background(), bound)
+		defer cancel()
+		return serve(ctx, args)
 	}
 }
 
@@ -145,11 +138,20 @@ func add(ctx context.Context, args *skel.CmdArgs, stdout io.Writer) error {
 		err = c.cfg.WriteResult(stdout, result)
 	}
 	if err != nil {
-		ctx, cancel := context.WithTimeout(ctx, farewell)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 		defer cancel()
-		return errors.Join(err, c.remove(ctx), c.pool.release(ctx, l.port.Key(), c.owner))
+		return errors.Join(err, c.giveBack(ctx, l.port.Key()))
 	}
 	return nil
+}
+
+// giveBack removes the pod's interface and gives its port back: in this order, as
+// a port must not be claimed by another while its tag is in use.
+func (c *call) giveBack(ctx context.Context, port topology.Key) error {
+	if err := c.remove(ctx); err != nil {
+		return err
+	}
+	return c.pool.release(ctx, port, c.owner)
 }
 
 // plug makes and configures the pod's interface for a port.
@@ -161,11 +163,11 @@ func (c *call) plug(ctx context.Context, netns string, l lease, w cni.Wanted, mt
 	if err := c.make(ctx, l.port.Tag, given.MTU); err != nil {
 		return nil, err
 	}
-	if err := c.pod.Configure(given.Interface); err != nil {
+	if err := c.pod.Configure(&given.Interface); err != nil {
 		return nil, err
 	}
 	if l.routed {
-		if err := c.reach(ctx, l.gateway, c.cfg.Patience()); err != nil {
+		if err := c.reach(context.WithoutCancel(ctx), l.gateway, c.cfg.Patience()); err != nil {
 			return nil, err
 		}
 	}
@@ -179,7 +181,9 @@ func (c *call) plug(ctx context.Context, netns string, l lease, w cni.Wanted, mt
 // check is CHECK.
 func check(ctx context.Context, args *skel.CmdArgs) error {
 	c, err := begin(args, false)
-	if err != nil {
+	if codeOf(err) == attach.CodeUnknown { // which means that DEL is not needed; but there is a claim
+		return failure(attach.CodeNotAttached, err)
+	} else if err != nil {
 		return err
 	}
 	defer c.end()
@@ -219,7 +223,7 @@ func del(ctx context.Context, args *skel.CmdArgs) error {
 	}
 	defer c.end()
 	if err := c.remove(ctx); err != nil {
-		return err // a port must not be claimed by another while its tag is in use
+		return err // the claim stays, see giveBack
 	}
 	if err := c.connect(ctx); err != nil {
 		return err

@@ -360,6 +360,10 @@ func TestPool(t *testing.T) {
 		t.Errorf("in etcd there is %q, want %q", got, want)
 	}
 
+	// By "unknown" a runtime would take it that no DEL is needed, which the claim needs.
+	vanished := n.args("c1", "/run/netns/none", map[string]any{"prevResult": map[string]any{"cniVersion": "1.0.0"}})
+	wantCode(t, check(ctx, vanished), attach.CodeNotAttached, "does not exist")
+
 	// GC leaves what is valid, and what another node has.
 	foreign := topology.SwitchPort{Switch: "LS-A", Name: "foreign", IP: netip.MustParseAddr("10.20.1.50"),
 		MAC: topology.MAC{2, 0, 0, 0, 0, 50}, Parent: "vm2", Tag: 1, Pool: "vm2", Owner: "cni:net/theirs/eth0"}
