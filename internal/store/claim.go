@@ -16,7 +16,7 @@ type Want struct {
 	IP      netip.Addr   // the zero Addr: any
 	MAC     topology.MAC // zero: that of the port
 	Chassis string       // that the port is bound to at once; empty: as it is
-	Secured bool         // the port gets secured; false: as it is
+	Secured bool         // whether the port is to be secured
 }
 
 // ClaimPort gives a port of a pool to owner, in one write, and returns it: the
@@ -88,7 +88,7 @@ func (s *Store) claim(ctx context.Context, port topology.SwitchPort, owner strin
 			return errLost
 		}
 		port = now
-		port.Owner, port.Secured = owner, now.Secured || want.Secured
+		port.Owner, port.Secured = owner, want.Secured
 		if want.MAC != (topology.MAC{}) {
 			port.MAC = want.MAC
 		}

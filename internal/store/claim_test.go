@@ -35,7 +35,7 @@ func TestClaimPort(t *testing.T) {
 		value       string
 	}{
 		{"hv", "cni:n/a/eth0", Want{Chassis: "hv", Secured: true}, "p2 ip=10.0.0.2,mac=f2:01:0a:00:00:02,chassis=hv,security=on,owner=cni:n/a/eth0,pool=hv"},
-		{"hv", "cni:n/a/eth0", Want{}, "p2 ip=10.0.0.2,mac=f2:01:0a:00:00:02,chassis=hv,security=on,owner=cni:n/a/eth0,pool=hv"}, // again
+		{"hv", "cni:n/a/eth0", Want{Secured: true}, "p2 ip=10.0.0.2,mac=f2:01:0a:00:00:02,chassis=hv,security=on,owner=cni:n/a/eth0,pool=hv"}, // again
 		{"hv", "cni:n/b/eth0", Want{IP: netip.MustParseAddr("10.0.0.10"), MAC: mac}, "p10 ip=10.0.0.10,mac=02:00:00:00:00:01,owner=cni:n/b/eth0,pool=hv"},
 		{"vm", "cni:n/c/eth0", Want{}, "p9 ip=10.0.0.9,mac=f2:01:0a:00:00:09,chassis=hv2,parent=vm,tag=7,owner=cni:n/c/eth0,pool=vm"},
 	} {
@@ -52,7 +52,7 @@ func TestClaimPort(t *testing.T) {
 
 	for range 2 { // what is free already stays so
 		for name, value := range map[string]string{
-			"p2":  "ip=10.0.0.2,mac=f2:01:0a:00:00:02,security=on,pool=hv",
+			"p2":  "ip=10.0.0.2,mac=f2:01:0a:00:00:02,security=on,pool=hv", // until it is claimed again
 			"p10": "ip=10.0.0.10,mac=f2:01:0a:00:00:0a,pool=hv",
 			"p9":  "ip=10.0.0.9,mac=f2:01:0a:00:00:09,chassis=hv2,parent=vm,tag=7,pool=vm",
 		} {

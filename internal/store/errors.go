@@ -59,10 +59,10 @@ func (e *etcdError) Unwrap() error { return e.cause }
 
 // failed says what was being done when etcd failed with err.
 func (s *Store) failed(doing string, err error) error {
-	e := &etcdError{doing, s.endpoints, err, plain(err)}
+	e := &etcdError{doing, s.endpoints, err, reason(err)}
 	if errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded {
-		e.why = "no answer in time"
-		if why := s.unreachable(err); why != plain(err) {
+		why := s.unreachable(err)
+		if e.why = "no answer in time"; why != reason(err) {
 			e.why += ": " + why
 		}
 	}

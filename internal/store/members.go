@@ -148,6 +148,9 @@ func reason(err error) string {
 	if _, cause, ok := strings.Cut(text, "transport: authentication handshake failed: "); ok {
 		return "TLS handshake failed: " + strings.TrimSuffix(cause, `"`)
 	}
+	if strings.Contains(text, "error reading from server") || strings.Contains(text, "the client connection is closing") {
+		return "the connection was lost"
+	}
 	if strings.Contains(text, "reading server preface") {
 		return "takes connections and does not answer"
 	}

@@ -25,16 +25,16 @@ func (s *server) check(ctx context.Context, r attach.Request) error {
 	at, ok := s.attachment(owner)
 	switch {
 	case !ok:
-		return fail(attach.CodeNotAttached, "the bridge has no port of container %s", r.ID.Container)
+		return fail(attach.CodeNotAttached, "Open vSwitch has no port of container %s; delete the container, so that it is made anew", r.ID.Container)
 	case at.Device != r.Device:
-		return fail(attach.CodeNotAttached, "the bridge's port of container %s is device %s, want %s", r.ID.Container, at.Device, r.Device)
+		return fail(attach.CodeNotAttached, "Open vSwitch's port of container %s is device %s, want %s", r.ID.Container, at.Device, r.Device)
 	}
 	var held []topology.SwitchPort
 	if err := s.agent.View(ctx, func(m *topology.Model, _ int) { held = s.owned(m, owner) }); err != nil {
 		return err
 	}
 	if len(held) != 1 || held[0].Name != at.Port {
-		return fail(attach.CodeNotAttached, "etcd has no port of container %s, or another one than %s", r.ID.Container, at.Port)
+		return fail(attach.CodeNotAttached, "etcd has no port %s of container %s any more; delete the container, so that it is made anew", at.Port, r.ID.Container)
 	}
 	switch port := held[0]; {
 	case port.IP != w.ip:

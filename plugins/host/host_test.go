@@ -51,7 +51,7 @@ func TestAttach(t *testing.T) {
 		m.wantAttached()
 	}
 	check.IP = "10.0.0.2"
-	b.wantError(m.ask(check), attach.CodeNotAttached, "the bridge has no port of container c1")
+	b.wantError(m.ask(check), attach.CodeNotAttached, "Open vSwitch has no port of container c1")
 	if a := m.mustAdd("c2"); a.IP != "10.0.0.2/29" {
 		t.Errorf("an address that was given back is not given out again: %s", a.IP)
 	}
@@ -111,13 +111,17 @@ func TestAddresses(t *testing.T) {
 		{"unknown switch", attach.CodeConfig, "switch LS-X not found in etcd; make it with: tpctl ls add LS-X", []func(*attach.Request){on(attach.Switch{Name: "LS-X"})}},
 		{"no subnet", attach.CodeConfig, `switch LS-B is linked to no router, so it has no subnet of its own; give "subnet"`, []func(*attach.Request){on(attach.Switch{Name: "LS-B"})}},
 		{"bad subnet", attach.CodeConfig, `invalid CIDR "10.0.0"`, []func(*attach.Request){on(attach.Switch{Name: "LS-B", Subnet: "10.0.0"})}},
+		{"another subnet than the router's", attach.CodeConfig, "subnet 10.9.0.1/24 is no part of the network of switch LS-A, whose router has 10.0.0.1/29", []func(*attach.Request){on(attach.Switch{Name: "LS-A", Subnet: "10.9.0.1/24"})}},
+		{"a wider one", attach.CodeConfig, "is no part of the network of switch LS-A", []func(*attach.Request){on(attach.Switch{Name: "LS-A", Subnet: "10.0.0.1/24"})}},
+		{"nobody's gateway", attach.CodeConfig, "nobody has the address 10.0.0.6, which subnet 10.0.0.6/29 makes the gateway; the router of switch LS-A has 10.0.0.1", []func(*attach.Request){on(attach.Switch{Name: "LS-A", Subnet: "10.0.0.6/29"})}},
+		{"too wide", attach.CodeConfig, "wider than /16", []func(*attach.Request){on(attach.Switch{Name: "LS-B", Subnet: "10.0.0.1/15"})}},
 		{"bad reserved", attach.CodeConfig, `reserved: "x" is neither`, []func(*attach.Request){on(attach.Switch{Name: "LS-B", Subnet: "10.0.0.0/24", Reserved: []string{"x"}})}},
 		{"bad address", attach.CodeConfig, `invalid IP "::1"`, []func(*attach.Request){asks("::1", "")}},
 		{"bad MAC", attach.CodeConfig, "belongs to no single interface", []func(*attach.Request){asks("", "ff:ff:ff:ff:ff:ff")}},
 		{"the gateway", attach.CodeTaken, "address 10.0.0.1 is the gateway", []func(*attach.Request){asks("10.0.0.1", "")}},
 		{"the network", attach.CodeConfig, "the network's own", []func(*attach.Request){asks("10.0.0.0", "")}},
 		{"elsewhere", attach.CodeConfig, "address 10.9.0.1 is not in the subnet 10.0.0.0/29 of switch LS-A", []func(*attach.Request){asks("10.9.0.1", "")}},
-		{"another's address", attach.CodeTaken, "switch LS-A", []func(*attach.Request){asks("10.0.0.3", "")}},
+		{"another's address", attach.CodeTaken, "address 10.0.0.3 belongs to switch port LS-A/static", []func(*attach.Request){asks("10.0.0.3", "")}},
 		{"another's MAC", attach.CodeTaken, "MAC f2:01:0a:00:00:03 belongs to switch port LS-A/static", []func(*attach.Request){asks("", "f2:01:0a:00:00:03")}},
 		{"bad name", attach.CodeEnvironment, "invalid name of the container", []func(*attach.Request){func(r *attach.Request) { r.ID.Container = "a,b" }}},
 		{"another's prefix", attach.CodeConfig, "data_store_prefix is /else, but this host's agent works with /tuplenet", []func(*attach.Request){
@@ -137,6 +141,10 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("got %s, want %s", a.IP, want)
 		}
 	}
+	if a := m.mustAdd("part", on(attach.Switch{Name: "LS-B", Subnet: "10.0.1.0/24"})); a.IP != "10.0.1.2/24" || a.Gateway != "10.0.1.1" {
+		t.Errorf("without a router: got %+v", a)
+	}
+	m.del("part")
 	b.wantError(m.add("d9", reserving), attach.CodeFull, "switch LS-A has no free address in 10.0.0.0/29 for container d9")
 	for _, where := range []func(*attach.Request){reserving, on()} {
 		if a := m.ask(request(attach.Status, "-", where)); a.Error != nil {
@@ -173,7 +181,7 @@ func TestPool(t *testing.T) {
 			t.Errorf("got %+v, want port %s", a, want)
 		}
 	}
-	b.wantError(m.add("c3"), attach.CodeFull, "no free address")
+	b.wantError(m.add("c3"), attach.CodeFull, "switch LS-A has no free address in 10.0.0.0/29 for container c3 (1 more are kept for other nodes, such as hv2)")
 	m.del("LS-A-10.0.0.3")
 	b.wantOwned("LS-A-10.0.0.4 10.0.0.4 cni:net/LS-A-10.0.0.4/eth0")
 	if a := m.mustAdd("c4", func(r *attach.Request) { r.MAC = "02:00:00:00:00:04" }); a.Port != "LS-A-10.0.0.3" || a.MAC != "02:00:00:00:00:04" {
@@ -293,6 +301,39 @@ func TestExists(t *testing.T) {
 	if exists("tpnobody") {
 		t.Error("there is what nobody has made")
 	}
+}
+
+// A part of the router's network is given out with the router's prefix length.
+func TestPart(t *testing.T) {
+	b := newBed(t)
+	m := b.machine("hv1", "10.1.0.1")
+	a := m.mustAdd("c1", func(r *attach.Request) { r.Switches = []attach.Switch{{Name: "LS-A", Subnet: "10.0.0.4/30"}} })
+	if a.IP != "10.0.0.5/29" || a.Gateway != "10.0.0.1" {
+		t.Errorf("got %+v", a)
+	}
+}
+
+// A bridge that somebody has made anew has the ports of containers again.
+func TestPlugAgain(t *testing.T) {
+	b := newBed(t)
+	m := b.machine("hv1", "10.1.0.1")
+	m.mustAdd("c1")
+	for _, command := range [][]string{{"del-port", id("c1").Device()}, {"del-br", "br-int"}} {
+		m.Vsctl(command...)
+		b.eventually("the container's port is back", func() bool {
+			at := m.host.Attachments()
+			return len(at) == 1 && at[0].Port == "lsp-eth0-c1"
+		})
+	}
+	check := request(attach.Check, "c1", func(r *attach.Request) { r.IP, r.MAC = "10.0.0.2", "f2:01:0a:00:00:02" })
+	b.eventually("it carries traffic", func() bool { return m.ask(check).Error == nil })
+	// What is wrong with the configuration by now is no reason to keep anything.
+	m.device(id("c1").Device(), false)
+	gone := request(attach.Release, "c1", func(r *attach.Request) { r.Etcd = &attach.Etcd{Endpoints: []string{"x:1"}, Prefix: "/else"} })
+	if a := m.ask(gone); a.Error != nil || a.Pending {
+		t.Errorf("DEL: %+v", a)
+	}
+	b.wantOwned()
 }
 
 // Many containers on several hosts at the same time get addresses of their own.

@@ -13,7 +13,8 @@ import (
 // place is a switch that addresses come from.
 type place struct {
 	name     string       // of the switch
-	net      netip.Prefix // with the host part of the network configuration
+	net      netip.Prefix // that addresses are taken from
+	bits     int          // of the network that containers are in, which is that or, around it, the router's
 	gateway  netip.Addr   // zero if there is none
 	reserved []netip.Prefix
 	pool     bool // ports have been made in advance for this host
@@ -36,31 +37,63 @@ func (s *server) place(ctx context.Context, sw attach.Switch) (place, error) {
 		}
 		p.reserved = append(p.reserved, net)
 	}
-	var known bool
+	var net netip.Prefix
+	if sw.Subnet != "" {
+		var err error
+		if net, err = topology.ParsePrefix(sw.Subnet); err != nil {
+			return p, fail(attach.CodeConfig, "subnet: %s", err)
+		}
+	}
+	var known, hasGateway bool
 	var links []netip.Prefix
 	err := s.agent.View(ctx, func(m *topology.Model, _ int) {
 		known = m.Get(topology.Switch{Name: sw.Name}.Key()) != nil
 		p.pool = len(m.List(topology.Key{Kind: topology.KindPool, Parent: sw.Name, Name: s.agent.Chassis()})) > 0
 		links = routersOf(m, sw.Name)
+		if net.IsValid() {
+			port, ok := m.Get(topology.PortAt(sw.Name, topology.PortID(net.Addr()))).(topology.SwitchPort)
+			hasGateway = ok && port.IP == net.Addr()
+		}
 	})
 	switch {
 	case err != nil:
 		return p, err
 	case !known:
 		return p, fail(attach.CodeConfig, "switch %s not found in etcd; make it with: tpctl ls add %[1]s", sw.Name)
+	case len(links) == 0 && !net.IsValid():
+		return p, fail(attach.CodeConfig, "switch %s is linked to no router, so it has no subnet of its own; give \"subnet\" in the network configuration, or link it: tpctl lr link ROUTER %[1]s CIDR", sw.Name)
+	case len(links) == 0:
+		p.net, p.bits, p.gateway = net, net.Bits(), firstOf(net)
+	case !net.IsValid():
+		p.net, p.bits, p.gateway = links[0], links[0].Bits(), links[0].Addr()
+	default:
+		err = p.part(net, links, hasGateway)
 	}
-	if sw.Subnet == "" {
-		if len(links) == 0 {
-			return p, fail(attach.CodeConfig, "switch %s is linked to no router, so it has no subnet of its own; give \"subnet\" in the network configuration, or link it: tpctl lr link ROUTER %[1]s CIDR", sw.Name)
+	if err == nil && p.net.Bits() < 16 {
+		err = fail(attach.CodeConfig, "subnet %s of switch %s is wider than /16: ports of a switch are told apart by the low 16 bits of their addresses", p.net, sw.Name)
+	}
+	return p, err
+}
+
+// part has addresses taken from a part of the network of one of the routers that
+// are linked to the switch, or from all of it. The gateway is the part's host part,
+// if somebody has that address, or the router.
+func (p *place) part(net netip.Prefix, links []netip.Prefix, hasGateway bool) error {
+	for _, link := range links {
+		if link.Bits() > net.Bits() || !link.Contains(net.Addr()) {
+			continue
 		}
-		p.net, p.gateway = links[0], links[0].Addr()
-		return p, nil
+		p.net, p.bits, p.gateway = net, link.Bits(), link.Addr()
+		if given := net.Addr(); given != net.Masked().Addr() && given != link.Addr() {
+			if !hasGateway {
+				return fail(attach.CodeConfig, "nobody has the address %s, which subnet %s makes the gateway; the router of switch %s has %s: leave the host part out (%s)",
+					given, net, p.name, link.Addr(), net.Masked())
+			}
+			p.gateway = given
+		}
+		return nil
 	}
-	if p.net, err = topology.ParsePrefix(sw.Subnet); err != nil {
-		return p, fail(attach.CodeConfig, "subnet: %s", err)
-	}
-	p.gateway = gatewayIn(p.net, links)
-	return p, nil
+	return fail(attach.CodeConfig, "subnet %s is no part of the network of switch %s, whose router has %s: give a part of that, or no subnet", net, p.name, links[0])
 }
 
 // routersOf returns the addresses of the routers that are linked to a switch,
@@ -76,16 +109,11 @@ func routersOf(m *topology.Model, sw string) (links []netip.Prefix) {
 	return links
 }
 
-// gatewayIn returns the gateway of a subnet: its host part, or else the router
-// that is there, or the subnet's first address.
-func gatewayIn(net netip.Prefix, links []netip.Prefix) netip.Addr {
+// firstOf returns the gateway of a subnet that no router is in: its host part, or
+// its first address.
+func firstOf(net netip.Prefix) netip.Addr {
 	if net.Addr() != net.Masked().Addr() {
 		return net.Addr()
-	}
-	for _, link := range links {
-		if net.Contains(link.Addr()) {
-			return link.Addr()
-		}
 	}
 	if first := net.Addr().Next(); net.Contains(first) && topology.IsHost(first, net) {
 		return first

@@ -12,6 +12,7 @@ import (
 
 	"cni.tuplenet/attach"
 
+	"tuplenet/internal/ovs"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
@@ -19,10 +20,7 @@ import (
 // releaseOne takes an attachment back, and succeeds whatever there is of it.
 // While etcd is away its port stays there, and goes later.
 func (s *server) releaseOne(ctx context.Context, r attach.Request) (answer attach.Answer, err error) {
-	st, err := s.stores.get(r.Etcd)
-	if err != nil {
-		return answer, err
-	}
+	st := s.stores.getOrOwn(r.Etcd)
 	owner := r.ID.Owner(r.Plugin)
 	waiting, cancel := context.WithTimeout(ctx, releasePatience)
 	defer cancel()
@@ -81,10 +79,7 @@ func (s *server) release(ctx context.Context, st *store.Store, owner string, por
 
 // collect releases all attachments of a network but those that are valid.
 func (s *server) collect(ctx context.Context, r attach.Request) (answer attach.Answer, err error) {
-	st, err := s.stores.get(r.Etcd)
-	if err != nil {
-		return answer, err
-	}
+	st := s.stores.getOrOwn(r.Etcd)
 	valid := map[string]bool{}
 	for _, id := range r.Valid {
 		id.Network = r.ID.Network
@@ -148,17 +143,27 @@ const swept = "cni:"
 // device, as when the container's namespace has gone or the host was started
 // anew, and ports of containers that have no device, as when the agent or etcd
 // was away as a container went. A runtime may ask for the same (GC), but few do.
+// What is whole but for its port of the bridge is plugged in again.
 func (s *server) sweepAlways(ctx context.Context) {
+	known := map[string]bool{} // owners that had a port of the bridge when it was last looked at
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.agent.Changed():
+			now := map[string]bool{}
 			for _, a := range s.agent.Attachments() {
+				now[a.Owner] = true
 				if (a.Failed || a.Dark) && strings.HasPrefix(a.Owner, swept) {
 					s.sweep(ctx, a.Owner)
 				}
 			}
+			for owner := range known {
+				if _, id, ok := attach.ParseOwner(owner); ok && !now[owner] && s.exists(id.Device()) {
+					s.sweep(ctx, owner)
+				}
+			}
+			known = now
 			continue
 		case <-s.agent.Returned():
 		case <-s.again:
@@ -196,14 +201,35 @@ func (s *server) sweep(ctx context.Context, owner string) {
 	}
 	defer unlock()
 	_, id, ok := attach.ParseOwner(owner)
-	if !ok || s.exists(id.Device()) {
+	if !ok {
 		return
 	}
-	if at, ok := s.attachment(owner); ok && !at.Failed && !at.Dark {
+	at, plugged := s.attachment(owner)
+	if s.exists(id.Device()) {
+		if !plugged {
+			s.plugAgain(ctx, owner, id.Device())
+		}
+		return
+	}
+	if plugged && !at.Failed && !at.Dark {
 		return
 	}
 	s.log.Info("a container's device has gone; releasing what it had", "owner", owner)
 	s.releaseOrLater(ctx, s.stores.own, owner)
+}
+
+// plugAgain makes the bridge's port of an attachment that is whole but for that,
+// as when somebody has made the bridge or Open vSwitch's database anew.
+func (s *server) plugAgain(ctx context.Context, owner, device string) {
+	var held []topology.SwitchPort
+	err := s.agent.View(ctx, func(m *topology.Model, _ int) { held = s.owned(m, owner) })
+	if err == nil && len(held) == 1 {
+		s.log.Info("a container's port of the bridge has gone; making it anew", "owner", owner, "port", held[0].Key(), "device", device)
+		err = s.agent.Attach(ctx, ovs.Attachment{Device: device, Port: held[0].Name, Owner: owner})
+	}
+	if err != nil {
+		s.log.Warn("cannot make a container's port of the bridge anew", "owner", owner, "error", err)
+	}
 }
 
 // sweepLater has all attachments looked at again, after a while.

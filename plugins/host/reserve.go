@@ -84,7 +84,7 @@ func (c *conversation) reserve(ctx context.Context, r attach.Request) (answer at
 		return answer, err
 	}
 	c.made = &reservation{owner: owner, device: r.Device, port: port, store: st, unlock: unlock}
-	answer = attach.Answer{Switch: port.Switch, Port: port.Name, IP: netip.PrefixFrom(port.IP, place.net.Bits()).String(), MAC: port.MAC.String(),
+	answer = attach.Answer{Switch: port.Switch, Port: port.Name, IP: netip.PrefixFrom(port.IP, place.bits).String(), MAC: port.MAC.String(),
 		MTU: mtu, NoOffload: c.agent.Userspace()}
 	if place.gateway.IsValid() {
 		answer.Gateway = place.gateway.String()
@@ -155,10 +155,10 @@ func (c *conversation) allocate(ctx context.Context, st *store.Store, r attach.R
 		port, err = c.allocateIn(ctx, st, r, owner, w, p)
 		switch {
 		case errors.Is(err, store.ErrFull):
-			full = fail(attach.CodeFull, "switch %s has no free address in %s for container %s; take a wider subnet, another switch, or see who has them: tpctl lsp show %s",
-				sw.Name, p.net.Masked(), r.ID.Container, sw.Name)
+			full = fail(attach.CodeFull, "switch %s has no free address in %s for container %s%s; take a wider subnet, another switch, or see who has them: tpctl lsp show %s",
+				sw.Name, p.net.Masked(), r.ID.Container, c.kept(ctx, p), sw.Name)
 		case errors.Is(err, store.ErrConflict):
-			return port, p, fail(attach.CodeTaken, "%s", err)
+			return port, p, fail(attach.CodeTaken, "address %s is taken, or none of the ports that were made for this host has it: %s; see: tpctl lsp show %s --filter ip=%[1]s", w.ip, err, sw.Name)
 		case errors.Is(err, store.ErrNotFound):
 			return port, p, fail(attach.CodeConfig, "%s; make it with: tpctl ls add %s", err, sw.Name)
 		default:
@@ -198,8 +198,8 @@ func (c *conversation) allocateIn(ctx context.Context, st *store.Store, r attach
 	if !w.ip.IsValid() {
 		return st.AllocatePort(ctx, port, p.net, func(ip netip.Addr) bool { return p.isReserved(ip) || inUse(ip) })
 	}
-	if inUse(w.ip) {
-		return port, fmt.Errorf("switch %s: %s: %w", p.name, w.ip, store.ErrConflict)
+	if has, ok := c.holder(ctx, st, topology.PortAt(p.name, topology.PortID(w.ip))); ok && has.ID() == topology.PortID(w.ip) {
+		return port, fail(attach.CodeTaken, "address %s belongs to %s%s", w.ip, has.Key(), ofOwner(has))
 	}
 	if port.MAC == (topology.MAC{}) {
 		port.MAC = topology.MACFromIP(w.ip)
@@ -209,6 +209,31 @@ func (c *conversation) allocateIn(ctx context.Context, st *store.Store, r attach
 		return port, err
 	}
 	return made[0].(topology.SwitchPort), nil
+}
+
+// ofOwner says whose a port is, if it is somebody's.
+func ofOwner(port topology.SwitchPort) string {
+	if port.Owner == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (owner %s, chassis %s)", port.Owner, port.Chassis)
+}
+
+// kept says how many addresses are free, but kept for other nodes.
+func (c *conversation) kept(ctx context.Context, p place) string {
+	n, node := 0, ""
+	_ = c.agent.View(ctx, func(m *topology.Model, _ int) {
+		for e := range m.All() {
+			port, ok := e.(topology.SwitchPort)
+			if ok && port.Switch == p.name && port.Pool != "" && port.Pool != c.agent.Chassis() && port.Owner == "" && p.net.Contains(port.IP) {
+				n, node = n+1, port.Pool
+			}
+		}
+	})
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d more are kept for other nodes, such as %s)", n, node)
 }
 
 // holder returns the port that an index of the model leads to, as it is in etcd

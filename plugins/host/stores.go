@@ -59,6 +59,15 @@ func (s *stores) get(e *attach.Etcd) (*store.Store, error) {
 	return st, nil
 }
 
+// getOrOwn is get for what has to be released whatever is wrong with the
+// configuration by now.
+func (s *stores) getOrOwn(e *attach.Etcd) *store.Store {
+	if st, err := s.get(e); err == nil {
+		return st
+	}
+	return s.own
+}
+
 func (s *stores) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

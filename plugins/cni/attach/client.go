@@ -91,7 +91,7 @@ func (c *Client) Ask(r Request, patience time.Duration) (Answer, error) {
 func (c *Client) failed(op Op, err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return Errorf(CodeTryLater, "the agent at %s has not answered in time (%s)", c.path, op)
+		return Errorf(CodeTryLater, "the agent at %s has not answered in time (%s): see what it waits for with tuplenet doctor, or in its log", c.path, op)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return Errorf(CodeTryLater, "the agent at %s has hung up (%s): it was stopped, or failed; its log says more", c.path, op)
 	}
