@@ -1,14 +1,19 @@
 package modes
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"cni.tuplenet/attach"
 	"github.com/urfave/cli/v2"
 
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
 	"tuplenet/plugins/install"
 	"tuplenet/plugins/underlay"
 )
@@ -34,13 +39,14 @@ func cniCommand() *cli.Command {
 				Usage: "link the plugin and write the configuration of a network",
 				Description: "It links this program as tpcni among the plugins and writes 10-tuplenet.conflist, in which portmap and\n" +
 					"bandwidth are chained to it if they are installed. The plugin reaches etcd by this host's agent, and\n" +
-					"needs no settings of it, but for a host that is itself on a logical port (--underlay) and has no agent.\n" +
+					"needs no settings of it: what a flag says of etcd is written, and nothing else. A host that is itself on\n" +
+					"a logical port (--underlay) has no agent: its plugin gets the settings that tpctl would use here.\n" +
 					"It replaces its own older link, and with --force what is not its own or has been changed.\n\n" +
 					example("tuplenet cni install --switch LS-A --subnet 10.20.1.1/24",
 						"tuplenet cni install --switch LS-A --mtu 1400 --dry-run",
 						"tuplenet cni install --switch LS-A --underlay eth0 --node lsp-vm1 --host 192.168.1.10:2379"),
 				Flags: append(append(places,
-					&cli.StringFlag{Name: "switch", Usage: "`SWITCH` whose ports the pods get, unless an annotation names another"},
+					&cli.StringFlag{Name: "switch", Usage: "`SWITCH` whose ports the pods get"},
 					&cli.StringFlag{Name: "subnet", Usage: "`CIDR` of their addresses, with the gateway's: 10.20.1.1/24", DefaultText: "that of the router on the switch"},
 					&cli.StringFlag{Name: "name", Value: "tuplenet", Usage: "`NAME` of the network"},
 					&cli.IntFlag{Name: "mtu", Usage: "`BYTES` of the pods' interfaces", DefaultText: "what this host's tunnels can carry"},
@@ -48,16 +54,17 @@ func cniCommand() *cli.Command {
 					&cli.StringFlag{Name: "underlay-bridge", Usage: "Open vSwitch `BRIDGE` that leads there, whose access ports the pods get"},
 					&cli.StringFlag{Name: "node", Usage: "name of this host's own logical `PORT`, with one of the two"},
 					&cli.BoolFlag{Name: "force", Usage: "replace what is not ours or was changed", DisableDefaultText: true},
-				), etcdFlags("host", "a")...),
+				), withoutEnvironment(etcdFlags("host", "a"))...),
 				Action: installCNI,
 			},
 			{
 				Name:  "uninstall",
 				Usage: "remove the plugin and the configuration of its network",
-				Description: "Pods that still run keep their network, but without the plugin they cannot be deleted: drain the node first.\n\n" +
+				Description: "Pods that still run would keep their network, but could not be deleted without the plugin: drain the node\n" +
+					"first. While there are interfaces of pods on the host, nothing is done.\n\n" +
 					example("tuplenet cni uninstall"),
 				Flags: append(places,
-					&cli.BoolFlag{Name: "force", Usage: "remove what is not ours, too", DisableDefaultText: true}),
+					&cli.BoolFlag{Name: "force", Usage: "remove what is not ours or is in use, too", DisableDefaultText: true}),
 				Action: uninstallCNI,
 			},
 		},
@@ -68,6 +75,13 @@ func cniCommand() *cli.Command {
 func installConfig(c *cli.Context) (install.Config, error) {
 	if c.Args().Present() {
 		return install.Config{}, fmt.Errorf("cni %s takes no argument %q (see %s --help)", c.Command.Name, c.Args().First(), c.Command.HelpName)
+	}
+	for _, f := range c.Command.Flags {
+		if name := f.Names()[0]; c.IsSet(name) && c.String(name) == "" {
+			if _, text := f.(*cli.StringFlag); text {
+				return install.Config{}, fmt.Errorf("--%s is empty: leave it out, or say what it should be", name)
+			}
+		}
 	}
 	executable, err := os.Executable()
 	if err == nil {
@@ -89,8 +103,19 @@ func installCNI(c *cli.Context) error {
 		Name: c.String("name"), MTU: c.Int("mtu"), Switch: c.String("switch"), Subnet: c.String("subnet"),
 		Underlay: c.String("underlay"), UnderlayBridge: c.String("underlay-bridge"), Node: c.String("node"),
 	}
-	if err := addEtcd(c, &cfg.Network); err != nil {
+	for flag, name := range map[string]string{"switch": cfg.Network.Switch, "node": cfg.Network.Node} {
+		if err := topology.CheckName(name); name != "" && err != nil {
+			return fmt.Errorf("--%s: %w", flag, err)
+		}
+	}
+	etcd, err := pluginEtcd(c, cfg.Network.Node != "")
+	if err != nil {
 		return err
+	}
+	cfg.Network.Endpoints, cfg.Network.Prefix = strings.Join(etcd.Endpoints, ","), etcd.Prefix
+	cfg.Network.CAFile, cfg.Network.CertFile, cfg.Network.KeyFile = etcd.CAFile, etcd.CertFile, etcd.KeyFile
+	if etcd.Username != "" {
+		cfg.Network.User = etcd.Username + ":" + etcd.Password
 	}
 	report, err := install.Install(c.Context, cfg)
 	if differs := (*install.Difference)(nil); errors.As(err, &differs) {
@@ -102,36 +127,71 @@ func installCNI(c *cli.Context) error {
 	next := "the network is there once this host's agent runs; tuplenet doctor says whether it does"
 	if cfg.Network.Node != "" {
 		next = fmt.Sprintf("the pods' ports are made by: tpctl ls provision %s CIDR --node %s", cfg.Network.Switch, cfg.Network.Node)
+	} else if err := askAgent(&cfg.Network, etcd); err != nil {
+		fmt.Fprintf(c.App.ErrWriter, "note: no pod can be attached now, says this host's agent: %v\n", err)
 	}
 	fmt.Fprintln(c.App.ErrWriter, "next: "+next)
 	return nil
 }
 
-// addEtcd adds the way to etcd, where the plugin has to know it: without an
-// agent, or if it is given.
-func addEtcd(c *cli.Context, n *install.Network) error {
-	given := n.Node + c.String("host") + c.String("config")
-	for _, s := range etcdSettings {
-		given += c.String(s.key) // the endpoints' is "host" here
-	}
-	if given == "" {
+// agentPatience is how long this host's agent may take to say what it thinks of
+// a network. It may look into etcd.
+const agentPatience = 5 * time.Second
+
+// askAgent asks this host's agent whether the network can work. No agent has
+// nothing to say.
+func askAgent(n *install.Network, etcd store.Config) error {
+	agent, err := attach.Dial(cmp.Or(os.Getenv("TUPLENET_RUNDIR"), "/var/run/tuplenet"))
+	if err != nil {
 		return nil
 	}
-	cfg, err := etcdConfig(c, "host")
-	if err != nil {
-		return err
+	defer agent.Close(0)
+	_, err = agent.Ask(attach.Request{
+		Op: attach.Status, Plugin: "cni", ID: attach.ID{Network: n.Name},
+		Switches: []attach.Switch{{Name: n.Switch, Subnet: n.Subnet}},
+		Etcd: &attach.Etcd{Endpoints: etcd.Endpoints, Prefix: etcd.Prefix, CAFile: etcd.CAFile, CertFile: etcd.CertFile, KeyFile: etcd.KeyFile,
+			Username: etcd.Username, Password: etcd.Password},
+	}, agentPatience)
+	return err
+}
+
+// withoutEnvironment makes flags be what was typed, and nothing else.
+func withoutEnvironment(flags []cli.Flag) []cli.Flag {
+	for _, f := range flags {
+		if text, ok := f.(*cli.StringFlag); ok {
+			text.EnvVars = nil
+		}
 	}
-	n.Endpoints, n.Prefix = strings.Join(cfg.Endpoints, ","), cfg.Prefix
-	n.CAFile, n.CertFile, n.KeyFile = cfg.CAFile, cfg.CertFile, cfg.KeyFile
-	if cfg.Username != "" {
-		n.User = cfg.Username + ":" + cfg.Password
+	return flags
+}
+
+// pluginEtcd returns the way to etcd that flags say; for a plugin that has no
+// agent, also what the environment and the file of tpctl say.
+func pluginEtcd(c *cli.Context, alone bool) (store.Config, error) {
+	path, fromFile := c.String("config"), map[string]string{}
+	if alone {
+		path = cmp.Or(path, os.Getenv("TUPLENET_CONFIG"))
 	}
-	return nil
+	if alone || path != "" {
+		var err error
+		if fromFile, err = readClientFile(path); err != nil {
+			return store.Config{}, err
+		}
+	}
+	return parseEtcd(func(s etcdSetting) string {
+		if typed := c.String(s.flag("host")); typed != "" || !alone {
+			return cmp.Or(typed, fromFile[s.key])
+		}
+		return cmp.Or(os.Getenv(s.env), fromFile[s.key], s.initial)
+	})
 }
 
 func uninstallCNI(c *cli.Context) error {
 	cfg, err := installConfig(c)
 	if err != nil {
+		return err
+	}
+	if cfg.Attached, err = install.Attached(); err != nil {
 		return err
 	}
 	report, err := install.Uninstall(cfg)

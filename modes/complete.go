@@ -94,6 +94,8 @@ func values(app *cli.App, mode Mode, words []string, l line, flag cli.Flag, pref
 		return objectNames(app, words, l, flag, prefix)
 	case mode == ModeLab && flag == nil:
 		return labNames(words, l, prefix)
+	case mode == ModeCNI && flag != nil:
+		return networkNames(words, l, flag, prefix)
 	case mode == ModeDoctor && flag != nil && flag.Names()[0] == "only":
 		return beginning(checkNames(), prefix)
 	}

@@ -105,7 +105,9 @@ func TestDoctor(t *testing.T) {
 		"clock\n" +
 		"ok  workload MTU: 1438 bytes on every host that tells it (4 of 4)\n" +
 		away + far +
-		"ok  path MTU near (10.0.1.1): 1500 bytes\n"
+		"ok  path MTU near (10.0.1.1): 1500 bytes\n" +
+		"BAD containers: the agent attaches none: nobody answers at " + dir + "/attach.sock; " +
+		"see its log: it may wait for etcd or Open vSwitch; if it is of an earlier version, start it anew\n"
 	if diff := cmp.Diff(want, unvarying(out)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -1,6 +1,7 @@
 package modes
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,12 +46,12 @@ func etcdFlags(endpoints, alias string) []cli.Flag {
 	flags := []cli.Flag{&cli.StringFlag{Name: "config", EnvVars: []string{"TUPLENET_CONFIG"}, DefaultText: clientFile + " if it exists",
 		Usage: "YAML `FILE` with the settings of etcd: endpoints, prefix, cacert, cert, key, user, password"}}
 	for _, s := range etcdSettings {
-		f := &cli.StringFlag{Name: s.key, EnvVars: []string{s.env}, Usage: s.usage, DefaultText: s.initial}
+		f := &cli.StringFlag{Name: s.flag(endpoints), EnvVars: []string{s.env}, Usage: s.usage, DefaultText: s.initial}
 		if s.alias != "" {
 			f.Aliases = []string{s.alias}
 		}
 		if s.key == "endpoints" {
-			f.Name, f.Aliases = endpoints, []string{alias}
+			f.Aliases = []string{alias}
 		}
 		flags = append(flags, f)
 	}
@@ -64,18 +65,26 @@ func etcdConfig(c *cli.Context, endpoints string) (store.Config, error) {
 	if err != nil {
 		return store.Config{}, err
 	}
+	return parseEtcd(func(s etcdSetting) string {
+		// Flag and environment are one for the library, the flag first.
+		return cmp.Or(c.String(s.flag(endpoints)), fromFile[s.key], s.initial)
+	})
+}
+
+// flag returns the name of the flag of a mode whose flag for the endpoints has
+// the name given.
+func (s etcdSetting) flag(endpoints string) string {
+	if s.key == "endpoints" {
+		return endpoints
+	}
+	return s.key
+}
+
+// parseEtcd makes a configuration of what the settings are found to be.
+func parseEtcd(find func(etcdSetting) string) (store.Config, error) {
 	get := make(map[string]string, len(etcdSettings))
 	for _, s := range etcdSettings {
-		flag := s.key
-		if flag == "endpoints" {
-			flag = endpoints
-		}
-		// Flag and environment are one for the library, the flag first.
-		for _, v := range []string{c.String(flag), fromFile[s.key], s.initial} {
-			if get[s.key] = v; v != "" {
-				break
-			}
-		}
+		get[s.key] = find(s)
 	}
 	cfg := store.Config{
 		Prefix: get["prefix"],

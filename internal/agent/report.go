@@ -146,14 +146,17 @@ func (a *agent) report(detail bool) status.Report {
 			r.Refusing = append(r.Refusing, t.Chassis)
 		}
 	}
+	owners := map[string]string{} // by interface
+	for _, at := range a.ovs.Attachments() {
+		owners[at.Device] = at.Owner
+	}
 	for _, name := range slices.Sorted(maps.Keys(a.plugs)) {
 		p := a.plugs[name]
 		port, ok := a.portNamed(name)
+		stray := status.Stray{Interface: p.iface.Name, Port: name, Chassis: port.Chassis, Parent: port.Parent, Owner: owners[p.iface.Name]}
 		switch {
-		case !ok:
-			r.Strays = append(r.Strays, status.Stray{Interface: p.iface.Name, Port: name})
-		case port.Parent != "":
-			r.Strays = append(r.Strays, status.Stray{Interface: p.iface.Name, Port: name, Chassis: port.Chassis, Parent: port.Parent})
+		case !ok || port.Parent != "":
+			r.Strays = append(r.Strays, stray)
 		case p.state == bound:
 			r.Ports++
 			for _, child := range a.children(name) {
@@ -162,7 +165,7 @@ func (a *agent) report(detail bool) status.Report {
 				}
 			}
 		case p.state == yielded && !port.Outer():
-			r.Strays = append(r.Strays, status.Stray{Interface: p.iface.Name, Port: name, Chassis: port.Chassis})
+			r.Strays = append(r.Strays, stray)
 		}
 	}
 	out, dark := a.waysOut()

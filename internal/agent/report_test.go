@@ -181,6 +181,12 @@ func TestStrays(t *testing.T) {
 	if r.Detail == nil || len(r.Detail.PortList) != 1 || r.Detail.PortList[0].State != "yielded" {
 		t.Errorf("in detail it says %+v", r.Detail)
 	}
+	a.Vsctl("set", "Interface", "if-vm", `external_ids:tuplenet-owner="cni:n/c/eth0"`)
+	eventually(t, "hv-a says whose it is", func() bool {
+		r, _ = s.report("hv-a", false)
+		return slices.Equal(r.Strays, []status.Stray{{Interface: "if-vm", Port: "vm", Chassis: "hv-b", Owner: "cni:n/c/eth0"}})
+	})
+	a.Vsctl("remove", "Interface", "if-vm", "external_ids", "tuplenet-owner")
 	// The remedy that it comes with.
 	a.Vsctl("remove", "Interface", "if-vm", "external_ids", "iface-id")
 	eventually(t, "the interface is gone", func() bool { return a.log.said("interface unplugged", "port=vm") == 1 })

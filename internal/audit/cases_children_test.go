@@ -52,7 +52,16 @@ var childCases = []storeCase{
 		LS/A/lsp/p2 ip=10.0.1.13,mac=f2:01:0a:00:01:0d,pool=hv9
 		LS/A/lsp/p3 ip=10.0.1.14,mac=f2:01:0a:00:01:0e,pool=hv9
 		LS/A/lsp/p4 ip=10.0.1.15,mac=f2:01:0a:00:01:0f,pool=hv9`, []string{
-		"pool-node-missing switch port A/p1: tpctl lsp del A p1; tpctl lsp del A p2; tpctl lsp del A p3; tpctl lsp del A p4"}},
+		"pool-node-missing switch port A/p1: tpctl ls unprovision --node hv9 A"}},
+	{"a pool outside", linked + `
+		chassis/hv1 ip=172.16.0.1,tick=1
+		LS/A/lsp/far ip=10.9.1.20,mac=f2:01:0a:09:01:14
+		LS/A/lsp/p1 ip=10.9.1.21,mac=f2:01:0a:09:01:15,pool=hv1
+		LS/A/lsp/p2 ip=10.9.1.22,mac=f2:01:0a:09:01:16,pool=hv1,chassis=hv1,owner=cni:k8s/1/eth0
+		LS/A/lsp/p3 ip=10.9.1.23,mac=f2:01:0a:09:01:17,pool=hv1
+		LS/A/lsp/p4 ip=10.9.1.24,mac=f2:01:0a:09:01:18,pool=hv1`, []string{
+		"address-outside switch port A/far: tpctl lsp del A far",
+		"address-outside switch port A/p1: tpctl ls unprovision --node hv1 A; tpctl lsp del --force A p2"}},
 	{"a router port whose peer is a container's", linked + `
 		LS/A/lsp/lsp-eth0-1 ip=10.0.1.12,mac=f2:01:0a:00:01:0c,parent=a,tag=3,owner=cni:k8s/2/eth0
 		LR/R/lrp/r ip=10.0.6.5,prefix=24,mac=f2:01:0a:00:06:05,peer=lsp-eth0-1`, []string{

@@ -94,22 +94,31 @@ func (a *audit) foundFamily(kind Kind, list []topology.SwitchPort, what, cure st
 	a.found(kind, list[0].Key(), Finding{What: what, Cure: cure, Remedy: a.delPorts(list)}, others...)
 }
 
-// delPorts returns the commands that delete ports of one switch: with the switch,
-// if they are many and it has no others but a router's.
-func (a *audit) delPorts(list []topology.SwitchPort) []string {
+// delPorts returns the commands that delete ports of one switch. Where they are
+// many they go together: with the switch, if it has no others but a router's, or
+// with the node's pool, if they are all of that.
+func (a *audit) delPorts(list []topology.SwitchPort) (commands []string) {
 	const many = 3
-	others := 0
-	for _, p := range a.portsOf[list[0].Switch] {
+	first, all, pool := list[0], 0, 0
+	for _, p := range a.portsOf[first.Switch] {
 		if isWorkload(p) || p.Outer() {
-			others++
+			all++
+		}
+		if p.Pool == first.Pool {
+			pool++
 		}
 	}
-	if len(list) > many && others == len(list) {
-		return []string{delAll(list[0].Key().ParentKey())}
+	together := len(list) > many && first.Pool != "" && pool == len(list)
+	switch {
+	case len(list) > many && all == len(list):
+		return []string{delAll(first.Key().ParentKey())}
+	case together:
+		commands = append(commands, command(append([]string{"tpctl", "ls", "unprovision", "--node", first.Pool}, operands(first.Switch)...)...))
 	}
-	var commands []string
 	for _, p := range list {
-		commands = append(commands, a.del(p.Key()))
+		if !together || a.isUsed(p.Key()) {
+			commands = append(commands, a.del(p.Key()))
+		}
 	}
 	return commands
 }

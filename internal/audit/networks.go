@@ -32,16 +32,19 @@ func (a *audit) networks() {
 			apart = append(apart, p.Net)
 		}
 	}
+	var outside families
 	for _, p := range a.switchPorts {
 		if !isWorkload(p) || !topology.IsUnicast(p.IP) {
 			continue
 		}
 		if nets := onSwitch[p.Switch]; len(nets) > 0 && !contains(nets, p.IP) && !contains(apart, p.IP) {
-			a.found(AddressOutside, p.Key(), Finding{
-				What:   fmt.Sprintf("its address %s is in no network of its switch's routers (%s)", p.IP, some(nets, netip.Prefix.String)),
-				Cure:   revise(p.Key(), "address"),
-				Remedy: []string{a.del(p.Key())}})
+			outside.add(p, p.Pool)
 		}
+	}
+	for _, f := range outside.order {
+		list := outside.members[f]
+		what := fmt.Sprintf("its address %s is in no network of its switch's routers (%s)", list[0].IP, some(onSwitch[f.sw], netip.Prefix.String))
+		a.foundFamily(AddressOutside, list, what, revise(list[0].Key(), "address"))
 	}
 }
 

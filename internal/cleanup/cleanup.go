@@ -82,7 +82,11 @@ func items(r ovs.Remains, bridgeToo bool) (list []Item) {
 		list = append(list, Item{"flows", r.Bridge, fmt.Sprintf("%d of TupleNet's", r.Flows)})
 	}
 	for _, p := range r.Ports {
-		list = append(list, Item{"port", p.Name, fmt.Sprintf("%s, in %s", p.Type, p.Bridge)})
+		note := fmt.Sprintf("%s, in %s", p.Type, p.Bridge)
+		if p.Owner != "" {
+			note = fmt.Sprintf("in %s, used by container %s", p.Bridge, p.Owner)
+		}
+		list = append(list, Item{"port", p.Name, note})
 	}
 	if r.Held {
 		list = append(list, Item{"hold", "flow-restore-wait", "an ovs-vswitchd that starts forwards nothing until an agent runs"})

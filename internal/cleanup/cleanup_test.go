@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,8 @@ import (
 
 var hold = Item{"hold", "flow-restore-wait", "an ovs-vswitchd that starts forwards nothing until an agent runs"}
 
+var attached = Item{"port", "tp1", "in br-int, used by container cni:n/1/eth0"}
+
 const forwarding = "/proc/sys/net/ipv4/ip_forward"
 
 // newHost returns the configuration of a host, in a network namespace of its
@@ -25,7 +28,8 @@ func newHost(t *testing.T) (*ovstest.OVS, Config) {
 	o := ovstest.Start(t)
 	o.Vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=dummy", "fail_mode=secure",
 		"--", "add-port", "br-int", "br-int-dsrgw", "--", "set", "Interface", "br-int-dsrgw", "type=internal",
-		"--", "add-port", "br-int", "vm1", "--", "set", "Interface", "vm1", "type=dummy", "external_ids:iface-id=lsp1")
+		"--", "add-port", "br-int", "vm1", "--", "set", "Interface", "vm1", "type=dummy", "external_ids:iface-id=lsp1",
+		"--", "add-port", "br-int", "tp1", "--", "set", "Interface", "tp1", "type=dummy", `external_ids={iface-id=lsp-eth0-1,tuplenet-owner="cni:n/1/eth0"}`)
 	o.Ofctl("add-flow", "br-int", "cookie=0x7e70000000000001,priority=1,actions=drop")
 	// An agent that was killed while ovs-vswitchd was away.
 	o.Vsctl("set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true", "external_ids:tuplenet-restore=true")
@@ -82,13 +86,13 @@ func wantItems(t *testing.T, when string, got []Item, want ...Item) {
 
 func TestCleanup(t *testing.T) {
 	_, cfg := newHost(t)
-	ovsItems := []Item{{"flows", "br-int", "1 of TupleNet's"}, {"port", "br-int-dsrgw", "internal, in br-int"}, hold}
+	ovsItems := []Item{{"flows", "br-int", "1 of TupleNet's"}, {"port", "br-int-dsrgw", "internal, in br-int"}, attached, hold}
 	files := []Item{
 		{Kind: "file", Name: filepath.Join(cfg.RunDir, "untunnel.json")},
 		{Kind: "file", Name: filepath.Join(cfg.RunDir, "tuplenet.pid")},
 	}
-	wantItems(t, "found", find(t, cfg), append(append(ovsItems[:3:3], Item{"sysctl", "net.ipv4.ip_forward", "1, to be 0 again"}), files...)...)
-	wantItems(t, "removed", remove(t, cfg), append(append(ovsItems[:3:3], Item{"sysctl", "net.ipv4.ip_forward", "as it was before"}), files...)...)
+	wantItems(t, "found", find(t, cfg), slices.Concat(ovsItems, []Item{{"sysctl", "net.ipv4.ip_forward", "1, to be 0 again"}}, files)...)
+	wantItems(t, "removed", remove(t, cfg), slices.Concat(ovsItems, []Item{{"sysctl", "net.ipv4.ip_forward", "as it was before"}}, files)...)
 	if got, err := os.ReadFile(forwarding); err != nil || string(got) != "0\n" {
 		t.Errorf("ip_forward is %q, %v, want 0", got, err)
 	}
@@ -120,7 +124,7 @@ func TestCleanupAway(t *testing.T) {
 	}
 	o.StartDB()
 	o.StartVswitchd()
-	wantItems(t, "removed when it is back", remove(t, cfg), Item{"port", "br-int-dsrgw", "internal, in br-int"}, hold)
+	wantItems(t, "removed when it is back", remove(t, cfg), Item{"port", "br-int-dsrgw", "internal, in br-int"}, attached, hold)
 }
 
 // TestCleanupKeepsWhatRestoringNeeds shows that a setting that cannot be

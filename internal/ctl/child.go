@@ -164,52 +164,6 @@ func (s *session) checkUnused(v *store.View, key topology.Key) error {
 	return nil
 }
 
-// usersOf tells who loses a port if a switch is deleted with its ports.
-func (s *session) usersOf(sw string) ([]string, error) {
-	all, err := s.switchPorts()
-	if err != nil {
-		return nil, err
-	}
-	var owned []topology.SwitchPort
-	parents := map[string]bool{}
-	for _, e := range all {
-		if p := e.(topology.SwitchPort); p.Switch == sw {
-			parents[p.Name] = true
-			if p.Owner != "" {
-				owned = append(owned, p)
-			}
-		}
-	}
-	cutOff := slices.DeleteFunc(ports(all), func(p topology.SwitchPort) bool { return p.Switch == sw || !parents[p.Parent] })
-	var notes []string
-	if len(owned) > 0 {
-		names := make([]string, len(owned))
-		for i, p := range owned {
-			names[i] = p.Name + " by " + ownerOf(p)
-		}
-		notes = append(notes, fmt.Sprintf("%s of switch %s %s in use: %s", plural(len(owned), "port"), sw, wereOf(len(owned)), few(names)))
-	}
-	if len(cutOff) > 0 {
-		notes = append(notes, fmt.Sprintf("ports of switch %s had %s in other switches, which have no parent now", sw, listChildPorts(cutOff)))
-	}
-	return notes, nil
-}
-
-func wereOf(n int) string {
-	if n == 1 {
-		return "was"
-	}
-	return "were"
-}
-
-// ownerOf names what a port belongs to, and where that is.
-func ownerOf(p topology.SwitchPort) string {
-	if p.Chassis == "" {
-		return p.Owner
-	}
-	return p.Owner + " on " + p.Chassis
-}
-
 // switchPorts returns all switch ports.
 func (s *session) switchPorts() ([]topology.Stored, error) {
 	all, _, err := s.store.List(s.ctx, topology.KindSwitchPort, "")

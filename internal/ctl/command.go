@@ -98,7 +98,11 @@ func (c Command) Run(ctx context.Context, env Env, args []string) error {
 		return err
 	}
 	if env.set(recursiveFlag) {
-		if err := confirm(env.In, env.Err, args[0]+" and all data under it will be deleted"); err != nil {
+		what, err := c.question(ctx, env, args[0])
+		if err != nil {
+			return err
+		}
+		if err := confirm(env.In, env.Err, what); err != nil {
 			return err
 		}
 	}

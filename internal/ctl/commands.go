@@ -19,7 +19,7 @@ func All() []Command {
 		{
 			Object: "ls", Verb: "del", Alias: "d", Args: []string{"SWITCH"}, Flags: []Flag{recursiveFlag},
 			Usage:   "delete a logical switch",
-			Notes:   "A switch with ports is deleted with -r only, after a \"yes\" on the terminal or from standard input. Containers whose ports go with it are named.",
+			Notes:   "A switch with ports is deleted with -r only, after a \"yes\" on the terminal or from standard input. Containers whose ports go with it are named, and so are ports of routers that lead nowhere without it: \"tpctl lrp del\" deletes these.",
 			Example: "echo yes | tpctl ls del -r LS-A",
 			run:     deleteSwitch,
 		},
@@ -29,7 +29,7 @@ func All() []Command {
 			Example: "tpctl ls show",
 			list:    listDevices(topology.KindSwitch), fields: []string{"name", "id", "security"},
 		},
-		provisionCommand(),
+		provisionCommand(), unprovisionCommand(),
 		{
 			Object: "ls", Verb: "port-security", Args: []string{"SWITCH", "on|off"},
 			Usage:   "switch port security of all ports of a logical switch on or off",

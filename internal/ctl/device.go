@@ -117,11 +117,13 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 	if err != nil {
 		return err
 	}
-	var cutOff []string
+	var lost []string
 	if kind == topology.KindSwitch && s.set(recursiveFlag) {
-		if cutOff, err = s.usersOf(device); err != nil {
+		u, err := s.usersOf(device)
+		if err != nil {
 			return err
 		}
+		lost = u.lost()
 	}
 	err = s.store.Delete(s.ctx, topology.Key{Kind: kind, Name: device}, s.set(recursiveFlag))
 	if errors.Is(err, store.ErrNotEmpty) {
@@ -134,6 +136,6 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 	if err != nil {
 		return err
 	}
-	s.note(cutOff...)
+	s.note(lost...)
 	return s.say("%s deleted", device)
 }

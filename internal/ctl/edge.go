@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -290,6 +291,9 @@ func (s *session) do(st step) error {
 	env.Flags = map[string]string{}
 	if st.flag != nil {
 		env.Flags[st.flag.Name] = "true"
+	}
+	if st.flag == &recursiveFlag {
+		env.Err = io.Discard // what is cut off goes in a later step
 	}
 	all := All()
 	i := slices.IndexFunc(all, func(c Command) bool { return c.Object == st.object && c.Verb == st.verb })

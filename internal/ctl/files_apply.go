@@ -23,7 +23,7 @@ type application struct {
 	*session
 	plan     func(*store.Snapshot) ([]manifest.Change, []string, error) // what there is to do, and to know about it
 	tell     func() error                                               // what was done, or would be
-	approved map[topology.Key]bool                                      // what may be deleted; nil before anybody was asked
+	approved map[topology.Key]bool                                      // what may be deleted; nil before anybody was asked. Who asks nobody sets it
 	done     []manifest.Change
 	started  time.Time
 }

@@ -27,9 +27,10 @@ func provisionCommand() Command {
 		Object: "ls", Verb: "provision", Args: []string{"SWITCH", "CIDR"}, Flags: []Flag{nodeFlag, poolRouterFlag, securityFlag, forceFlag}, steps: true,
 		Usage: "make a node's switch and the ports of its workloads in advance",
 		Notes: "Makes SWITCH if it is missing, and for every address of CIDR that no port of it has a port named SWITCH-ADDRESS, for the workloads of one node: tpcni there takes one of them for each container, " +
-			"and gives it back. The gateway is the address in CIDR, or the first one of the network; without --router, \"tpctl lr link\" plugs a router in there.\n" +
+			"and gives it back. The gateway is that of the router whose network on SWITCH CIDR is in; without one it is the address in CIDR, or the first one of the network, where --router or \"tpctl lr link\" plugs a router in.\n" +
 			"If NODE is a port, the ports are its children, with tags from the lowest that is free: at most 4094. Otherwise CIDR may be as wide as /18. " +
-			"Run again, it makes what is missing and leaves what is there. \"tpctl ls del -r\" takes all of it away.",
+			"Run again, it makes what is missing and leaves what is there. \"tpctl ls unprovision\" deletes the ports again; \"tpctl ls del -r\" deletes them with the switch, and \"tpctl lrp del\" the router's port.\n" +
+			"What other hosts attach to SWITCH gets none of the addresses: each node has a switch of its own.",
 		Example: "tpctl ls provision ls-worker1 10.40.1.1/24 --node worker1 --router LR-pods",
 		run:     provisionSwitch,
 	}
@@ -38,15 +39,18 @@ func provisionCommand() Command {
 // pool is the ports of a switch that are made in advance for a node.
 type pool struct {
 	sw, node, router string
-	gateway          netip.Prefix // its address and network
+	gateway          netip.Prefix // its address and network, as the command line has them
 	secured          bool
 	force            bool // take it that the chassis exists
 
-	parent    string // the node, if it is a port
-	size      int    // ports that there are in the end
-	taken     int    // addresses that other ports have
-	unsecured int    // of a run before, without port security
-	unplugged bool   // no router has the gateway's address
+	parent    string       // the node, if it is a port
+	size      int          // ports that there are in the end
+	reserved  netip.Addr   // of the gateway; invalid if that is outside of the network
+	within    netip.Prefix // the router's network, or that of gateway
+	taken     int          // addresses that other ports have
+	others    int          // ports of the switch that are neither a router's nor the node's
+	unsecured int          // of a run before, without port security
+	unplugged bool         // no router has the gateway's address
 }
 
 func provisionSwitch(s *session, args []string) error {
@@ -109,7 +113,7 @@ func (p *pool) plan(n *store.Snapshot) (changes []manifest.Change, notes []strin
 	for _, e := range link {
 		want(e)
 	}
-	if err := p.checkReach(n, link); err != nil {
+	if err := p.findGateway(n, link); err != nil {
 		return nil, nil, err
 	}
 	missing, err := p.missing(n)
@@ -119,7 +123,11 @@ func (p *pool) plan(n *store.Snapshot) (changes []manifest.Change, notes []strin
 	for _, port := range missing {
 		want(port)
 	}
-	if p.router == "" && p.unplugged {
+	if len(missing) > 0 && p.others > 0 {
+		notes = append(notes, fmt.Sprintf(`switch %s has %s; hosts without ports in advance find no free address in %s any more; "tpctl ls unprovision %[1]s --node %[4]s" undoes that`,
+			p.sw, plural(p.others, "other port"), p.gateway.Masked(), p.node))
+	}
+	if p.unplugged {
 		notes = append(notes, fmt.Sprintf(`no router has the gateway %s of switch %s yet; "tpctl lr link ROUTER %[2]s %[1]s" plugs one in`, p.gateway, p.sw))
 	}
 	if sw, _ := n.Entities[sw.Key()].(topology.Switch); p.secured && p.unsecured > 0 && !sw.Secured {
@@ -129,16 +137,31 @@ func (p *pool) plan(n *store.Snapshot) (changes []manifest.Change, notes []strin
 	return wanted.Plan(stateOfStore(n), false, nil), notes, nil
 }
 
-// checkReach refuses a network that routers of the switch do not find all of, as
-// one has that is wider than the first time.
-func (p *pool) checkReach(n *store.Snapshot, link []topology.Stored) error {
-	nets := newNetwork(slices.Concat(slices.Collect(maps.Values(n.Entities)), link)).networksOf(p.sw)
-	covers := func(net netip.Prefix) bool { return net.Bits() <= p.gateway.Bits() && net.Contains(p.gateway.Addr()) }
-	if len(nets) == 0 || slices.ContainsFunc(nets, covers) {
+// findGateway finds the gateway, which is a router's port if the network is in that
+// of one. It refuses a network that the switch's routers do not find all of, as one
+// has that is wider than the first time.
+func (p *pool) findGateway(n *store.Snapshot, link []topology.Stored) error {
+	all := newNetwork(slices.Concat(slices.Collect(maps.Values(n.Entities)), link))
+	nets := all.networksOf(p.sw)
+	around := of(all, func(r topology.RouterPort) bool {
+		return all.switchOf(r) == p.sw && r.Net.Bits() <= p.gateway.Bits() && r.Net.Contains(p.gateway.Addr())
+	})
+	p.reserved, p.within, p.unplugged = p.gateway.Addr(), p.gateway, len(nets) == 0
+	switch {
+	case len(nets) == 0:
 		return nil
+	case len(around) == 0:
+		return fmt.Errorf("CIDR %s is in no network that routers have on switch %s (%s): they would not find all of the ports; name a network within, or change the router's port first",
+			p.gateway.Masked(), p.sw, joinPrefixes(nets))
 	}
-	return fmt.Errorf("CIDR %s is in no network that routers have on switch %s (%s): they would not find all of the ports; name a network within, or change the router's port first",
-		p.gateway.Masked(), p.sw, joinPrefixes(nets))
+	p.within = around[0].Net
+	if p.router == "" {
+		p.reserved = netip.Addr{}
+		if i := slices.IndexFunc(around, func(r topology.RouterPort) bool { return p.gateway.Contains(r.Net.Addr()) }); i >= 0 {
+			p.reserved = around[i].Net.Addr()
+		}
+	}
+	return nil
 }
 
 // findNode finds out what the node is.
@@ -169,12 +192,19 @@ func (p *pool) link(n *store.Snapshot) ([]topology.Stored, error) {
 	}
 	switchPort, routerPort := manifest.Link(p.router, p.sw, p.gateway)
 	var missing []topology.Stored
-	for _, e := range []topology.Stored{switchPort, routerPort} {
+	ends := []topology.Stored{switchPort, routerPort}
+	for i, e := range ends {
 		switch has := n.Entities[e.Key()]; {
 		case n.Broken[e.Key()] != nil:
 			return nil, fmt.Errorf("%s: its value cannot be used: %w", e.Key(), n.Broken[e.Key()])
 		case has == nil:
 			missing = append(missing, e)
+		case bare(has) != bare(e) && n.Entities[ends[1-i].Key()] == nil:
+			key, object := e.Key(), "lsp"
+			if key.Kind == topology.KindRouterPort {
+				object = "lrp"
+			}
+			return nil, fmt.Errorf(`%s is left of another link and leads nowhere; "tpctl %s del %s %s" removes it, and then this works`, key, object, key.Parent, key.Name)
 		case bare(has) != bare(e):
 			return nil, fmt.Errorf("%s exists and does not link switch %s to router %s with the gateway %s; name the gateway that there is", e.Key(), p.sw, p.router, p.gateway)
 		}
@@ -184,7 +214,7 @@ func (p *pool) link(n *store.Snapshot) ([]topology.Stored, error) {
 
 // missing returns the ports that are to be made, by address.
 func (p *pool) missing(n *store.Snapshot) ([]topology.SwitchPort, error) {
-	p.size, p.taken, p.unsecured = 0, 0, 0
+	p.size, p.taken, p.unsecured, p.others = 0, 0, 0, 0
 	byAddress := map[uint16]topology.SwitchPort{} // those of the switch
 	var all []topology.Stored
 	for _, e := range n.Entities {
@@ -202,10 +232,13 @@ func (p *pool) missing(n *store.Snapshot) ([]topology.SwitchPort, error) {
 			return nil, fmt.Errorf("switch %s port %s is of the pool of %s, but its parent is %q, and not %q; delete it first", p.sw, port.Name, p.node, port.Parent, p.parent)
 		}
 		byAddress[port.ID()] = port
+		if port.Pool == "" && port.Peer == "" && !port.Outer() {
+			p.others++
+		}
 	}
 	var ports []topology.SwitchPort
 	for ip := p.gateway.Masked().Addr(); p.gateway.Contains(ip); ip = ip.Next() {
-		if ip == p.gateway.Addr() || !topology.IsHost(ip, p.gateway) {
+		if ip == p.reserved || !topology.IsHost(ip, p.within) {
 			continue
 		}
 		if has, ok := byAddress[topology.PortID(ip)]; ok {
@@ -228,7 +261,6 @@ func (p *pool) missing(n *store.Snapshot) ([]topology.SwitchPort, error) {
 		ports = append(ports, port)
 	}
 	p.size += len(ports)
-	p.unplugged = byAddress[topology.PortID(p.gateway.Addr())].Peer == ""
 	if p.parent == "" {
 		return ports, nil
 	}

@@ -129,8 +129,9 @@ func TestProvisionInterrupted(t *testing.T) {
 	s := b.store("/i")
 	go func() {
 		defer cancel()
+		seen := 0
 		for u := range s.Watch(ctx) {
-			if len(u.Changes) > 100 { // a batch
+			if seen += len(u.Changes); seen > 300 { // a batch, of which the command knows, and some of the next
 				return
 			}
 		}

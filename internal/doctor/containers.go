@@ -32,7 +32,8 @@ func checkContainers(_ context.Context, env *Env) []Finding {
 	}
 	client, err := attach.Dial(env.RunDir)
 	if err != nil {
-		return []Finding{bad("", "the agent attaches none: "+err.Error(), "see its log; one that has just started may wait for etcd or Open vSwitch")}
+		return []Finding{bad("", "the agent attaches none: nobody answers at "+filepath.Join(env.RunDir, attach.SocketName),
+			"see its log: it may wait for etcd or Open vSwitch; if it is of an earlier version, start it anew")}
 	}
 	defer client.Close(0)
 	if _, err := client.Ask(attach.Request{Op: attach.Status}, env.Wait); err != nil {
@@ -101,7 +102,7 @@ func networkWorks(env *Env, text []byte) error {
 	}
 	cfg, err := cni.ParseConfig(text)
 	if err == nil {
-		err = cfg.Validate(text)
+		err = cfg.Validate()
 	}
 	if err != nil || cfg.IsUnderlay() {
 		return err

@@ -79,7 +79,7 @@ func checkPlugged(h ovs.Health, ports map[string][]topology.SwitchPort) (finding
 	spaces := &namespaces{}
 	for _, p := range h.Plugged {
 		all := ports[p.IfaceID]
-		stray := status.Stray{Interface: p.Name, Port: p.IfaceID}
+		stray := status.Stray{Interface: p.Name, Port: p.IfaceID, Owner: p.Owner}
 		switch {
 		case len(all) == 0:
 			near := suggest.DidYouMean(p.IfaceID, slices.Sorted(maps.Keys(ports)))

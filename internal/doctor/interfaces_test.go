@@ -31,7 +31,8 @@ func TestPlugged(t *testing.T) {
 	e := plugged(ports, ovs.Plugged{Name: "tap1", IfaceID: "lsp-alice", AttachedMAC: "02:00:00:00:00:09"}, ovs.Plugged{Name: "tap2", IfaceID: "lsp-bob"},
 		ovs.Plugged{Name: "tap3", IfaceID: "lsp-bop"}, ovs.Plugged{Name: "tap4", IfaceID: "nothing-like-it"},
 		ovs.Plugged{Name: "tap5", IfaceID: "out"}, ovs.Plugged{Name: "tap6", IfaceID: "new", AttachedMAC: "02:00:00:00:00:01"},
-		ovs.Plugged{Name: "tap7", IfaceID: "twice", AttachedMAC: "02:00:00:00:00:09"})
+		ovs.Plugged{Name: "tap7", IfaceID: "twice", AttachedMAC: "02:00:00:00:00:09"},
+		ovs.Plugged{Name: "tp1", IfaceID: "lsp-eth0-1", Owner: "cni:n/1/eth0"})
 	const make = " external_ids:iface-id=PORT, or make it: tpctl lsp add\n"
 	const want = "BAD interfaces tap1: its workload (external_ids:attached-mac) has MAC 02:00:00:00:00:09, and port lsp-alice has 02:00:00:00:00:01, so that nothing reaches it; " +
 		"give the workload the MAC of the port, or make the port anew with the other: tpctl lsp add\n" +
@@ -39,7 +40,9 @@ func TestPlugged(t *testing.T) {
 		"ovs-vsctl remove Interface tap2 external_ids iface-id; sleep 1; ovs-vsctl set Interface tap2 external_ids:iface-id=lsp-bob; " +
 		"if it has moved, take out what is left: ovs-vsctl del-port tap2\n" +
 		"BAD interfaces tap3: interface tap3 has the iface-id lsp-bop, and no switch has such a port; did you mean \"lsp-bob\"?; name the right one: ovs-vsctl set Interface tap3" + make +
-		"BAD interfaces tap4: interface tap4 has the iface-id nothing-like-it, and no switch has such a port; name the right one: ovs-vsctl set Interface tap4" + make
+		"BAD interfaces tap4: interface tap4 has the iface-id nothing-like-it, and no switch has such a port; name the right one: ovs-vsctl set Interface tap4" + make +
+		"BAD interfaces tp1: interface tp1 has the iface-id lsp-eth0-1, and no switch has such a port; " +
+		"delete the pod or container that the interface was made for, cni:n/1/eth0, and start it again\n"
 	if diff := cmp.Diff(want, found(t, e, "interfaces")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -33,6 +33,7 @@ type Plugged struct {
 	Bridge        string // that a patch port leads to; empty for other interfaces
 	Unlinked      bool   // a network device without a link
 	AttachedMAC   string // external_ids:attached-mac, the workload's; empty if nobody has said it
+	Owner         string // of an Attachment
 }
 
 // Device is a network device of Linux that a bridge uses or has made.
@@ -97,7 +98,7 @@ func (h *Health) addBridges(r rows, name string) {
 			if id := i.ExternalIDs["iface-id"]; id != "" {
 				byID[id] = append(byID[id], i.Name)
 				h.Plugged = append(h.Plugged, Plugged{Name: i.Name, IfaceID: id, Unlinked: isDevice(i.Type) && i.Error == nil && !isUp(i),
-					AttachedMAC: i.ExternalIDs["attached-mac"]})
+					AttachedMAC: i.ExternalIDs["attached-mac"], Owner: i.ExternalIDs[ownerID]})
 			}
 			if isTunnelName(i.Name) && i.Options["csum"] != "true" {
 				h.NoCsum = append(h.NoCsum, i.Name)

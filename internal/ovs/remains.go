@@ -25,8 +25,8 @@ type Remains struct {
 	Held    bool            // an ovs-vswitchd that starts would wait for flows, see Driver.HoldTraffic
 }
 
-// RemainingPort is a port that TupleNet has made.
-type RemainingPort struct{ Name, Type, Bridge string }
+// RemainingPort is a port that TupleNet has made. Owner is that of an Attachment.
+type RemainingPort struct{ Name, Type, Bridge, Owner string }
 
 // FindRemains looks for what TupleNet has in an Open vSwitch and changes
 // nothing, unlike a Driver, which makes the bridge. It does not wait for an
@@ -115,7 +115,7 @@ func (c *cleaner) find() (r Remains, at []place) {
 	own := map[string]bool{name: true}
 	for _, p := range at {
 		own[p.iface.Name] = true
-		r.Ports = append(r.Ports, RemainingPort{p.iface.Name, p.iface.Type, p.bridge.Name})
+		r.Ports = append(r.Ports, RemainingPort{p.iface.Name, p.iface.Type, p.bridge.Name, p.iface.ExternalIDs[ownerID]})
 	}
 	if findBridge(c.session.cache, name) == nil {
 		return r, at

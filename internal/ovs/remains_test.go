@@ -62,8 +62,8 @@ func leaveRemains(t *testing.T, o *ovstest.OVS) Remains {
 	return Remains{
 		Chassis: "hv-test", Bridge: "br-int", Others: []string{"hand1", "vm1"}, Flows: 3, Held: true,
 		Ports: []RemainingPort{
-			{"br-int-dsrgw", "internal", "br-int"}, {"out1", "patch", "br-int"}, {"tp1", "", "br-int"}, {"tupleNet-3221225986", "geneve", "br-int"},
-			{"tupleNet-flowbased", "geneve", "br-int"}, {"out1-peer", "patch", "br-out"},
+			{"br-int-dsrgw", "internal", "br-int", ""}, {"out1", "patch", "br-int", ""}, {"tp1", "", "br-int", "cni:net/container/eth0"}, {"tupleNet-3221225986", "geneve", "br-int", ""},
+			{"tupleNet-flowbased", "geneve", "br-int", ""}, {"out1-peer", "patch", "br-out", ""},
 		},
 	}
 }

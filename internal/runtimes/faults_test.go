@@ -209,8 +209,8 @@ func TestFull(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	m := c.machines[0]
-	// Of .33 to .38 the first is the gateway's, and one is reserved.
-	conf := strings.Replace(tutorial, `"10.20.1.1/24",`, `"10.20.1.33/29", "reserved": ["10.20.1.35"],`, 1)
+	// Of .33 to .38 two are reserved. The gateway is the router, outside of them.
+	conf := strings.Replace(tutorial, `"10.20.1.1/24",`, `"10.20.1.32/29", "reserved": ["10.20.1.33", "10.20.1.35/32"],`, 1)
 	var pods []attachment
 	for i := range 4 {
 		a := m.attachment(fmt.Sprint("pod", i))

@@ -78,6 +78,7 @@ type Stray struct {
 	Port      string `json:"port"`
 	Chassis   string `json:"chassis,omitempty"` // that the port is bound to; empty if no switch has such a port
 	Parent    string `json:"parent,omitempty"`  // of the port, if it is a child
+	Owner     string `json:"owner,omitempty"`   // the container that the interface was made for, see docs/compat.md; empty if somebody else made it
 }
 
 // String says what is wrong with it.
@@ -94,6 +95,9 @@ func (s Stray) String() string {
 // Remedy says what to do about it. The agent takes a port for one that has moved
 // away until its interface comes anew.
 func (s Stray) Remedy() string {
+	if s.Owner != "" {
+		return fmt.Sprintf("delete the pod or container that the interface was made for, %s, and start it again", s.Owner)
+	}
 	if s.Parent != "" {
 		return fmt.Sprintf("ovs-vsctl remove Interface %s external_ids iface-id", s.Interface)
 	}

@@ -303,7 +303,8 @@ func TestCulprit(t *testing.T) {
 	alice.Watched, alice.Alive, alice.Refusing = 2, 0, []string{"host-edge1"}
 	alice.WaysOut, alice.Dark = 2, edge.Dark
 	bob.Alive, bob.Refusing, bob.Held, bob.Refused = 0, []string{"host-edge1"}, held(118), 1
-	bob.Strays = []Stray{{"tap1", "lsp-bop", "", ""}, {"tap2", "lsp-bob", "host-alice", ""}, {}, {}, {}, {}}
+	bob.Strays = []Stray{{Interface: "tap1", Port: "lsp-bop"}, {Interface: "tap2", Port: "lsp-bob", Chassis: "host-alice"},
+		{Interface: "tp1", Port: "lsp-eth0-1", Owner: "cni:n/1/eth0"}, {}, {}, {}}
 	fine := healthy(false)
 	fine.Held, fine.Refused = held(119), 1
 	var s Snapshot
@@ -322,6 +323,8 @@ func TestCulprit(t *testing.T) {
 		"interface tap2 is here, and its port lsp-bob is bound to host-alice: host-bob; if the workload is here, start the agent anew, or plug it in anew: " +
 			"ovs-vsctl remove Interface tap2 external_ids iface-id; sleep 1; ovs-vsctl set Interface tap2 external_ids:iface-id=lsp-bob; " +
 			"if it has moved, take out what is left: ovs-vsctl del-port tap2",
+		"interface tp1 has the iface-id lsp-eth0-1, and no switch has such a port: host-bob; " +
+			"delete the pod or container that the interface was made for, cni:n/1/eth0, and start it again",
 		"more interfaces whose ports are not bound there: host-bob; see which: tuplenet doctor --only interfaces there",
 		"no way out has a link: out (br0, eth1): host-edge1" + cable,
 	}

@@ -250,6 +250,10 @@ func (n *Network) source(name string) (topology.SwitchPort, error) {
 	if err != nil {
 		return port, err
 	}
+	if port.Chassis == "" && isFree(port) {
+		text, _ := nowhere(port)
+		return port, fmt.Errorf("%s %s", port.Key(), text)
+	}
 	if port.Chassis == "" {
 		return port, fmt.Errorf("%s is plugged in on no chassis: give an interface there external_ids:iface-id=%s", port.Key(), cmp.Or(port.Parent, port.Name))
 	}

@@ -116,13 +116,20 @@ func (a *assembly) wrongTag(h *Hop, s seen) why {
 	return why{WrongTag, text + "and port " + cmp.Or(h.To, "there") + " shares its interface with others, which tags tell apart", ""}
 }
 
-// asChild says that a port is a child, if it is.
-func asChild(port topology.SwitchPort) string {
-	if port.Parent == "" {
-		return ""
+// nowhere says that a port is plugged in nowhere, and what plugs it in; that is
+// nothing if the next container of its node may get it.
+func nowhere(port topology.SwitchPort) (text, remedy string) {
+	switch {
+	case isFree(port):
+		return "is plugged in nowhere: it was made in advance for the containers of " + port.Pool + ", and none has it yet", ""
+	case port.Parent == "":
+		return "is plugged in nowhere", plugIn(port)
 	}
-	return ", and it is a child of port " + port.Parent
+	return "is plugged in nowhere, and it is a child of port " + port.Parent, plugIn(port)
 }
+
+// isFree reports whether a port was made in advance and no container has it.
+func isFree(port topology.SwitchPort) bool { return port.Pool != "" && port.Owner == "" }
 
 // plugIn is how a port, or the parent of a child, is plugged in.
 func plugIn(port topology.SwitchPort) string {
@@ -184,8 +191,9 @@ func (a *assembly) unreachable(h *Hop, port topology.SwitchPort) why {
 		is, chassis = "router "+router.Name+" ", router.Chassis
 	}
 	switch state, remedy := a.state(chassis); {
-	case chassis == "" && port.Peer == "":
-		return why{NotBound, is + "is plugged in nowhere" + asChild(port), plugIn(port)}
+	case chassis == "" && port.Peer == "", chassis == h.Chassis && isFree(port) && port.Parent == "":
+		text, remedy := nowhere(port)
+		return why{NotBound, is + text, remedy}
 	case chassis == h.Chassis && port.Parent != "":
 		return why{NotBound, is + "is bound to this chassis, and no interface here has the name of its parent " + port.Parent + " as its iface-id", plugIn(port)}
 	case chassis == h.Chassis && port.Peer == "":

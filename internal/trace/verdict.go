@@ -195,6 +195,9 @@ func (a *assembly) arrived(v Verdict, end End) Verdict {
 		}
 	default:
 		v.Outcome, v.Text = Delivered, fmt.Sprintf("delivered to %s on %s", end.Iface, v.Chassis)
+		if isFree(port) {
+			v.Text += fmt.Sprintf(", which no container of %s has yet", port.Pool)
+		}
 	}
 	return v
 }
@@ -327,8 +330,9 @@ func CanSend(m *topology.Model, name string) (Verdict, bool) {
 	}
 	v := Verdict{Outcome: Unsent, Chassis: port.Chassis}
 	if port.Chassis == "" {
-		v.Reason, v.Text = NotBound, fmt.Sprintf("not sent: port %s of switch %s is plugged in nowhere%s", port.Name, port.Switch, asChild(port))
-		v.Remedy = plugIn(port)
+		text, remedy := nowhere(port)
+		v.Reason, v.Remedy = NotBound, remedy
+		v.Text = fmt.Sprintf("not sent: port %s of switch %s %s", port.Name, port.Switch, text)
 		return v, false
 	}
 	a := assembly{m: m}

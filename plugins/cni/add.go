@@ -38,7 +38,7 @@ func add(args *skel.CmdArgs, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := cfg.Validate(args.StdinData); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	a := &attachment{cfg: cfg, id: cfg.ID(args.ContainerID, args.IfName)}

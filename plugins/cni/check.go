@@ -34,7 +34,7 @@ func check(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if err := cfg.Validate(args.StdinData); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	if cfg.Previous == nil {

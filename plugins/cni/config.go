@@ -24,6 +24,7 @@ const (
 	maxWait       = 300
 	minMTU        = 68 // RFC 791: every network can carry that
 	maxMTU        = 65535
+	minSubnetBits = 16 // ports of a switch are told apart by 16 bits
 	maxSubnetBits = 30 // a gateway and a container
 )
 
@@ -78,6 +79,9 @@ type Config struct {
 	Previous *types100.Result     `json:"prevResult"`
 	Valid    []types.GCAttachment `json:"cni.dev/valid-attachments"`
 	OldValid []types.GCAttachment `json:"cni.dev/attachments"` // Valid, as libcni 1.2.0 to 1.2.2 names it; ParseConfig moves it there
+
+	mistake error    // the first in a value, for Validate
+	unknown []string // keys that are none of these
 }
 
 // Switch is one of several logical switches.
@@ -87,12 +91,13 @@ type Switch struct {
 	Reserved []string `json:"reserved"`
 }
 
-// ParseConfig decodes a network configuration. DEL makes do with that; what
-// makes something new validates it, too.
+// ParseConfig decodes a network configuration. DEL and GC make do with that, so
+// that a mistake is an error only where they need the value; what makes something
+// new validates it, too.
 func ParseConfig(text []byte) (*Config, error) {
 	c := &Config{}
-	if err := json.Unmarshal(text, c); err != nil {
-		return nil, attach.Errorf(attach.CodeDecode, "the network configuration cannot be decoded: %s", err)
+	if err := c.decode(text); err != nil {
+		return nil, err
 	}
 	if c.RunDir == "" {
 		c.RunDir = os.Getenv("TUPLENET_RUNDIR")
@@ -149,13 +154,15 @@ func (c *Config) wrong(format string, a ...any) error {
 	return attach.Errorf(attach.CodeConfig, "network %s: %s", c.Name, fmt.Sprintf(format, a...))
 }
 
-// Validate says what is wrong with a configuration, whose text was given to
-// ParseConfig.
-func (c *Config) Validate(text []byte) error {
+// Validate says what is wrong with a configuration that ParseConfig has returned.
+func (c *Config) Validate() error {
+	if c.mistake != nil {
+		return c.mistake
+	}
 	if c.IPAM != nil && !isEmpty(*c.IPAM) {
 		return attach.Errorf(attach.CodeUnsupported, `network %s: "ipam": %s is not supported: addresses come from the logical switch; remove it, and say "subnet" and "reserved"`, c.Name, *c.IPAM)
 	}
-	if err := c.checkKeys(text); err != nil {
+	if err := c.checkKeys(); err != nil {
 		return err
 	}
 	if err := c.checkSwitches(); err != nil {
@@ -212,8 +219,8 @@ func (c *Config) checkSubnet(s Switch) error {
 	var subnet netip.Prefix
 	if s.Subnet != "" {
 		var err error
-		if subnet, err = netip.ParsePrefix(s.Subnet); err != nil || !subnet.Addr().Is4() || subnet.Bits() > maxSubnetBits || subnet.Bits() == 0 {
-			return c.wrong("invalid subnet %q of switch %s, want the gateway's IPv4 address and a prefix length up to %d, such as 10.20.1.1/24", s.Subnet, s.Name, maxSubnetBits)
+		if subnet, err = netip.ParsePrefix(s.Subnet); err != nil || !subnet.Addr().Is4() || subnet.Bits() < minSubnetBits || subnet.Bits() > maxSubnetBits {
+			return c.wrong("invalid subnet %q of switch %s, want the gateway's IPv4 address and a prefix length of %d to %d, such as 10.20.1.1/24", s.Subnet, s.Name, minSubnetBits, maxSubnetBits)
 		}
 	}
 	for _, r := range s.Reserved {
@@ -241,13 +248,13 @@ func (c *Config) checkRoutes() error {
 	for _, r := range *c.Routes {
 		ones, bits := r.Dst.Mask.Size()
 		if r.Dst.IP.To4() == nil || bits != 8*net.IPv4len {
-			return c.wrong("a route has no IPv4 network as its dst")
+			return c.wrong("routes: one has no IPv4 network as its dst")
 		}
 		if !r.Dst.IP.Mask(r.Dst.Mask).Equal(r.Dst.IP) {
-			return c.wrong("the dst %s of a route has host bits, want %s/%d", &r.Dst, r.Dst.IP.Mask(r.Dst.Mask), ones)
+			return c.wrong("routes: the dst %s is no network: it has host bits, want %s/%d or a longer prefix", &r.Dst, r.Dst.IP.Mask(r.Dst.Mask), ones)
 		}
 		if r.GW != nil && r.GW.To4() == nil {
-			return c.wrong("the gw %s of the route to %s is no IPv4 address", r.GW, &r.Dst)
+			return c.wrong("routes: the gw %s of the route to %s is no IPv4 address", r.GW, &r.Dst)
 		}
 	}
 	return nil

@@ -52,7 +52,7 @@ func parse(text string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, c.Validate([]byte(text))
+	return c, c.Validate()
 }
 
 // codeOf returns the code of an error, 0 for none.
@@ -100,13 +100,25 @@ func TestConfig(t *testing.T) {
 		{name: "no mtu", members: `{"mtu": null}`},
 		{name: "mtu too small", members: `{"mtu": 67}`, code: attach.CodeConfig, says: "invalid mtu 67, want 68 to 65535 bytes"},
 		{name: "mtu too large", members: `{"mtu": 65536}`, code: attach.CodeConfig, says: "invalid mtu 65536"},
-		{name: "mtu is text", members: `{"mtu": "1400"}`, code: attach.CodeDecode, says: "cannot be decoded"},
+		{name: "mtu is text", members: `{"mtu": "1400"}`, code: attach.CodeDecode, says: "network tpcni-network: invalid mtu: a string, want a whole number"},
+		{name: "mtu has a fraction", members: `{"mtu": 1400.5}`, code: attach.CodeDecode, says: "invalid mtu: 1400.5, want a whole number"},
+		{name: "a key in capitals", members: `{"MTU": "1400"}`, code: attach.CodeDecode, says: "invalid mtu: a string, want a whole number"},
+		{name: "switchname is a number", members: `{"switchname": 1, "subnet": null}`, code: attach.CodeDecode, says: "invalid switchname: a number, want a string"},
+		{name: "port_security is text", members: `{"port_security": "off"}`, code: attach.CodeDecode, says: "invalid port_security: a string, want true or false"},
+		{name: "reserved is text", members: `{"reserved": "10.20.1.2"}`, code: attach.CodeDecode, says: "invalid reserved: a string, want a list"},
+		{name: "switches is an object", members: `{"switches": {"switchname": "a"}}`, code: attach.CodeDecode, says: "invalid switches: an object, want a list"},
+		{name: "a member is wrong", members: `{"args": {"cni": {"ips": true}}}`, code: attach.CodeDecode, says: "invalid args.cni.ips: true or false, want a list"},
+		{name: "dns is a list", members: `{"dns": ["10.0.0.1"]}`, code: attach.CodeDecode, says: "invalid dns: a list, want an object"},
+		{name: "endpoints are a list", members: `{"etcd_cluster": ["a:2379"]}`, code: attach.CodeDecode, says: "network tpcni-network: invalid etcd_cluster: a list, want a string"},
 		{name: "ipam", members: `{"ipam": {"type": "host-local"}}`, code: attach.CodeUnsupported, says: `remove it, and say "subnet"`},
 		{name: "ipam that is empty", members: `{"ipam": {}}`},
 		{name: "no subnet", members: `{"subnet": null}`},
 		{name: "subnet without length", members: `{"subnet": "10.20.1.1"}`, code: attach.CodeConfig, says: `invalid subnet "10.20.1.1" of switch LS_A`},
 		{name: "subnet of IPv6", members: `{"subnet": "fd00::1/64"}`, code: attach.CodeConfig, says: "invalid subnet"},
-		{name: "subnet without room", members: `{"subnet": "10.20.1.1/31"}`, code: attach.CodeConfig, says: "prefix length up to 30"},
+		{name: "subnet without room", members: `{"subnet": "10.20.1.1/31"}`, code: attach.CodeConfig, says: "a prefix length of 16 to 30"},
+		{name: "the widest subnet", members: `{"subnet": "10.20.0.1/16"}`},
+		{name: "subnet wider than a switch", members: `{"subnet": "10.20.0.1/15"}`, code: attach.CodeConfig, says: "a prefix length of 16 to 30"},
+		{name: "subnet of half the world", members: `{"subnet": "10.20.1.0/4"}`, code: attach.CodeConfig, says: `invalid subnet "10.20.1.0/4"`},
 		{name: "subnet without switch", members: `{"switchname": null}`, code: attach.CodeConfig, says: "switchname is missing"},
 		{name: "reserved", members: `{"reserved": ["10.20.1.2", "10.20.1.128/25"]}`},
 		{name: "reserved is no address", members: `{"reserved": ["printer"]}`, code: attach.CodeConfig, says: `invalid reserved address "printer"`},
@@ -129,7 +141,11 @@ func TestConfig(t *testing.T) {
 		{name: "route of IPv6", members: `{"routes": [{"dst": "::/0"}]}`, code: attach.CodeConfig, says: "no IPv4 network as its dst"},
 		{name: "route with host bits", members: `{"routes": [{"dst": "10.1.2.3/8"}]}`, code: attach.CodeConfig, says: "want 10.0.0.0/8"},
 		{name: "route by IPv6", members: `{"routes": [{"dst": "10.0.0.0/8", "gw": "fd00::1"}]}`, code: attach.CodeConfig, says: "no IPv4 address"},
+		{name: "route to half the world", members: `{"routes": [{"dst": "10.20.1.0/4"}]}`, code: attach.CodeConfig, says: "the dst 10.20.1.0/4 is no network"},
 		{name: "route is no network", members: `{"routes": [{"dst": "ten"}]}`, code: attach.CodeDecode},
+		{name: "route without length", members: `{"routes": [{"dst": "10.96.0.0"}]}`, code: attach.CodeDecode, says: `invalid routes: invalid CIDR address: 10.96.0.0, want such as [{"dst"`},
+		{name: "route by a name", members: `{"routes": [{"dst": "10.96.0.0/12", "gw": "node"}]}`, code: attach.CodeDecode, says: "invalid IP address: node"},
+		{name: "route is text", members: `{"routes": ["10.96.0.0/12"]}`, code: attach.CodeDecode, says: "invalid routes: a string, want such as"},
 		{name: "wait", members: `{"wait": 301}`, code: attach.CodeConfig, says: "want 1 to 300 seconds"},
 		{name: "rundir", members: `{"rundir": "run"}`, code: attach.CodeConfig, says: "want an absolute path"},
 		{name: "underlay", members: `{"underlay": "eth0", "node": "lsp-node1"}`},
@@ -140,6 +156,7 @@ func TestConfig(t *testing.T) {
 		{name: "a key written in another way", members: `{"switch_name": "LS_B"}`, code: attach.CodeConfig, says: `did you mean "switchname"?`},
 		{name: "keys of runtimes and of other plugins", members: `{"cniVersions": ["1.0.0"], "disableCheck": true, "ipMasq": true, "isGateway": true, "mode": "l2",
 			"hairpinMode": true, "cni.dev/attachments": [], "args": {"org.example": 1}, "runtimeConfig": {"portMappings": []}, "capabilities": {"ips": true}, "bandwidth": {}}`},
+		{name: "previous result without length", members: `{"prevResult": {"ips": [{"address": "10.0.0.1"}]}}`, code: attach.CodeDecode, says: "invalid prevResult: invalid CIDR address: 10.0.0.1"},
 		{name: "previous result with a hole", members: `{"prevResult": {"interfaces": [null]}}`, code: attach.CodeConfig, says: "an interface that is null"},
 		{name: "previous result with a hole among addresses", members: `{"prevResult": {"ips": [null]}}`, code: attach.CodeConfig, says: "an address of an interface that is not there"},
 		{name: "previous result that points nowhere", members: `{"prevResult": {"ips": [{"interface": 0, "address": "10.0.0.1/24"}]}}`, code: attach.CodeConfig, says: "not there"},
@@ -155,6 +172,11 @@ func TestConfig(t *testing.T) {
 			}
 		})
 	}
+}
+
+// annotated gives a pod an annotation.
+func annotated(key string) string {
+	return `{"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"` + key + `": "10.20.1.2"}}}`
 }
 
 func TestWanted(t *testing.T) {
@@ -190,7 +212,11 @@ func TestWanted(t *testing.T) {
 		{name: "MAC that is too long", members: `{}`, args: "MAC=02:00:00:00:00:00:00:01", code: attach.CodeConfig, says: "no address of an Ethernet interface"},
 		{name: "a switch of others", members: `{}`, args: "SWITCH=B", code: attach.CodeConfig, says: `may have LS_A only`},
 		{name: "a free choice", members: `{"switchname": null, "subnet": null}`, args: "SWITCH=B", want: "invalid IP/-1  B"},
-		{name: "a free choice not made", members: `{"switchname": null, "subnet": null}`, code: attach.CodeConfig, says: "switchname is missing"},
+		{name: "a free choice not made", members: `{"switchname": null, "subnet": null}`, code: attach.CodeConfig, says: "or the pod the annotation tuplenet.io/switch"},
+		{name: "annotations of others", members: annotated("example.org/ips"), want: "invalid IP/-1  LS_A"},
+		{name: "a mistyped annotation", members: annotated("tuplenet.io/ips"), code: attach.CodeConfig, says: "unknown annotation tuplenet.io/ips of the pod, did you mean tuplenet.io/ip?"},
+		{name: "an annotation in capitals", members: annotated("tuplenet.io/MAC"), code: attach.CodeConfig, says: "did you mean tuplenet.io/mac?"},
+		{name: "an annotation like none", members: annotated("tuplenet.io/address"), code: attach.CodeConfig, says: "want one of tuplenet.io/switch, tuplenet.io/ip, tuplenet.io/mac"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err := parse(with(t, test.members))
@@ -215,6 +241,46 @@ func TestWanted(t *testing.T) {
 				t.Errorf("wanted %q, want %q", is, test.want)
 			}
 		})
+	}
+}
+
+// TestMistakesElsewhere shows that what takes back bears with mistakes in all but
+// the values that it needs.
+func TestMistakesElsewhere(t *testing.T) {
+	t.Setenv("TUPLENET_RUNDIR", "")
+	for _, members := range []string{`{"mtu": "1400"}`, `{"routes": [{"dst": "10.0.0.0"}]}`, `{"args": [], "prevResult": 1, "cniVersion": "1.1.0"}`} {
+		c, err := ParseConfig([]byte(with(t, members)))
+		if err != nil {
+			t.Errorf("%s: %v", members, err)
+			continue
+		}
+		if c.Name != "tpcni-network" || c.RunDir != "/var/run/tuplenet" || c.Etcd() == nil || c.Etcd().Prefix != "/tuplenet" {
+			t.Errorf("%s: %+v", members, c)
+		}
+		if err := c.Validate(); codeOf(t, err) != attach.CodeDecode {
+			t.Errorf("%s is valid: %v", members, err)
+		}
+	}
+	for _, key := range needed {
+		text := with(t, `{"mtu": "1400", "`+key+`": 1}`)
+		if _, err := ParseConfig([]byte(text)); codeOf(t, err) != attach.CodeDecode || !strings.Contains(err.Error(), "invalid "+key+":") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestNoConfiguration shows what is said of what is none, whether the library
+// looks at it first, or we do.
+func TestNoConfiguration(t *testing.T) {
+	for text, want := range map[string]string{
+		"":             "the network configuration is no JSON: unexpected end of JSON input",
+		"{\"name\": }": "the network configuration is no JSON: invalid character '}' looking for beginning of value",
+		"[]":           "the network configuration is no JSON object, {...}",
+		`{"name": 1}`:  "invalid name",
+	} {
+		if _, err := ParseConfig([]byte(text)); codeOf(t, err) != attach.CodeDecode || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ func status(args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if err := cfg.Validate(args.StdinData); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return err
 	}
 	request := attach.Request{Op: attach.Status, Plugin: owner, ID: attach.ID{Network: cfg.Name}, Etcd: cfg.Etcd()}

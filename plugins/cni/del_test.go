@@ -45,6 +45,9 @@ func TestDelete(t *testing.T) {
 		{name: "configuration that ADD would refuse", prepare: func(t *testing.T, s *setup) {
 			s.args.StdinData = []byte(with(t, `{"mtu": 1, "subnet": "ten", "ipam": {"type": "host-local"}}`))
 		}},
+		{name: "configuration with values of the wrong types", prepare: func(t *testing.T, s *setup) {
+			s.args.StdinData = []byte(with(t, `{"mtu": "1400", "routes": [{"dst": "10.0.0.0"}]}`))
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSetup(t, tutorial)
@@ -103,6 +106,15 @@ func TestCollect(t *testing.T) {
 	old := &skel.CmdArgs{StdinData: []byte(with(t, `{"cni.dev/attachments": [{"containerID": "c1", "ifname": "eth0"}]}`))}
 	if err := collect(old, &stderr); err != nil || len(s.agent.last(t, attach.Collect).Valid) != 1 {
 		t.Errorf("GC by an older libcni: %v, %+v", err, s.agent.last(t, attach.Collect))
+	}
+	// Mistakes elsewhere are borne with, but nothing is taken back without a list that can be read.
+	asked := s.agent.asked()
+	bad := &skel.CmdArgs{StdinData: []byte(with(t, `{"cni.dev/valid-attachments": [{"containerID": 1, "ifname": "eth0"}]}`))}
+	if err := collect(bad, &stderr); codeOf(t, err) != attach.CodeDecode || !strings.Contains(err.Error(), "valid-attachments.containerID") || s.agent.asked() != asked {
+		t.Errorf("GC: %v, the agent was asked to %s", err, s.agent.asked())
+	}
+	if err := collect(&skel.CmdArgs{StdinData: []byte(with(t, `{"mtu": "1400"}`))}, &stderr); err != nil {
+		t.Errorf("GC: %v", err)
 	}
 	s.agent.replies[attach.Collect] = hangsUp
 	if err := collect(s.args, &stderr); codeOf(t, err) != attach.CodeTryLater {

@@ -138,7 +138,11 @@ func TestBinary(t *testing.T) {
 		env         []string
 		want        string
 	}{
-		{"no configuration", "", env("ADD"), `"code": 6`},
+		{"no configuration", "", env("ADD"), `"msg": "the network configuration is no JSON: unexpected end of JSON input"`},
+		{"a list", "[]", env("ADD"), `"msg": "the network configuration is no JSON object, {...}"`},
+		{"a name that is a number", with(t, `{"name": 1}`), env("DEL"), `"msg": "the network configuration has an invalid name, want a string"`},
+		{"a version that is a number", with(t, `{"cniVersion": 1}`), env("DEL"), `"msg": "the network configuration has an invalid cniVersion, want a string"`},
+		{"a value of the wrong type", with(t, `{"mtu": "1400"}`), env("ADD"), `"msg": "network tpcni-network: invalid mtu: a string, want a whole number"`},
 		{"a version that there is not", with(t, `{"cniVersion": "9.0.0"}`), env("ADD"), `"code": 1`},
 		{"CHECK before it was known", tutorial, env("CHECK"), `"code": 1`},
 		{"no such verb", tutorial, env("add"), `"code": 4`},

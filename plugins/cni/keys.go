@@ -1,7 +1,7 @@
 package cni
 
 import (
-	"encoding/json"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,17 +17,10 @@ var common = []string{"cniVersion", "name", "type", "dns", "ipam", "runtimeConfi
 
 // checkKeys refuses a key that looks like one of ours mistyped, as what it says
 // would have no effect. Other keys are the runtimes' and are ignored.
-func (c *Config) checkKeys(text []byte) error {
-	var given map[string]json.RawMessage
-	if err := json.Unmarshal(text, &given); err != nil {
-		return c.wrong("no object: %s", err)
-	}
-	ours := keys()
-	for key := range given {
-		if slices.ContainsFunc(ours, func(k string) bool { return strings.EqualFold(k, key) }) {
-			continue
-		}
-		for _, k := range ours {
+func (c *Config) checkKeys() error {
+	for _, key := range c.unknown {
+		for f := range reflect.TypeFor[Config]().Fields() {
+			k := f.Tag.Get("json")
 			if len(k) >= minMistyped && !slices.Contains(common, k) && similar(plain(key), plain(k)) {
 				return c.wrong("unknown key %q, did you mean %q?", key, k)
 			}
@@ -36,13 +29,24 @@ func (c *Config) checkKeys(text []byte) error {
 	return nil
 }
 
-// keys returns those of Config.
-func keys() []string {
-	var names []string
-	for f := range reflect.TypeFor[Config]().Fields() {
-		names = append(names, f.Tag.Get("json"))
+// annotations are those that we know.
+var annotations = []string{AnnotationSwitch, AnnotationIP, AnnotationMAC}
+
+// checkAnnotations refuses a pod's annotation that begins as ours do and is none
+// of them. They belong to nobody else, so short ones are compared as well.
+func (c *Config) checkAnnotations() error {
+	for _, key := range slices.Sorted(maps.Keys(c.RuntimeConfig.Annotations)) {
+		if !strings.HasPrefix(key, annotationPrefix) || slices.Contains(annotations, key) {
+			continue
+		}
+		for _, a := range annotations {
+			if similar(plain(key), plain(a)) {
+				return c.wrong("unknown annotation %s of the pod, did you mean %s?", key, a)
+			}
+		}
+		return c.wrong("unknown annotation %s of the pod, want one of %s", key, strings.Join(annotations, ", "))
 	}
-	return names
+	return nil
 }
 
 // plain returns a key without what people write in different ways.

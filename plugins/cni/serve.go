@@ -54,7 +54,11 @@ func (c *call) run(verbs skel.CNIFuncs) *types.Error {
 			return asCNI(do(args))
 		}
 	}
-	return skel.PluginMainFuncsWithError(verbs, version.VersionsStartingFrom(minVersion), about)
+	err := skel.PluginMainFuncsWithError(verbs, version.VersionsStartingFrom(minVersion), about)
+	if err != nil && err.Code == types.ErrDecodingFailure && c.stdin == nil { // no verb was called
+		err.Msg = undecodable(err.Msg)
+	}
+	return err
 }
 
 // asCNI returns an error of ours as the library has it.

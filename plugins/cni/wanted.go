@@ -14,9 +14,10 @@ import (
 // Annotations of a pod that say what it wants. A runtime hands them over if the
 // network's capabilities have io.kubernetes.cri.pod-annotations.
 const (
-	AnnotationSwitch = "tuplenet.io/switch"
-	AnnotationIP     = "tuplenet.io/ip"
-	AnnotationMAC    = "tuplenet.io/mac"
+	annotationPrefix = "tuplenet.io/"
+	AnnotationSwitch = annotationPrefix + "switch"
+	AnnotationIP     = annotationPrefix + "ip"
+	AnnotationMAC    = annotationPrefix + "mac"
 )
 
 // Wanted is what one container wants; what is not set is left to the agent.
@@ -47,6 +48,9 @@ func (c *Config) Wanted(args string) (Wanted, error) {
 	var env cniArgs
 	if err := types.LoadArgs(args, &env); err != nil {
 		return Wanted{}, attach.Errorf(attach.CodeEnvironment, "invalid CNI_ARGS: %s", err)
+	}
+	if err := c.checkAnnotations(); err != nil {
+		return Wanted{}, err
 	}
 	pod := c.RuntimeConfig.Annotations
 	w := Wanted{Bits: -1}
@@ -131,7 +135,7 @@ func (c *Config) choose(name string) ([]attach.Switch, error) {
 	}
 	switch {
 	case name == "" && len(all) == 0:
-		return nil, c.wrong("switchname is missing: the logical switch that containers are plugged into")
+		return nil, c.wrong(`switchname is missing, and the container asks for no switch: give the configuration the one, or the pod the annotation %s, which gets here by "capabilities": {"io.kubernetes.cri.pod-annotations": true}`, AnnotationSwitch)
 	case name == "":
 		return all, nil
 	case len(all) == 0:

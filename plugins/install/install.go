@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
 )
@@ -27,12 +30,17 @@ type Config struct {
 	ConfDir    string  // of the networks: /etc/cni/net.d
 	Executable string  // absolute path of the binary that the plugin is
 	Network    Network // Uninstall needs none
-	Force      bool    // replace, or remove, what is not ours or was changed
+	Force      bool    // replace, or remove, what is not ours, was changed or is in use
 	DryRun     bool    // say what would be done, and do nothing
+
+	// Attached are the devices of containers that the plugin has attached here,
+	// as Attached returns them; for Uninstall.
+	Attached []string
 }
 
 // Report is what was done, or would be, and what the caller should know, a
-// sentence each.
+// sentence each. On what would be written its text follows, or its difference
+// from what is there.
 type Report struct {
 	Done  []string
 	Notes []string
@@ -51,8 +59,14 @@ func (d *Difference) Error() string {
 
 // step is one thing to do.
 type step struct {
-	says string // a participle and its object: "removed FILE"
-	do   func() error
+	says  string // a participle and its object: "removed FILE"
+	do    func() error
+	shows string // what a dry run shows of it
+}
+
+// unchanged is the step where nothing has to be done.
+func unchanged(path string) step {
+	return step{says: "left " + path + " as it is", do: func() error { return nil }}
 }
 
 // run does the steps, but for a dry run, and adds them to the report.
@@ -60,6 +74,9 @@ func (r *Report) run(steps []step, dry bool) error {
 	for _, s := range steps {
 		if dry {
 			r.Done = append(r.Done, "would have "+s.says)
+			if s.shows != "" {
+				r.Done = append(r.Done, s.shows)
+			}
 			continue
 		}
 		if err := s.do(); err != nil {
@@ -88,7 +105,7 @@ func Install(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Notes = append(notes, cfg.neighbours()...)
+	r.Notes = slices.Concat(notes, cfg.Network.missing(), cfg.neighbours())
 	return r, r.run([]step{link, write}, cfg.DryRun)
 }
 
@@ -107,7 +124,7 @@ func Uninstall(cfg Config) (Report, error) {
 	case !cfg.Force && !ofOurs(text):
 		return r, fmt.Errorf("%s is no configuration of %s; nothing was done, --force removes it", file, pluginName)
 	default:
-		steps = append(steps, step{"removed " + file, func() error { return os.Remove(file) }})
+		steps = append(steps, step{says: "removed " + file, do: func() error { return os.Remove(file) }})
 	}
 	switch is, err := cfg.inspect(link); {
 	case err != nil:
@@ -116,9 +133,44 @@ func Uninstall(cfg Config) (Report, error) {
 	case is == foreign && !cfg.Force:
 		return r, fmt.Errorf("%s is not a link to tuplenet; nothing was done, --force removes it", link)
 	default:
-		steps = append(steps, step{"removed " + link, func() error { return os.Remove(link) }})
+		steps = append(steps, step{says: "removed " + link, do: func() error { return os.Remove(link) }})
+	}
+	if len(cfg.Attached) > 0 && len(steps) > 0 {
+		inUse := fmt.Sprintf("containers on this host use the plugin (%s) and cannot be deleted without it", some(cfg.Attached))
+		if !cfg.Force {
+			return r, fmt.Errorf("%s: delete them first, in Kubernetes by kubectl drain; nothing was done, --force removes the plugin all the same", inUse)
+		}
+		r.Notes = []string{inUse}
 	}
 	return r, r.run(steps, cfg.DryRun)
+}
+
+// some names the first of many.
+func some(names []string) string {
+	const shown = 3
+	if n := len(names); n > shown {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), n-shown)
+	}
+	return strings.Join(names, ", ")
+}
+
+// device is the form of the names of hosts' ends, see attach.ID.Device.
+var device = regexp.MustCompile(`^tp[0-9a-f]{13}$`)
+
+// Attached returns the devices of containers that the plugin has attached on
+// this host. VLAN devices, of a host on a logical port, are not among them: they
+// have no end here.
+func Attached() (names []string, err error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("list the devices of this host: %w", err)
+	}
+	for _, d := range all {
+		if device.MatchString(d.Name) {
+			names = append(names, d.Name)
+		}
+	}
+	return names, nil
 }
 
 // ofOurs reports whether text is the configuration of a network of ours.
@@ -170,11 +222,11 @@ func (c *Config) linkStep() (step, error) {
 	case err != nil:
 		return step{}, err
 	case is == current:
-		return step{"left " + path + " as it is", func() error { return nil }}, nil
+		return unchanged(path), nil
 	case is == foreign && !c.Force:
 		return step{}, fmt.Errorf("%s is there and not a link to tuplenet; nothing was done, --force replaces it", path)
 	}
-	return step{fmt.Sprintf("linked %s to %s", path, c.Executable), func() error {
+	return step{says: fmt.Sprintf("linked %s to %s", path, c.Executable), do: func() error {
 		return replace(path, func(temporary string) error { return os.Symlink(c.Executable, temporary) })
 	}}, nil
 }
@@ -182,19 +234,23 @@ func (c *Config) linkStep() (step, error) {
 func (c *Config) writeStep(text []byte) (step, error) {
 	path := filepath.Join(c.ConfDir, fileName)
 	has, err := os.ReadFile(path)
+	shows := string(text)
+	if err == nil {
+		shows = string(diff.Diff(path, has, path+" (new)", text))
+	}
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return step{}, fmt.Errorf("read the network's configuration: %w", err)
 	case err == nil && bytes.Equal(has, text):
-		return step{"left " + path + " as it is", func() error { return nil }}, nil
+		return unchanged(path), nil
 	case err == nil && !c.Force:
-		return step{}, &Difference{path, string(diff.Diff(path, has, path+" (new)", text))}
+		return step{}, &Difference{path, shows}
 	}
 	mode := fs.FileMode(0o644)
 	if c.Network.User != "" { // with the password
 		mode = 0o600
 	}
-	return step{"written " + path, func() error {
+	return step{says: "written " + path, shows: strings.TrimSuffix(shows, "\n"), do: func() error {
 		return replace(path, func(temporary string) error { return writeSynced(temporary, text, mode) })
 	}}, nil
 }

@@ -14,7 +14,9 @@ import (
 	"github.com/containernetworking/cni/libcni"
 )
 
-// host is a place to install to, with a binary, and the plugins that are given.
+// host is a place to install to, with a binary, and the plugins that are given:
+// a name, and the versions of the specification that it supports. bandwidth is
+// of the release that is the first without a crash in CHECK.
 func host(t *testing.T, plugins ...string) Config {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +31,7 @@ func host(t *testing.T, plugins ...string) Config {
 	for _, p := range append(plugins, `loopback ""`) {
 		name, versions, _ := strings.Cut(p, " ")
 		answer := `{"cniVersion":"0.4.0","supportedVersions":[` + versions + `]}`
-		write(t, filepath.Join(cfg.BinDir, name), "#!/bin/sh\necho '"+answer+"'\n")
+		write(t, filepath.Join(cfg.BinDir, name), "#!/bin/sh\ntest -n \"$CNI_COMMAND\" || exec echo CNI "+name+" plugin v1.9.1\necho '"+answer+"'\n")
 	}
 	return cfg
 }
@@ -155,11 +157,38 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// TestBandwidthCheck: CHECK is turned off where bandwidth would crash in it.
+func TestBandwidthCheck(t *testing.T) {
+	for about, crashes := range map[string]bool{
+		"v1.9.1": false, "v1.10.0": false, "v2.0.0": false,
+		"v1.9.0": true, "v1.1.1": true, "version unknown": true, "": true,
+	} {
+		cfg := host(t)
+		write(t, filepath.Join(cfg.BinDir, "bandwidth"), `#!/bin/sh
+if [ -z "$CNI_COMMAND" ]; then echo "CNI bandwidth plugin `+about+`" >&2; exit; fi
+echo '{"cniVersion":"0.4.0","supportedVersions":["0.4.0","1.0.0"]}'
+`)
+		notes := install(t, cfg).Notes
+		got, err := libcni.NetworkConfFromFile(filepath.Join(cfg.ConfDir, fileName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.DisableCheck != crashes || len(got.Plugins) != 2 {
+			t.Errorf("release %q: CHECK is turned off: %v", about, got.DisableCheck)
+		}
+		if crashes != (len(notes) == 1 && strings.Contains(notes[0], "/bandwidth crashes in CHECK")) {
+			t.Errorf("release %q: notes %q", about, notes)
+		}
+	}
+}
+
 // TestVLANDevices: they have no end on the host that bandwidth could limit.
 func TestVLANDevices(t *testing.T) {
 	cfg := host(t, "portmap "+all, "bandwidth "+all)
-	cfg.Network.Underlay, cfg.Network.Node = "eth0", "vm1"
-	install(t, cfg)
+	cfg.Network.Underlay, cfg.Network.Node = "lo", "vm1"
+	if notes := install(t, cfg).Notes; len(notes) > 0 {
+		t.Errorf("notes %q", notes)
+	}
 	text, err := os.ReadFile(filepath.Join(cfg.ConfDir, fileName))
 	if err != nil || !strings.Contains(string(text), `"portmap"`) || strings.Contains(string(text), `"bandwidth"`) {
 		t.Errorf("the configuration is %s, %v", text, err)
@@ -238,11 +267,46 @@ func TestDryRun(t *testing.T) {
 	cfg := host(t)
 	cfg.DryRun = true
 	before := files(t, cfg)
-	if r := install(t, cfg); len(r.Done) != 2 || !strings.HasPrefix(r.Done[0], "would have linked ") || !strings.HasPrefix(r.Done[1], "would have written ") {
+	if r := install(t, cfg); len(r.Done) != 3 || !strings.HasPrefix(r.Done[0], "would have linked ") || !strings.HasPrefix(r.Done[1], "would have written ") {
 		t.Errorf("it says %q", r.Done)
 	}
 	if got := files(t, cfg); !slices.Equal(got, before) {
 		t.Errorf("there is %q, before there was %q", got, before)
+	}
+}
+
+// TestDryRunShows: the text of a file that would be new, and what would change
+// in one that is there.
+func TestDryRunShows(t *testing.T) {
+	cfg := host(t)
+	cfg.DryRun = true
+	shown := install(t, cfg).Done[2]
+	cfg.DryRun = false
+	install(t, cfg)
+	text, err := os.ReadFile(filepath.Join(cfg.ConfDir, fileName))
+	if err != nil || shown+"\n" != string(text) {
+		t.Errorf("it shows %s\nand then there is %s, %v", shown, text, err)
+	}
+	cfg.DryRun, cfg.Force, cfg.Network.MTU = true, true, 1400
+	if done := install(t, cfg).Done; len(done) != 3 || !strings.Contains(done[2], "\n+      \"mtu\": 1400,\n") || strings.Contains(done[2], "\n-  ") {
+		t.Errorf("it says %q", done)
+	}
+	if now, err := os.ReadFile(filepath.Join(cfg.ConfDir, fileName)); err != nil || string(now) != string(text) {
+		t.Errorf("there is now %s, %v", now, err)
+	}
+}
+
+func TestMissingDevice(t *testing.T) {
+	for _, with := range []func(*Network){
+		func(n *Network) { n.Underlay = "nope0" },
+		func(n *Network) { n.UnderlayBridge = "nope0" },
+	} {
+		cfg := host(t)
+		with(&cfg.Network)
+		cfg.Network.Node = "vm1"
+		if notes := install(t, cfg).Notes; len(notes) != 1 || !strings.Contains(notes[0], "no device nope0") {
+			t.Errorf("notes %q", notes)
+		}
 	}
 }
 
@@ -274,6 +338,29 @@ func TestUninstall(t *testing.T) {
 	write(t, filepath.Join(cfg.ConfDir, fileName), `{"name":"mine","plugins":[{"type":"bridge"}]}`)
 	_, err := Uninstall(cfg)
 	wantError(t, err, "no configuration of tpcni", "--force")
+}
+
+// TestUninstallUnderPods: without the plugin they cannot be deleted.
+func TestUninstallUnderPods(t *testing.T) {
+	cfg := host(t)
+	install(t, cfg)
+	before := files(t, cfg)
+	cfg.Attached = []string{"tp0", "tp1", "tp2", "tp3", "tp4"}
+	_, err := Uninstall(cfg)
+	wantError(t, err, "(tp0, tp1, tp2 and 2 more)", "nothing was done", "--force")
+	if got := files(t, cfg); !slices.Equal(got, before) {
+		t.Errorf("there is %q, before there was %q", got, before)
+	}
+	cfg.Force = true
+	r, err := Uninstall(cfg)
+	if err != nil || len(r.Done) != 2 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "cannot be deleted without") {
+		t.Errorf("with --force: %+v, %v", r, err)
+	}
+	// Where nothing is installed, nothing is in the way.
+	cfg.Force = false
+	if r, err := Uninstall(cfg); err != nil || len(r.Done) > 0 {
+		t.Errorf("once more: %+v, %v", r, err)
+	}
 }
 
 // TestPassword: who may read a password.

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,6 +65,18 @@ func (n *Network) check() error {
 	return nil
 }
 
+// missing says what the network needs of this host that is not there yet.
+func (n *Network) missing() []string {
+	name := n.Underlay + n.UnderlayBridge
+	if name == "" {
+		return nil
+	}
+	if _, err := net.InterfaceByName(name); err != nil {
+		return []string{fmt.Sprintf("this host has no device %s, which the pods need", name)}
+	}
+	return nil
+}
+
 // plugin is one entry of a list of plugins.
 type plugin struct {
 	Type string `json:"type"`
@@ -72,10 +86,11 @@ type plugin struct {
 
 // list is a network configuration list, as the CNI specification has it.
 type list struct {
-	Version  string   `json:"cniVersion"`
-	Versions []string `json:"cniVersions"`
-	Name     string   `json:"name"`
-	Plugins  []plugin `json:"plugins"`
+	Version      string   `json:"cniVersion"`
+	Versions     []string `json:"cniVersions"`
+	Name         string   `json:"name"`
+	DisableCheck bool     `json:"disableCheck,omitempty"`
+	Plugins      []plugin `json:"plugins"`
 }
 
 // versions are those of the specification that we offer a runtime to choose
@@ -93,11 +108,32 @@ var chained = []struct {
 	hostEnd          bool
 }{
 	{"portmap", "portMappings", false},
-	{"bandwidth", "bandwidth", true},
+	{bandwidth, "bandwidth", true},
 }
+
+const bandwidth = "bandwidth"
 
 // patience is how long a plugin may take to say its versions.
 const patience = 5 * time.Second
+
+// checks reports whether the plugin bandwidth at path is known not to crash in
+// CHECK where a pod has no limit, as it did up to 1.9.0
+// (https://github.com/containernetworking/plugins/pull/1222). CRI-O, for one,
+// calls CHECK, and takes a crash for a pod that is not ready.
+func checks(ctx context.Context, path string) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Env = []string{} // without a command it tells about itself
+	about, _ := cmd.CombinedOutput()
+	// Those that a distribution built may say no release.
+	_, release, _ := strings.Cut(string(about), "plugin v")
+	var v [3]int
+	if _, err := fmt.Sscanf(release, "%d.%d.%d", &v[0], &v[1], &v[2]); err != nil {
+		return false
+	}
+	return slices.Compare(v[:], []int{1, 9, 1}) >= 0
+}
 
 // configuration returns the text of the network's configuration. Its versions
 // are those that all plugins in it have: a runtime uses one for all.
@@ -111,8 +147,8 @@ func (n *Network) configuration(ctx context.Context, binDir string) (text []byte
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || c.hostEnd && n.Underlay != "" {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, patience)
-		info, err := invoke.GetVersionInfo(ctx, path, nil)
+		limited, cancel := context.WithTimeout(ctx, patience)
+		info, err := invoke.GetVersionInfo(limited, path, nil)
 		cancel()
 		if err != nil {
 			notes = append(notes, fmt.Sprintf("%s is left out, it does not tell its versions: %v", path, err))
@@ -125,6 +161,10 @@ func (n *Network) configuration(ctx context.Context, binDir string) (text []byte
 		}
 		l.Versions = common
 		l.Plugins = append(l.Plugins, plugin{Type: c.name, Capabilities: map[string]bool{c.capability: true}})
+		if c.name == bandwidth && !checks(ctx, path) {
+			l.DisableCheck = true
+			notes = append(notes, fmt.Sprintf("%s crashes in CHECK for pods without a limit, unless it is 1.9.1 or later: CHECK is turned off (\"disableCheck\"); with a later one, install once more, with --force", path))
+		}
 	}
 	for _, v := range l.Versions {
 		if v <= plainVersion || l.Version == "" {

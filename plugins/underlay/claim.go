@@ -72,12 +72,17 @@ func (p *pool) claim(ctx context.Context, owner string, w cni.Wanted, secured bo
 	var problems []error
 	for _, sw := range w.Switches {
 		port, err := p.store.ClaimPort(ctx, sw.Name, p.node, owner, want)
+		if errors.Is(err, store.ErrConflict) {
+			err = p.explainAddress(ctx, sw.Name, owner, want.IP)
+		} else if err != nil {
+			err = p.explain(sw.Name, err)
+		}
 		if err != nil {
-			problems = append(problems, p.explain(sw.Name, err))
-			if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
-				continue // another switch may have one
+			problems = append(problems, err)
+			if codeOf(err) == attach.CodeTryLater {
+				break
 			}
-			break
+			continue // another switch may have one
 		}
 		l, err := p.surroundings(ctx, sw, port)
 		if err != nil {
@@ -88,9 +93,13 @@ func (p *pool) claim(ctx context.Context, owner string, w cni.Wanted, secured bo
 	if len(problems) == 0 {
 		return lease{}, attach.Errorf(attach.CodeConfig, `the configuration names no switch: give it "switchname"`)
 	}
-	// The last is about the switch that was left, or about what ended the search.
-	last := problems[len(problems)-1]
-	return lease{}, failure(codeOf(last), errors.Join(problems...))
+	// What ended the search tells most; or else that there is an address, and that
+	// another has it.
+	code := codeOf(problems[len(problems)-1])
+	if code != attach.CodeTryLater {
+		code = codeOf(slices.MaxFunc(problems, func(a, b error) int { return cmp.Compare(codeOf(a), codeOf(b)) }))
+	}
+	return lease{}, failure(code, errors.Join(problems...))
 }
 
 // explain makes of what the store says what a runtime understands.
@@ -98,12 +107,41 @@ func (p *pool) explain(sw string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrFull):
 		return failure(attach.CodeFull, fmt.Errorf("%w; tpctl ls provision makes more", err))
-	case errors.Is(err, store.ErrConflict):
-		return failure(attach.CodeTaken, err)
 	case errors.Is(err, store.ErrNotFound):
 		return failure(attach.CodeConfig, fmt.Errorf("switch %s has no port for node %s; make some with: tpctl ls provision %[1]s CIDR --node %[2]s", sw, p.node))
 	}
 	return failure(attach.CodeTryLater, err)
+}
+
+// explainAddress says why owner cannot claim a port of the pool that has an
+// address: it is another's, or the pool has no such address.
+func (p *pool) explainAddress(ctx context.Context, sw, owner string, ip netip.Addr) error {
+	ports, _, err := p.store.List(ctx, topology.KindSwitchPort, sw)
+	if err != nil {
+		return failure(attach.CodeTryLater, err)
+	}
+	var pool []netip.Addr
+	for _, e := range ports {
+		port := e.(topology.SwitchPort)
+		ours := port.Pool == p.node
+		switch {
+		case ours && port.Owner == owner:
+			return attach.Errorf(attach.CodeAttached, "port %s of switch %s is the container's already: delete the attachment (DEL) before it is made anew with address %s", port.Name, sw, ip)
+		case port.IP == ip && !ours:
+			return attach.Errorf(attach.CodeTaken, "address %s of switch %s is in use: port %s has it, which is not in the pool of node %s", ip, sw, port.Name, p.node)
+		case port.IP == ip && port.Owner == "":
+			return attach.Errorf(attach.CodeTryLater, "address %s of switch %s has become free at this moment", ip, sw)
+		case port.IP == ip:
+			return attach.Errorf(attach.CodeTaken, "address %s of switch %s is in use: port %s belongs to %s", ip, sw, port.Name, port.Owner)
+		case ours:
+			pool = append(pool, port.IP)
+		}
+	}
+	if len(pool) == 0 {
+		return p.explain(sw, store.ErrNotFound)
+	}
+	slices.SortFunc(pool, netip.Addr.Compare)
+	return attach.Errorf(attach.CodeConfig, "address %s is not in the pool of node %s on switch %s, whose ports have %s to %s", ip, p.node, sw, pool[0], pool[len(pool)-1])
 }
 
 // surroundings finds out what the pod has to know of a port's network: from the

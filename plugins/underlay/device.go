@@ -194,10 +194,16 @@ func (a *attachment) reach(ctx context.Context, ip netip.Addr, patience time.Dur
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	index := link.Attrs().Index
+	const slowest = 64 * time.Millisecond
 	const answered = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE | netlink.NUD_PERMANENT
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		// That an entry is used makes the kernel ask, and ask again.
-		ask := &netlink.Neigh{LinkIndex: index, Family: unix.AF_INET, IP: ip.AsSlice(), Flags: netlink.NTF_USE}
+	ask := &netlink.Neigh{LinkIndex: index, Family: unix.AF_INET, IP: ip.AsSlice(), Flags: netlink.NTF_USE}
+	for wait := time.Millisecond; ; wait = min(2*wait, slowest) {
+		if wait == slowest { // the kernel itself would take a second to ask again
+			if err := a.pod.NeighDel(ask); err != nil && !errors.Is(err, unix.ENOENT) {
+				return attach.Errorf(attach.CodeIO, "forget the MAC of %s: %s", ip, err)
+			}
+		}
+		// That an entry is used makes the kernel ask.
 		if err := a.pod.NeighSet(ask); err != nil {
 			return attach.Errorf(attach.CodeIO, "ask for the MAC of %s: %s", ip, err)
 		}

@@ -62,7 +62,7 @@ func begin(args *skel.CmdArgs, takesBack bool) (_ *call, err error) {
 		return nil, err
 	}
 	if !takesBack {
-		if err := cfg.Validate(args.StdinData); err != nil {
+		if err := cfg.Validate(); err != nil {
 			return nil, err
 		}
 	}

@@ -300,11 +300,17 @@ func TestDelWithoutNamespace(t *testing.T) {
 		pod := n.pod()
 		container := fmt.Sprintf("c%d", i)
 		n.add(n.args(container, pod, nil))
-		if err := del(t.Context(), n.args(container, netns(pod), nil)); err != nil {
+		// A configuration that has been spoiled meanwhile is no reason to keep anything.
+		if err := del(t.Context(), n.args(container, netns(pod), map[string]any{"mtu": "1400"})); err != nil {
 			t.Error(err)
 		}
 		n.wantNothing()
 	}
+}
+
+// asks makes a configuration ask for an address.
+func asks(ip string) map[string]any {
+	return map[string]any{"args": map[string]any{"cni": map[string]any{"ips": []string{ip}}}}
 }
 
 // TestAddFails: whatever goes wrong, nothing stays.
@@ -322,7 +328,8 @@ func TestAddFails(t *testing.T) {
 		{map[string]any{"subnet": "10.20.2.1/24"}, attach.CodeConfig, "10.20.2.1/24"},
 		{map[string]any{"etcd_cluster": "127.0.0.1:1"}, attach.CodeTryLater, "127.0.0.1:1"},
 		{map[string]any{"routes": []map[string]string{{"dst": "10.96.0.0/12", "gw": "10.99.0.1"}}}, attach.CodeConfig, "10.99.0.1"},
-		{map[string]any{"args": map[string]any{"cni": map[string]any{"ips": []string{"10.20.1.99"}}}}, attach.CodeTaken, "10.20.1.99"},
+		{asks("10.20.1.99"), attach.CodeConfig, "address 10.20.1.99 is not in the pool of node vm1 on switch LS-A, whose ports have 10.20.1.11 to 10.20.1.13"},
+		{asks("10.20.1.1"), attach.CodeTaken, "address 10.20.1.1 of switch LS-A is in use: port LS-A_to_LR has it, which is not in the pool of node vm1"},
 	} {
 		err := add(ctx, n.args("c1", n.pod(), tt.more), &bytes.Buffer{})
 		wantCode(t, err, tt.code, tt.says)
@@ -343,7 +350,15 @@ func TestPool(t *testing.T) {
 	}
 	other := n.args("other", n.pod(), nil)
 	other.Args = "IP=10.20.1.12"
-	wantCode(t, add(ctx, other, &bytes.Buffer{}), attach.CodeTaken, "10.20.1.12")
+	wantCode(t, add(ctx, other, &bytes.Buffer{}), attach.CodeTaken, "address 10.20.1.12 of switch LS-A is in use: port pod10.20.1.12 belongs to cni:net/static/eth0")
+	// That the second switch has no such address does not make the first error another.
+	two := n.args("other", n.pod(), map[string]any{"switchname": "", "switches": []map[string]string{{"switchname": "LS-A"}, {"switchname": "LS-B"}}})
+	two.Args = "IP=10.20.1.12"
+	wantCode(t, add(ctx, two, &bytes.Buffer{}), attach.CodeTaken, "belongs to cni:net/static/eth0", "switch LS-B has no port for node vm1")
+	// A claim that is left is for DEL, with whatever address the next one is wanted.
+	left := n.args("static", n.pod(), nil)
+	left.Args = "IP=10.20.1.13"
+	wantCode(t, add(ctx, left, &bytes.Buffer{}), attach.CodeAttached, "port pod10.20.1.12 of switch LS-A is the container's already")
 	n.add(n.args("c1", n.pod(), nil))
 	// The first of the switches has no port for this node.
 	n.add(n.args("c2", n.pod(), map[string]any{"switchname": "", "switches": []map[string]string{{"switchname": "LS-B"}, {"switchname": "LS-A"}}}))
