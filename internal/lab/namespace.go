@@ -33,12 +33,16 @@ func (l *Lab) namespaces() ([]string, error) {
 	return names, nil
 }
 
-// addNamespace makes the namespace of a place.
+// addNamespace makes the namespace of a place. It begins as a kernel does, and not
+// with what this machine has set, as a container runtime on it may have.
 func addNamespace(ctx context.Context, p place) error {
 	if namespaceExists(p.ns) {
 		return fmt.Errorf("network namespace %s exists already: remove it with `ip netns del %[1]s`", p.ns)
 	}
-	return place{echo: p.echo}.run(ctx, "ip", "netns", "add", p.ns)
+	if err := (place{echo: p.echo}).run(ctx, "ip", "netns", "add", p.ns); err != nil {
+		return err
+	}
+	return p.run(ctx, "sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")
 }
 
 // removeNamespace ends what runs in a namespace, then removes it, if it is
