@@ -3,46 +3,58 @@ package host
 import (
 	"context"
 	"sync"
+
+	"golang.org/x/sync/semaphore"
 )
 
-// locks are as many locks as there are names.
+// locks are as many locks as there are names. Who has waited longest for one is
+// the next to have it.
 type locks struct {
-	mu   *sync.Mutex
-	held map[string]chan struct{} // closed when the lock is free again
+	mu    sync.Mutex
+	named map[string]*lock
 }
 
-func newLocks() locks { return locks{&sync.Mutex{}, map[string]chan struct{}{}} }
+// lock is a lock that somebody has or waits for.
+type lock struct {
+	*semaphore.Weighted
+	users int
+}
+
+func newLocks() *locks { return &locks{named: map[string]*lock{}} }
 
 // lock waits for the lock of a name, and returns what frees it, or nil if ctx
 // ends before.
-func (l locks) lock(ctx context.Context, name string) (unlock func()) {
-	for {
-		if unlock, wait := l.try(name); unlock != nil {
-			return unlock
-		} else {
-			select {
-			case <-wait:
-			case <-ctx.Done():
-				return nil
-			}
-		}
-	}
+func (l *locks) lock(ctx context.Context, name string) (unlock func()) {
+	return l.have(name, func(k *lock) bool { return k.Acquire(ctx, 1) == nil })
 }
 
-// try returns what frees the lock, if it could be had, or what is closed when
-// it may be had.
-func (l locks) try(name string) (unlock func(), wait <-chan struct{}) {
+// try returns what frees the lock of a name, or nil if somebody has it.
+func (l *locks) try(name string) (unlock func()) {
+	return l.have(name, func(k *lock) bool { return k.TryAcquire(1) })
+}
+
+func (l *locks) have(name string, acquire func(*lock) bool) (unlock func()) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if busy, ok := l.held[name]; ok {
-		return nil, busy
+	k := l.named[name]
+	if k == nil {
+		k = &lock{Weighted: semaphore.NewWeighted(1)}
+		l.named[name] = k
 	}
-	free := make(chan struct{})
-	l.held[name] = free
-	return func() {
+	k.users++
+	l.mu.Unlock()
+	leave := func() {
 		l.mu.Lock()
-		delete(l.held, name)
-		l.mu.Unlock()
-		close(free)
-	}, nil
+		defer l.mu.Unlock()
+		if k.users--; k.users == 0 {
+			delete(l.named, name)
+		}
+	}
+	if !acquire(k) {
+		leave()
+		return nil
+	}
+	return func() {
+		k.Release(1)
+		leave()
+	}
 }

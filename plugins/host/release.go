@@ -97,7 +97,7 @@ func (s *server) collect(ctx context.Context, r attach.Request) (answer attach.A
 		if !ok || valid[owner] {
 			continue
 		}
-		unlock, _ := s.busy.try(owner)
+		unlock := s.busy.try(owner)
 		if unlock == nil {
 			continue // it is just being made, or released
 		}
@@ -195,7 +195,7 @@ func (s *server) storeAnswers(ctx context.Context) bool {
 // open has one, though this agent may not see it, as in a network namespace of
 // its own.
 func (s *server) sweep(ctx context.Context, owner string) {
-	unlock, _ := s.busy.try(owner)
+	unlock := s.busy.try(owner)
 	if unlock == nil {
 		return
 	}

@@ -69,8 +69,8 @@ type server struct {
 
 	exists func(device string) bool // whether the host has a network device
 
-	busy  locks // by owner: what is done to an attachment, is done one after another
-	turns locks // by switch: a host does not contend with itself for addresses
+	busy  *locks // by owner: what is done to an attachment, is done one after another
+	turns *locks // by switch: a host does not contend with itself for addresses
 	again chan struct{}
 }
 
