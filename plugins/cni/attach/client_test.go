@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
@@ -29,6 +30,15 @@ func serve(t *testing.T, do func(conn net.Conn)) (runDir string) {
 	return runDir
 }
 
+// answers is an agent that hears a request and says text. (Who closes a connection
+// that holds what he has not read resets it.)
+func answers(text string) func(net.Conn) {
+	return func(conn net.Conn) {
+		_, _ = bufio.NewReader(conn).ReadString('\n')
+		_, _ = io.WriteString(conn, text)
+	}
+}
+
 func TestClientErrors(t *testing.T) {
 	stale := t.TempDir()
 	if l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(stale, SocketName)}); err != nil {
@@ -48,8 +58,8 @@ func TestClientErrors(t *testing.T) {
 		{name: "socket of an agent that was killed", runDir: stale, code: CodeTryLater, says: "no agent of TupleNet answers at"},
 		{name: "hangs up", agent: func(net.Conn) {}, code: CodeTryLater, says: "has hung up (check)"},
 		{name: "silent", agent: func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, code: CodeTryLater, says: "has not answered in time (check)"},
-		{name: "garbage", agent: func(conn net.Conn) { _, _ = io.WriteString(conn, "hello\n") }, code: CodeAgent, says: "does not understand (check)"},
-		{name: "wrong type", agent: func(conn net.Conn) { _, _ = io.WriteString(conn, `{"mtu": "x"}`) }, code: CodeAgent, says: "does not understand (check)"},
+		{name: "garbage", agent: answers("hello\n"), code: CodeAgent, says: "does not understand (check)"},
+		{name: "wrong type", agent: answers(`{"mtu": "x"}`), code: CodeAgent, says: "does not understand (check)"},
 		{name: "endless", agent: func(conn net.Conn) {
 			_, _ = io.WriteString(conn, `{"ip":"`)
 			for ones := []byte(strings.Repeat("1", 1<<20)); ; {
@@ -58,9 +68,7 @@ func TestClientErrors(t *testing.T) {
 				}
 			}
 		}, code: CodeTryLater, says: "has hung up (check)"},
-		{name: "refuses", agent: func(conn net.Conn) {
-			_, _ = io.WriteString(conn, `{"error": {"code": 103, "msg": "wrong", "details": "all"}}`)
-		}, code: CodeNotAttached, says: "wrong; all"},
+		{name: "refuses", agent: answers(`{"error": {"code": 103, "msg": "wrong", "details": "all"}}`), code: CodeNotAttached, says: "wrong; all"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			runDir := test.runDir
