@@ -1,10 +1,10 @@
 // Command tuplenet is TupleNet in one binary: the agent of a host or of a
-// gateway, etcd, tpctl and a lab. Which of them it is depends on its name, its
+// gateway, etcd, tpctl, the CNI plugin and a lab. Which of them it is depends on its name, its
 // first argument and CNI_COMMAND; package modes decides.
 package main
 
 import (
-	_ "cni.tuplenet" // runs the CNI plugin, if that was called, before all else is initialised
+	_ "cni.tuplenet" // runs the CNI plugin, if that was called, before most else is initialised
 	"os"
 
 	"tuplenet/modes"

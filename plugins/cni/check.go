@@ -59,7 +59,7 @@ func check(args *skel.CmdArgs) error {
 		return err
 	}
 	return ask(cfg.RunDir, attach.Request{Op: attach.Check, ID: id, Plugin: owner, Etcd: cfg.Etcd(), Device: id.Device(),
-		IP: addresses[0].IP.String(), MAC: end.Attrs().HardwareAddr.String(), Secured: cfg.Secured(), Wait: int(convergence.Milliseconds())})
+		IP: addresses[0].IP.String(), MAC: end.Attrs().HardwareAddr.String()})
 }
 
 // CheckInterface compares the interface of a container with the result of its

@@ -106,7 +106,7 @@ func (p *pool) claim(ctx context.Context, owner string, w cni.Wanted, secured bo
 func (p *pool) explain(sw string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrFull):
-		return failure(attach.CodeFull, fmt.Errorf("%w; tpctl ls provision makes more", err))
+		return failure(attach.CodeFull, fmt.Errorf("%w; make another switch for the node with tpctl ls provision, and name both in \"switches\"", err))
 	case errors.Is(err, store.ErrNotFound):
 		return failure(attach.CodeConfig, fmt.Errorf("switch %s has no port for node %s; make some with: tpctl ls provision %[1]s CIDR --node %[2]s", sw, p.node))
 	}

@@ -198,14 +198,14 @@ func (a *attachment) reach(ctx context.Context, ip netip.Addr, patience time.Dur
 	const answered = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE | netlink.NUD_PERMANENT
 	ask := &netlink.Neigh{LinkIndex: index, Family: unix.AF_INET, IP: ip.AsSlice(), Flags: netlink.NTF_USE}
 	for wait := time.Millisecond; ; wait = min(2*wait, slowest) {
-		if wait == slowest { // the kernel itself would take a second to ask again
-			if err := a.pod.NeighDel(ask); err != nil && !errors.Is(err, unix.ENOENT) {
-				return attach.Errorf(attach.CodeIO, "forget the MAC of %s: %s", ip, err)
-			}
-		}
 		// That an entry is used makes the kernel ask.
 		if err := a.pod.NeighSet(ask); err != nil {
 			return attach.Errorf(attach.CodeIO, "ask for the MAC of %s: %s", ip, err)
+		}
+		select {
+		case <-ctx.Done():
+			return attach.Errorf(attach.CodeTryLater, "the gateway %s has not answered ARP within %s: is this node's port plugged in, and does its host's agent run? (tpctl trace tells where packets end)", ip, patience)
+		case <-time.After(wait):
 		}
 		entries, err := a.pod.NeighList(index, unix.AF_INET)
 		if err != nil {
@@ -216,10 +216,10 @@ func (a *attachment) reach(ctx context.Context, ip netip.Addr, patience time.Dur
 				return nil
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return attach.Errorf(attach.CodeTryLater, "the gateway %s has not answered ARP within %s: is this node's port plugged in, and does its host's agent run? (tpctl trace tells where packets end)", ip, patience)
-		case <-time.After(wait):
+		if wait == slowest { // the kernel itself would take a second to ask again
+			if err := a.pod.NeighDel(ask); err != nil && !errors.Is(err, unix.ENOENT) {
+				return attach.Errorf(attach.CodeIO, "forget the MAC of %s: %s", ip, err)
+			}
 		}
 	}
 }
