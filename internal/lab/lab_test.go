@@ -100,6 +100,21 @@ func checkGone(t *testing.T, name string) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("namespaces are still there: %v %v", left, err)
 	}
+	// What was on its way into a namespace when that was removed ends by itself.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for left := processesOf(t, name); len(left) > 0; left = processesOf(t, name) {
+		if pause(ctx) != nil {
+			t.Errorf("processes of lab %s still run: %q", name, left)
+			return
+		}
+	}
+}
+
+// processesOf returns the command lines of a lab's processes, as their environment
+// tells.
+func processesOf(t *testing.T, name string) (left []string) {
+	t.Helper()
 	environs, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
 		t.Error(err)
@@ -108,9 +123,10 @@ func checkGone(t *testing.T, name string) {
 		env, err := os.ReadFile(file)
 		if err == nil && bytes.Contains(env, []byte("TUPLENET_LAB="+name+"\x00")) {
 			cmdline, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
-			t.Errorf("a process of lab %s still runs: %s: %s", name, file, bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '}))
+			left = append(left, string(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
 		}
 	}
+	return left
 }
 
 func checkPing(t *testing.T, l *Lab, from, to string, answered bool) {
