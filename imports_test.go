@@ -22,8 +22,9 @@ const (
 // arrows point one way: docs/design.md, section 2.
 var rooms = map[string][]string{
 	".":                 {"modes", "plugins/cni"},
-	"modes":             {"plugins/cni", "plugins/host", "plugins/install", "plugins/underlay", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/explain", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology", "internal/suggest"},
+	"modes":             {"plugins/cni", "plugins/cnm", "plugins/host", "plugins/install", "plugins/underlay", "embedded", "internal/agent", "internal/lab", "internal/ctl", "internal/explain", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology", "internal/suggest"},
 	"plugins/cni":       {},
+	"plugins/cnm":       {"plugins/cni", "internal/store", "internal/suggest", "internal/topology"},
 	"plugins/host":      {"plugins/cni", "internal/store", "internal/ovs", "internal/topology"},
 	"plugins/install":   {"plugins/cni"},
 	"plugins/underlay":  {"plugins/cni", "internal/store", "internal/topology"},

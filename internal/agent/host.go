@@ -42,6 +42,9 @@ var ErrNotReady = errors.New("the agent of this host is not ready yet: it has no
 // Chassis returns the host's system-id.
 func (h *Host) Chassis() string { return h.agent.self }
 
+// Bridge returns the name of the integration bridge.
+func (h *Host) Bridge() string { return h.agent.ovs.Bridge() }
+
 // Store returns the agent's access to the topology.
 func (h *Host) Store() *store.Store { return h.agent.Store }
 

@@ -113,6 +113,9 @@ func (d *Driver) Close() {
 // Open_vSwitch row, as it was when the driver was opened.
 func (d *Driver) SystemID() string { return d.systemID }
 
+// Bridge returns the name of the integration bridge.
+func (d *Driver) Bridge() string { return d.cfg.Bridge }
+
 // Events returns a channel that becomes readable when the bridge, an interface
 // or a tunnel of it, a connection, a bridge or patch port of this Open vSwitch,
 // or whether its traffic is held has changed. Changes that come together make

@@ -23,6 +23,7 @@ const (
 	Book                  // the book of the port ids of a switch or router
 	Version               // the layout's number
 	Talk                  // what a tool has asked agents, or they have answered
+	Docker                // what the plugin for Docker keeps: a Network or a Reservation
 )
 
 // Item is one key as it stands in the store.
@@ -37,7 +38,11 @@ type Item struct {
 	Key    topology.Key    // of the entity, or of the switch or router whose book it is
 	Entity topology.Stored // of an Object; nil if the value cannot be used
 	Used   []uint32        // ids in a book, ascending
-	Err    error           // why the value cannot be used
+
+	Network     *Network     // of Docker; nil: it is another key, or the value cannot be used
+	Reservation *Reservation // likewise
+
+	Err error // why the value cannot be used
 }
 
 // Everything returns all keys under the prefix at one revision, in the order of
@@ -75,6 +80,18 @@ func (l layout) interpret(path, value string) Item {
 		item.Used, item.Err = DecodeIDs(value)
 	case strings.HasPrefix(rest, "communicate/"):
 		item.Role = Talk
+	case strings.HasPrefix(path, l.networks()):
+		item.Role = Docker
+		n, err := l.parseNetwork(path, value)
+		if item.Err = err; err == nil {
+			item.Network = &n
+		}
+	case strings.HasPrefix(path, l.reservations()):
+		item.Role = Docker
+		r, err := l.parseReservation(path, value)
+		if item.Err = err; err == nil {
+			item.Reservation = &r
+		}
 	default:
 		for _, kind := range []topology.Kind{topology.KindSwitch, topology.KindRouter} {
 			name, ok := strings.CutPrefix(path, l.book(topology.Key{Kind: kind}))

@@ -20,7 +20,7 @@ const (
 )
 
 // owner is what the agent calls what is attached by us.
-const owner = "cni"
+const owner = attach.CNI
 
 // attachment is one ADD in progress.
 type attachment struct {
@@ -28,7 +28,7 @@ type attachment struct {
 	id     attach.ID
 	wanted Wanted
 	agent  *attach.Client
-	pair   *pair
+	pair   *Pair
 	made   bool // the pair is there, and ours
 }
 
@@ -58,20 +58,20 @@ func add(args *skel.CmdArgs, stdout io.Writer) error {
 		return err
 	}
 	defer host.Close()
-	a.pair = &pair{host: host, container: container, device: a.id.Device(), ifname: args.IfName}
+	a.pair = &Pair{Host: host, Container: container, Device: a.id.Device(), Ifname: args.IfName}
 	if a.agent, err = attach.Dial(cfg.RunDir); err != nil {
 		return err
 	}
 	given, err := a.run()
 	if err != nil {
 		if a.made {
-			err = errors.Join(err, a.pair.remove())
+			err = errors.Join(err, a.pair.Remove())
 		}
 		a.agent.Close(farewellPatience)
 		return err
 	}
 	a.agent.Close(0)
-	end := &types100.Interface{Name: a.pair.device, Mac: hostMAC(a.pair.device).String(), Mtu: given.MTU}
+	end := &types100.Interface{Name: a.pair.Device, Mac: hostMAC(a.pair.Device).String(), Mtu: given.MTU}
 	if err := cfg.WriteResult(stdout, cfg.Result(given, args.Netns, end)); err != nil {
 		return errors.Join(err, del(args, io.Discard)) // a runtime that hears of no result knows of no attachment
 	}
@@ -95,7 +95,7 @@ func (a *attachment) run() (Attached, error) {
 	if err != nil {
 		return Attached{}, err
 	}
-	if errors.Is(making, errExists) {
+	if errors.Is(making, ErrExists) {
 		making = a.makeAnew()
 	}
 	if making != nil {
@@ -124,7 +124,7 @@ func (a *attachment) run() (Attached, error) {
 // reservation is the first request.
 func (a *attachment) reservation() attach.Request {
 	r := attach.Request{Op: attach.Reserve, ID: a.id, Plugin: owner, Etcd: a.cfg.Etcd(), Switches: a.wanted.Switches,
-		Device: a.pair.device, MAC: a.wanted.MAC.String(), Secured: a.cfg.Secured()}
+		Device: a.pair.Device, MAC: a.wanted.MAC.String(), Secured: a.cfg.Secured()}
 	if a.wanted.IP.IsValid() {
 		r.IP = a.wanted.IP.String()
 	}
@@ -132,11 +132,11 @@ func (a *attachment) reservation() attach.Request {
 }
 
 func (a *attachment) make() error {
-	if err := a.pair.make(a.cfg.MTU); err != nil {
+	if err := a.pair.Make(a.cfg.MTU); err != nil {
 		return err
 	}
 	a.made = true
-	return DisableIPv6(a.pair.device)
+	return DisableIPv6(a.pair.Device)
 }
 
 // makeAnew makes the pair in place of what an ADD has left that was killed. The
@@ -145,24 +145,24 @@ func (a *attachment) makeAnew() error {
 	if err := a.pair.conflict(); err != nil {
 		return err
 	}
-	if err := a.pair.remove(); err != nil {
+	if err := a.pair.Remove(); err != nil {
 		return err
 	}
-	if err := a.make(); !errors.Is(err, errExists) {
+	if err := a.make(); !errors.Is(err, ErrExists) {
 		return err
 	}
-	return attach.Errorf(attach.CodeEnvironment, "the name %s (CNI_IFNAME)%s, or %s on the host, is taken", a.pair.ifname, a.pair.container.where(), a.pair.device)
+	return attach.Errorf(attach.CodeEnvironment, "the name %s (CNI_IFNAME)%s, or %s on the host, is taken", a.pair.Ifname, a.pair.Container.where(), a.pair.Device)
 }
 
 // adjust gives the host's end what only the agent knew.
 func (a *attachment) adjust(given Attached) error {
 	if given.MTU != a.cfg.MTU {
-		if err := a.pair.setMTU(given.MTU); err != nil {
+		if err := a.pair.SetMTU(given.MTU); err != nil {
 			return err
 		}
 	}
 	if given.NoOffload {
-		return a.pair.host.ComputeChecksums(a.pair.device)
+		return a.pair.Host.ComputeChecksums(a.pair.Device)
 	}
 	return nil
 }
@@ -170,9 +170,9 @@ func (a *attachment) adjust(given Attached) error {
 // configure gives the container's end what it has to be.
 func (a *attachment) configure(given *Attached) error {
 	if given.NoOffload {
-		if err := a.pair.container.ComputeChecksums(given.Name); err != nil {
+		if err := a.pair.Container.ComputeChecksums(given.Name); err != nil {
 			return err
 		}
 	}
-	return a.pair.container.Configure(&given.Interface)
+	return a.pair.Container.Configure(&given.Interface)
 }

@@ -11,28 +11,29 @@ import (
 	"cni.tuplenet/attach"
 )
 
-// pair is a veth pair: the container's end has its final name and namespace from
-// the beginning.
-type pair struct {
-	host, container *Netns
-	device          string // name of the host's end
-	ifname          string // and of the container's
+// Pair is a veth pair: the container's end has its name and namespace from the
+// beginning.
+type Pair struct {
+	Host, Container *Netns
+	Device          string // name of the host's end
+	Ifname          string // and of the container's
 }
 
-// errExists is the error of a pair, one of whose names is taken.
-var errExists = errors.New("interface exists")
+// ErrExists is the error of a pair, one of whose names is taken.
+var ErrExists = errors.New("interface exists")
 
-// make makes the pair, with the host's end up. An MTU of 0 leaves the kernel's.
-func (p *pair) make(mtu int) error {
+// Make makes the pair, with the host's end up. An MTU of 0 leaves the kernel's.
+// ErrExists: one of the names is taken.
+func (p *Pair) Make(mtu int) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.Flags = p.device, mtu, net.FlagUp
-	attrs.HardwareAddr = hostMAC(p.device)
-	err := p.host.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: p.ifname, PeerNamespace: p.container.Fd(), PeerTxQLen: -1})
+	attrs.Name, attrs.MTU, attrs.Flags = p.Device, mtu, net.FlagUp
+	attrs.HardwareAddr = hostMAC(p.Device)
+	err := p.Host.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: p.Ifname, PeerNamespace: p.Container.Fd(), PeerTxQLen: -1})
 	switch {
 	case errors.Is(err, unix.EEXIST):
-		return errExists
+		return ErrExists
 	case err != nil:
-		return attach.Errorf(attach.CodeIO, "make the veth pair of %s and %s%s: %s", p.device, p.ifname, p.container.where(), err)
+		return attach.Errorf(attach.CodeIO, "make the veth pair of %s and %s%s: %s", p.Device, p.Ifname, p.Container.where(), err)
 	}
 	return nil
 }
@@ -48,36 +49,36 @@ func hostMAC(device string) net.HardwareAddr {
 // if the container has an interface of that name, nil if it is but a host's end
 // whose other end is elsewhere, and which may go if the agent knows of no such
 // attachment.
-func (p *pair) conflict() error {
-	in, err := p.container.Find(p.ifname)
+func (p *Pair) conflict() error {
+	in, err := p.Container.Find(p.Ifname)
 	if in == nil || err != nil {
 		return err
 	}
-	out, err := p.host.Find(p.device)
+	out, err := p.Host.Find(p.Device)
 	if err != nil {
 		return err
 	}
 	if out != nil && in.Attrs().ParentIndex == out.Attrs().Index {
-		return attach.Errorf(attach.CodeAttached, "interface %s%s is attached already: delete the attachment (DEL) before it is made anew", p.ifname, p.container.where())
+		return attach.Errorf(attach.CodeAttached, "interface %s%s is attached already: delete the attachment (DEL) before it is made anew", p.Ifname, p.Container.where())
 	}
-	return attach.Errorf(attach.CodeEnvironment, "there is an interface %s already%s, which is not ours: choose another name (CNI_IFNAME)", p.ifname, p.container.where())
+	return attach.Errorf(attach.CodeEnvironment, "there is an interface %s already%s, which is not ours: choose another name (CNI_IFNAME)", p.Ifname, p.Container.where())
 }
 
-// setMTU sets the MTU of the host's end; the container's end gets its own when it
+// SetMTU sets the MTU of the host's end; the container's end gets its own when it
 // is configured.
-func (p *pair) setMTU(mtu int) error {
-	link, err := p.host.Find(p.device)
+func (p *Pair) SetMTU(mtu int) error {
+	link, err := p.Host.Find(p.Device)
 	if err != nil {
 		return err
 	}
 	if link == nil {
-		return attach.Errorf(attach.CodeIO, "interface %s has vanished", p.device)
+		return attach.Errorf(attach.CodeIO, "interface %s has vanished", p.Device)
 	}
-	if err := p.host.LinkSetMTU(link, mtu); err != nil {
-		return attach.Errorf(attach.CodeIO, "set MTU %d of interface %s: %s", mtu, p.device, err)
+	if err := p.Host.LinkSetMTU(link, mtu); err != nil {
+		return attach.Errorf(attach.CodeIO, "set MTU %d of interface %s: %s", mtu, p.Device, err)
 	}
 	return nil
 }
 
-// remove removes both ends.
-func (p *pair) remove() error { return p.host.Delete(p.device) }
+// Remove removes both ends.
+func (p *Pair) Remove() error { return p.Host.Delete(p.Device) }

@@ -62,6 +62,9 @@ func (s *server) status(ctx context.Context, r attach.Request) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	st, err := s.stores.get(r.Etcd)
+	if err == nil {
+		err = s.checkBridge(r)
+	}
 	if err != nil {
 		return err
 	}
@@ -78,6 +81,14 @@ func (s *server) status(ctx context.Context, r attach.Request) error {
 	}
 	if !s.agent.Forwards() {
 		return fail(attach.CodeLimited, "Open vSwitch does not answer, or does not have the agent's flows")
+	}
+	return nil
+}
+
+// checkBridge refuses to work for a plugin that means another bridge.
+func (s *server) checkBridge(r attach.Request) error {
+	if r.Bridge != "" && r.Bridge != s.agent.Bridge() {
+		return fail(attach.CodeConfig, "bridge is %s, but this host's agent works with %s", r.Bridge, s.agent.Bridge())
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func (s *server) collect(ctx context.Context, r attach.Request) (answer attach.A
 		valid[id.Owner(r.Plugin)] = true
 	}
 	prefix := r.Plugin + ":" + r.ID.Network + "/"
-	owners, err := s.owners(ctx, prefix)
+	owners, err := s.owners(ctx, func(owner string) bool { return strings.HasPrefix(owner, prefix) })
 	if err != nil {
 		return answer, err
 	}
@@ -115,20 +115,20 @@ func (s *server) collect(ctx context.Context, r attach.Request) (answer attach.A
 	return answer, nil
 }
 
-// owners returns the owners of this host, beginning with prefix, that have a port
-// in the store or in the bridge.
-func (s *server) owners(ctx context.Context, prefix string) ([]string, error) {
+// owners returns the owners of this host, those that wanted returns true for, that
+// have a port in the store or in the bridge.
+func (s *server) owners(ctx context.Context, wanted func(owner string) bool) ([]string, error) {
 	var owners []string
 	err := s.agent.View(ctx, func(m *topology.Model, _ int) {
 		for e := range m.All() {
 			if port, ok := e.(topology.SwitchPort); ok && port.Owner != "" && port.Parent == "" &&
-				port.Chassis == s.agent.Chassis() && strings.HasPrefix(port.Owner, prefix) {
+				port.Chassis == s.agent.Chassis() && wanted(port.Owner) {
 				owners = append(owners, port.Owner)
 			}
 		}
 	})
 	for _, a := range s.agent.Attachments() {
-		if strings.HasPrefix(a.Owner, prefix) {
+		if wanted(a.Owner) {
 			owners = append(owners, a.Owner)
 		}
 	}
@@ -136,8 +136,10 @@ func (s *server) owners(ctx context.Context, prefix string) ([]string, error) {
 	return slices.Compact(owners), err
 }
 
-// swept are the owners that sweep looks after.
-const swept = "cni:"
+// swept reports whether sweep looks after an owner: one of ours.
+func swept(owner string) bool {
+	return strings.HasPrefix(owner, attach.CNI+":") || strings.HasPrefix(owner, attach.CNM+":")
+}
 
 // sweepAlways releases what plugins have left: attachments that have lost their
 // device, as when the container's namespace has gone or the host was started
@@ -154,7 +156,7 @@ func (s *server) sweepAlways(ctx context.Context) {
 			now := map[string]bool{}
 			for _, a := range s.agent.Attachments() {
 				now[a.Owner] = true
-				if (a.Failed || a.Dark) && strings.HasPrefix(a.Owner, swept) {
+				if (a.Failed || a.Dark) && swept(a.Owner) {
 					s.sweep(ctx, a.Owner)
 				}
 			}

@@ -37,6 +37,9 @@ func (c *conversation) reserve(ctx context.Context, r attach.Request) (answer at
 		return answer, fail(attach.CodeConfig, "the network configuration names no switch (switchname)")
 	}
 	st, err := c.stores.get(r.Etcd)
+	if err == nil {
+		err = c.checkBridge(r)
+	}
 	if err != nil {
 		return answer, err
 	}
@@ -60,7 +63,7 @@ func (c *conversation) reserve(ctx context.Context, r attach.Request) (answer at
 	err = c.agent.View(ctx, func(m *topology.Model, workloads int) {
 		mtu = workloads
 		held = c.owned(m, owner)
-		names = m.Get(topology.Key{Kind: topology.KindPortName, Name: r.ID.Port()})
+		names = m.Get(topology.Key{Kind: topology.KindPortName, Name: r.ID.Port(r.Plugin)})
 	})
 	if err != nil {
 		return answer, err
@@ -188,7 +191,7 @@ func (c *conversation) allocateIn(ctx context.Context, st *store.Store, r attach
 		return st.ClaimPort(ctx, p.name, c.agent.Chassis(), owner,
 			store.Want{IP: w.ip, MAC: w.mac, Chassis: c.agent.Chassis(), Secured: r.Secured})
 	}
-	port = topology.SwitchPort{Switch: p.name, Name: r.ID.Port(), IP: w.ip, MAC: w.mac, Chassis: c.agent.Chassis(), Secured: r.Secured, Owner: owner}
+	port = topology.SwitchPort{Switch: p.name, Name: r.ID.Port(r.Plugin), IP: w.ip, MAC: w.mac, Chassis: c.agent.Chassis(), Secured: r.Secured, Owner: owner}
 	// A port may have an address though the book of addresses does not say so, as
 	// when somebody has written it by other means.
 	inUse := func(ip netip.Addr) bool {

@@ -36,6 +36,7 @@ import (
 // Agent is the host's agent; agent.Host has the methods.
 type Agent interface {
 	Chassis() string
+	Bridge() string
 	Store() *store.Store
 	View(ctx context.Context, look func(m *topology.Model, mtu int)) error
 	Attach(ctx context.Context, a ovs.Attachment) error
@@ -216,7 +217,7 @@ func (c *conversation) carryOut(ctx context.Context, r attach.Request) (attach.A
 	case attach.Collect:
 		return c.collect(ctx, r)
 	case attach.Status:
-		return attach.Answer{}, c.status(ctx, r)
+		return attach.Answer{Chassis: c.agent.Chassis(), Bridge: c.agent.Bridge()}, c.status(ctx, r)
 	}
 	return attach.Answer{}, fail(attach.CodeUnsupported, "this agent does not know the operation %q; plugin and agent are of different versions", r.Op)
 }

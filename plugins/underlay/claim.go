@@ -23,7 +23,7 @@ import (
 const etcdPatience = 3 * time.Second
 
 // plugin is what the owners of ports begin with, see attach.ID.
-const plugin = "cni"
+const plugin = attach.CNI
 
 // pool is the ports that were made in advance for this node, in all switches.
 // Who has one is written into the port itself, and nowhere else.

@@ -46,10 +46,17 @@ const (
 	Release Op = "release" // takes an attachment back, whatever there is of it; needs ID and Device
 	Check   Op = "check"   // says what is wrong with an attachment; needs ID, Device, IP and MAC
 	Collect Op = "collect" // releases all attachments of the network ID.Network, but those in Valid
-	Status  Op = "status"  // says whether Reserve has a chance; needs Switches
+	Status  Op = "status"  // says whether Reserve has a chance, and whose agent this is; needs Switches
 )
 
-// ID names an attachment, as the CNI specification does.
+// The plugins.
+const (
+	CNI = "cni"
+	CNM = "cnm" // Docker's
+)
+
+// ID names an attachment, as the CNI specification does. For Docker, Container is
+// the id of the endpoint, and Ifname what its interface's name begins with.
 type ID struct {
 	Network   string `json:"network"`
 	Container string `json:"container"`
@@ -80,16 +87,24 @@ func (id ID) Device() string {
 }
 
 // Port returns the name of the attachment's logical switch port, unless that was
-// made in advance.
-func (id ID) Port() string { return "lsp-" + id.Ifname + "-" + id.Container }
+// made in advance: for Docker that of the endpoint, see docs/compat.md.
+func (id ID) Port(plugin string) string {
+	if plugin == CNM {
+		return id.Container
+	}
+	return "lsp-" + id.Ifname + "-" + id.Container
+}
 
 // Request is what a plugin says.
 type Request struct {
 	Op Op `json:"op"`
 	ID ID `json:"id,omitzero"`
 
-	// Plugin says whose attachment it is: "cni" or "cnm".
+	// Plugin says whose attachment it is: CNI or CNM.
 	Plugin string `json:"plugin,omitempty"`
+	// Bridge is the bridge of Open vSwitch that the attachment has to be in; empty:
+	// the agent's. Reserve and Status refuse another.
+	Bridge string `json:"bridge,omitempty"`
 	// Etcd is where the plugin's configuration says that the topology is. The
 	// agent's own access is used if it leads to the same place.
 	Etcd *Etcd `json:"etcd,omitempty"`
@@ -146,6 +161,10 @@ type Answer struct {
 	// NoOffload says that the workload has to compute its checksums itself: the
 	// bridge's datapath would lose packets whose checksum a NIC is to complete.
 	NoOffload bool `json:"no_offload,omitempty"`
+
+	// Of Status.
+	Chassis string `json:"chassis,omitempty"` // system-id of this host
+	Bridge  string `json:"bridge,omitempty"`  // the agent's bridge of Open vSwitch
 
 	// Pending says that Release, or Collect, could not reach etcd: the agent
 	// goes on by itself.

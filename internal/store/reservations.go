@@ -1,0 +1,261 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"tuplenet/internal/topology"
+)
+
+// Reservation is an address, or a whole subnet, that Docker was given before
+// there is anything that has it. It ends when a port, or a network, has it, or
+// when Docker gives it back.
+type Reservation struct {
+	Subnet  netip.Prefix `json:"-"`
+	IP      netip.Addr   `json:"-"` // the zero Addr: all of the subnet
+	Chassis string       `json:"chassis"`
+	Since   int64        `json:"since"` // Unix seconds
+}
+
+// reservations is the directory of what Docker was given: by subnet, as
+// 10.20.3.0-24, and under that by address.
+func (l layout) reservations() string { return string(l) + "cnm/reserved/" }
+
+func (l layout) reservation(subnet netip.Prefix, ip netip.Addr) string {
+	path := fmt.Sprintf("%s%s-%d", l.reservations(), subnet.Masked().Addr(), subnet.Bits())
+	if ip.IsValid() {
+		path += "/" + ip.String()
+	}
+	return path
+}
+
+// parseReservation reads a key of reservations.
+func (l layout) parseReservation(path, value string) (r Reservation, err error) {
+	rest := strings.TrimPrefix(path, l.reservations())
+	subnet, ip, ofAddress := strings.Cut(rest, "/")
+	if r.Subnet, err = topology.ParsePrefix(strings.Replace(subnet, "-", "/", 1)); err == nil && ofAddress {
+		r.IP, err = topology.ParseAddr(ip)
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(value), &r)
+	}
+	if err != nil || l.reservation(r.Subnet, r.IP) != path {
+		return r, fmt.Errorf("invalid reservation %s: %w", rest, errors.Join(err, errors.New("want SUBNET-LENGTH or SUBNET-LENGTH/ADDRESS with chassis and since")))
+	}
+	return r, nil
+}
+
+// Reservations returns all reservations in the order of etcd's keys. Those that
+// cannot be read are left out.
+func (s *Store) Reservations(ctx context.Context) ([]Reservation, error) {
+	return s.reservationsUnder(ctx, s.layout.reservations())
+}
+
+func (s *Store) reservationsUnder(ctx context.Context, under string) (all []Reservation, err error) {
+	_, err = s.scan(ctx, under, clientv3.GetPrefixRangeEnd(under), func(kv *mvccpb.KeyValue) {
+		if r, err := s.layout.parseReservation(string(kv.Key), string(kv.Value)); err == nil {
+			all = append(all, r)
+		}
+	})
+	if err != nil {
+		return nil, s.failed("listing what Docker has reserved", err)
+	}
+	return all, nil
+}
+
+// ReserveAddress reserves an address of a subnet for a host, in one
+// transaction: ip, or if that is the zero Addr the next free one in within, a
+// part of the subnet or all of it, behind the address after (which turns over;
+// the zero Addr: from the beginning). No port of a switch that a network with
+// this subnet is on has it, nor is it such a network's gateway. ErrConflict: ip
+// is not free. ErrFull: none is.
+func (s *Store) ReserveAddress(ctx context.Context, subnet, within netip.Prefix, ip, after netip.Addr, chassis string) (netip.Addr, error) {
+	subnet = subnet.Masked()
+	doing := fmt.Sprintf("reserving an address of %s", subnet)
+	all, err := s.Networks(ctx)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	var gateways []netip.Addr
+	var switches []topology.Key
+	var books []string
+	for _, n := range all {
+		if n.Subnet == subnet {
+			if n.Gateway.IsValid() {
+				gateways = append(gateways, n.Gateway)
+			}
+			switches = append(switches, topology.Switch{Name: n.Switch}.Key())
+			books = append(books, s.layout.book(topology.Switch{Name: n.Switch}.Key()))
+		}
+	}
+	slices.Sort(books)
+	var chosen netip.Addr
+	err = s.change(ctx, doing, slices.Compact(books), func(t *txn) error {
+		used := roaring.New()
+		for _, sw := range switches {
+			book, err := s.ipBook(ctx, t, sw)
+			if err != nil {
+				return fmt.Errorf("%s: %w", sw, err)
+			}
+			used.Or(book)
+		}
+		clear(t.books) // nothing is written to them
+		// What a port has taken over meanwhile has changed a book.
+		held, err := s.reservationsUnder(ctx, s.layout.reservation(subnet, netip.Addr{})+"/")
+		if err != nil {
+			return err
+		}
+		for _, r := range held {
+			used.Add(uint32(topology.PortID(r.IP)))
+		}
+		for _, gateway := range gateways {
+			used.Add(uint32(topology.PortID(gateway)))
+		}
+		isFree := func(a netip.Addr) bool {
+			return topology.IsHost(a, subnet) && !used.Contains(uint32(topology.PortID(a)))
+		}
+		chosen = ip
+		if !ip.IsValid() {
+			chosen = nextFree(within, after, isFree)
+		}
+		switch {
+		case !chosen.IsValid():
+			return fmt.Errorf("%w in %s", ErrFull, within.Masked())
+		case !isFree(chosen):
+			return fmt.Errorf("%s: %w", ip, ErrConflict)
+		}
+		return s.reserve(t, Reservation{Subnet: subnet, IP: chosen, Chassis: chassis})
+	})
+	return chosen, err
+}
+
+// reserve adds a reservation that nobody has to t.
+func (s *Store) reserve(t *txn, r Reservation) error {
+	r.Since = time.Now().Unix()
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	path := s.layout.reservation(r.Subnet, r.IP)
+	t.guards = append(t.guards, clientv3.Compare(clientv3.CreateRevision(path), "=", 0))
+	t.put(path, string(text))
+	return nil
+}
+
+// nextFree returns the first free address of a network behind one of its own, or
+// else the first from the beginning; the zero Addr: there is none.
+func nextFree(net netip.Prefix, after netip.Addr, isFree func(netip.Addr) bool) (first netip.Addr) {
+	for ip := net.Masked().Addr(); net.Contains(ip); ip = ip.Next() {
+		switch {
+		case !isFree(ip):
+		case !after.IsValid() || ip.Compare(after) > 0:
+			return ip
+		case !first.IsValid():
+			first = ip
+		}
+	}
+	return first
+}
+
+// ReleaseAddress ends the reservation of an address, if that chassis has it, or
+// whoever has it if chassis is empty. One that is not there is no error.
+func (s *Store) ReleaseAddress(ctx context.Context, subnet netip.Prefix, ip netip.Addr, chassis string) error {
+	return s.releaseReservation(ctx, s.layout.reservation(subnet, ip), chassis)
+}
+
+// ReleaseSubnet is ReleaseAddress for a whole subnet.
+func (s *Store) ReleaseSubnet(ctx context.Context, subnet netip.Prefix, chassis string) error {
+	return s.releaseReservation(ctx, s.layout.reservation(subnet, netip.Addr{}), chassis)
+}
+
+func (s *Store) releaseReservation(ctx context.Context, path, chassis string) error {
+	return s.change(ctx, "releasing "+path, []string{path}, func(t *txn) error {
+		value, ok := t.get(path)
+		if !ok {
+			return nil
+		}
+		if r, err := s.layout.parseReservation(path, value); err == nil && chassis != "" && r.Chassis != chassis {
+			return nil
+		}
+		t.delete(path)
+		return nil
+	})
+}
+
+// ReserveSubnet reserves the first subnet with a prefix of bits, in one of the
+// pools, that nothing known overlaps: no network of Docker, no reservation and no
+// router port. ErrFull: there is none.
+func (s *Store) ReserveSubnet(ctx context.Context, pools []netip.Prefix, bits int, chassis string) (netip.Prefix, error) {
+	var subnet netip.Prefix
+	err := s.change(ctx, "reserving a subnet", nil, func(t *txn) error {
+		var used []netip.Prefix
+		networks, err := s.Networks(ctx)
+		if err != nil {
+			return err
+		}
+		for _, n := range networks {
+			used = append(used, n.Subnet)
+		}
+		held, err := s.Reservations(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range held {
+			used = append(used, r.Subnet)
+		}
+		ports, _, err := s.List(ctx, topology.KindRouterPort, "")
+		if err != nil {
+			return err
+		}
+		for _, e := range ports {
+			used = append(used, e.(topology.RouterPort).Net)
+		}
+		if subnet = firstSubnet(pools, bits, used); !subnet.IsValid() {
+			return fmt.Errorf("no subnet of the length %d is left in %v: %w", bits, pools, ErrFull)
+		}
+		return s.reserve(t, Reservation{Subnet: subnet, Chassis: chassis})
+	})
+	return subnet, err
+}
+
+// firstSubnet returns the first subnet in one of the pools that overlaps none of
+// those that are used; the zero Prefix: there is none.
+func firstSubnet(pools []netip.Prefix, bits int, used []netip.Prefix) netip.Prefix {
+	for _, pool := range pools {
+		for subnet := netip.PrefixFrom(pool.Masked().Addr(), max(bits, pool.Bits())); pool.Contains(subnet.Addr()); {
+			i := slices.IndexFunc(used, subnet.Overlaps)
+			if i < 0 {
+				return subnet
+			}
+			// The next one behind both.
+			last := lastOf(subnet)
+			if other := lastOf(used[i]); other.Compare(last) > 0 {
+				last = other
+			}
+			if !last.Next().IsValid() {
+				break
+			}
+			subnet = netip.PrefixFrom(last.Next(), subnet.Bits())
+		}
+	}
+	return netip.Prefix{}
+}
+
+// lastOf returns the highest address of an IPv4 network.
+func lastOf(net netip.Prefix) netip.Addr {
+	b := net.Masked().Addr().As4()
+	for i := net.Bits(); i < 32; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom4(b)
+}

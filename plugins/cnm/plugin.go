@@ -1,0 +1,65 @@
+package cnm
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"cni.tuplenet/attach"
+
+	"tuplenet/internal/store"
+)
+
+// How long etcd and the agent may take for what Docker waits for. Docker itself
+// waits for longer.
+const (
+	patience        = 10 * time.Second
+	flowsPatience   = 10 * time.Second // for the flows of an endpoint
+	releasePatience = 5 * time.Second
+)
+
+// Plugin serves the engine of one host. Its methods may be called by several
+// goroutines.
+type Plugin struct {
+	cfg    Config
+	store  *store.Store
+	engine *engine
+	log    *slog.Logger
+
+	mu   sync.Mutex
+	self string // this host's system-id, once the agent has told it
+}
+
+// New returns a plugin that works with the topology in st, which it does not
+// close.
+func New(cfg Config, st *store.Store, log *slog.Logger) *Plugin {
+	return &Plugin{cfg: cfg, store: st, engine: newEngine(cfg.DockerSocket), log: log}
+}
+
+// chassis returns this host's system-id, which its agent knows.
+func (p *Plugin) chassis(ctx context.Context) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.self != "" {
+		return p.self, nil
+	}
+	answer, err := p.status(ctx)
+	if err != nil {
+		return "", fmt.Errorf("find out which chassis this host is: %w", err)
+	}
+	p.self = answer.Chassis
+	return p.self, nil
+}
+
+// status asks the agent whether containers could be attached.
+func (p *Plugin) status(ctx context.Context) (attach.Answer, error) {
+	agent, err := attach.Dial(p.cfg.RunDir)
+	if err != nil {
+		return attach.Answer{}, err
+	}
+	defer agent.Close(0)
+	defer context.AfterFunc(ctx, func() { agent.Close(0) })()
+	return agent.Ask(attach.Request{Op: attach.Status, Plugin: attach.CNM, Bridge: p.cfg.Bridge, Etcd: p.cfg.etcd()}, patience)
+}
