@@ -234,11 +234,12 @@ func request(op attach.Op, container string, more ...func(*attach.Request)) atta
 func (m *machine) add(container string, more ...func(*attach.Request)) attach.Answer {
 	p := m.plugin()
 	defer p.hangUp()
-	a := p.say(request(attach.Reserve, container, more...))
+	r := request(attach.Reserve, container, more...)
+	a := p.say(r)
 	if a.Error != nil {
 		return a
 	}
-	m.device(id(container).Device(), true)
+	m.device(r.Device, true)
 	for _, op := range []attach.Op{attach.Plug, attach.Keep} {
 		if done := p.say(attach.Request{Op: op}); done.Error != nil {
 			return done
