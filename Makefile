@@ -10,7 +10,7 @@ LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
 PACKAGES := ./... cni.tuplenet/...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all deps test-deps build man test test-kernel soak demo bench lint fuzz clean
+.PHONY: all deps test-deps build man docker-plugin test test-kernel soak demo bench lint fuzz clean
 
 all: build
 
@@ -19,11 +19,15 @@ deps: ## install what is needed, by package name
 
 build: ## bin/tuplenet and its names
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tuplenet .
-	@ln -sf tuplenet bin/tpctl && ln -sf tuplenet bin/tpcni
+	@for name in tpctl tpcni tpcnm; do ln -sf tuplenet bin/$$name; done
 
 man: build ## packaging/man, the manual pages, and docs/tpctl.md, which says the same
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git -c safe.directory='*' log -1 --format=%ct)} bin/tuplenet man packaging/man
 	bin/tuplenet man --markdown >docs/tpctl.md
+
+docker-plugin: build ## bin/docker-plugin, of which `docker plugin create` makes a managed plugin, for swarm
+	@packaging/docker/build.sh bin/tuplenet bin/docker-plugin
+	@echo "next, on each host: docker plugin create tuplenet bin/docker-plugin && docker plugin enable tuplenet"
 
 test-deps:
 	@packaging/deps.sh test
@@ -46,10 +50,11 @@ bench: ## measure; ONLY='Compile|Latency' for a subset; writes docs/performance.
 	@packaging/deps.sh bench
 	go test ./internal/bench -run '^$$' -bench '$(or $(ONLY),.)' -benchtime 1x -timeout 30m -write $(CURDIR)/docs/performance.md
 
-lint: ## formatting, vet, staticcheck
+lint: ## formatting, vet, staticcheck, systemd's units
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt would change these files"; exit 1; }
 	go vet $(PACKAGES)
 	go run $(STATICCHECK) $(PACKAGES)
+	packaging/systemd/verify.sh
 
 fuzz: ## each fuzz target for FUZZTIME (20s)
 	@for p in $$(go list $(PACKAGES)); do \

@@ -25,6 +25,7 @@ func commands() []*cli.Command {
 		doctorCommand(),
 		cleanupCommand(),
 		cniCommand(),
+		cnmCommand(),
 		versionCommand(),
 		completionCommand(),
 		manCommand(),

@@ -3,7 +3,7 @@
 # Ubuntu's packages. Does nothing when all of it is there.
 #
 #	deps.sh		for the demo and the lab
-#	deps.sh test	for the tests, too: traffic, paths, a web server, shells to complete in, what checks manual pages, and container runtimes
+#	deps.sh test	for the tests, too: traffic, a flow collector, paths, a web server, shells to complete in, what checks manual pages and metrics, and container runtimes
 #	deps.sh bench	for the benchmarks, too: the CNI plugins that ours is measured against
 #	deps.sh kernel	for the kernel's datapath, too: an emulator, and a kernel
 set -eu
@@ -29,14 +29,15 @@ quietly() {
 
 case "${1:-}" in
 "") ;;
-test) packages="$packages iperf3 wget traceroute iputils-tracepath busybox-static zsh fish mandoc containernetworking-plugins iptables"
+test) packages="$packages iperf3 nfdump wget traceroute iputils-tracepath busybox-static zsh fish mandoc containernetworking-plugins iptables"
 	# Docker's own packages have these programs, too, and exclude Debian's.
 	for p in podman runc containerd; do
 		command -v $p >/dev/null || packages="$packages $p"
 	done
+	command -v dockerd >/dev/null || packages="$packages docker.io"
 	;;
 bench) packages="$packages iperf3 containernetworking-plugins" ;;
-kernel) packages="$packages iperf3 qemu-system-x86 busybox-static" ;;
+kernel) packages="$packages iperf3 nfdump wget traceroute iputils-tracepath qemu-system-x86 busybox-static" ;;
 *) fail "deps.sh knows no $1, only test, bench and kernel" ;;
 esac
 
@@ -65,16 +66,35 @@ if ! [ -d /sys/module/openvswitch ] && ! (exec 3<>/dev/net/tun) 2>/dev/null; the
 	fail "/dev/net/tun cannot be opened, which Open vSwitch's userspace datapath needs: load the module tun (modprobe tun), or give this container the device"
 fi
 
-# The kernel is unpacked, not installed: this machine goes on booting its own.
-kernel=$(dirname "$0")/../bin/kernel
-if [ "${1:-}" = kernel ] && ! [ -d "$kernel" ]; then
+# Unpacks a package into a directory of bin, for what must not be installed.
+unpack() {
+	echo "unpacking $1"
+	rm -rf "$2.new"
+	mkdir -p "$2.new"
+	(cd "$2.new" && quietly apt-get download "$1" && dpkg -x ./*.deb . && rm ./*.deb) ||
+		fail "the package could not be downloaded and unpacked: $1"
+	mv "$2.new" "$2"
+}
+
+bin=$(dirname "$0")/../bin
+
+# This machine goes on booting its own kernel.
+if [ "${1:-}" = kernel ] && ! [ -d "$bin/kernel" ]; then
 	command -v apt-get >/dev/null && quietly apt-get update || fail "Debian's kernel cannot be had: apt-get update fails"
 	image=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p')
 	[ -n "$image" ] || fail "apt-get has no package linux-image-cloud-amd64: only Debian on amd64 has it"
-	echo "unpacking $image"
-	rm -rf "$kernel.new"
-	mkdir -p "$kernel.new"
-	(cd "$kernel.new" && quietly apt-get download "$image" && dpkg -x ./*.deb . && rm ./*.deb) ||
-		fail "the package could not be downloaded and unpacked: $image"
-	mv "$kernel.new" "$kernel"
+	unpack "$image" "$bin/kernel"
+fi
+
+# Engines of Docker before 23.0 share networks by an etcd that has its API of
+# version 2, which the one of the lab does not. Installed, it would be started.
+if [ "${1:-}" = test ] && ! [ -d "$bin/etcd-v2" ] && dockerd --cluster-store=etcd://x --version >/dev/null 2>&1; then
+	command -v apt-get >/dev/null && quietly apt-get update || fail "the package etcd-server cannot be had: apt-get update fails"
+	unpack etcd-server "$bin/etcd-v2"
+fi
+
+# Prometheus has the program that checks its rules. Installed, it would serve.
+if [ "${1:-}" = test ] && ! [ -d "$bin/prometheus" ] && ! command -v promtool >/dev/null; then
+	command -v apt-get >/dev/null && quietly apt-get update || fail "the package prometheus cannot be had: apt-get update fails"
+	unpack prometheus "$bin/prometheus"
 fi

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"tuplenet/flows"
 	"tuplenet/internal/store"
@@ -15,12 +16,12 @@ import (
 // Finding is one inconsistency.
 type Finding struct {
 	Kind   Kind
-	Object string   // what it is about, as topology.Key or etcd's key
+	Object string   // what it is about, as topology.Key, a Docker network by its title, or etcd's key
 	Names  []string // that it is chosen by
 	What   string   // is wrong, beginning with a small letter
 
-	// Follows is the object, as topology.Key, whose own finding this one goes
-	// with; then there is nothing below.
+	// Follows is the Object whose own finding this one goes with; then there is
+	// nothing below.
 	Follows string
 
 	Cure   string   // what mends it and keeps everything, to be tried before Remedy; may be empty
@@ -29,9 +30,10 @@ type Finding struct {
 	Repair *Repair  // what mends it without asking anybody; nil if there is no such thing
 }
 
-// Check returns what is inconsistent among all keys of a store, the worst first,
-// and of what is equally bad that which follows from something else last.
-func Check(items []store.Item) []Finding {
+// Check returns what is inconsistent among all keys of a store, which were read
+// now, the worst first, and of what is equally bad that which follows from
+// something else last.
+func Check(items []store.Item, now time.Time) []Finding {
 	a := newAudit(items)
 	a.keys()
 	a.books()
@@ -44,6 +46,7 @@ func Check(items []store.Item) []Finding {
 	a.routes()
 	a.translations()
 	a.chassis()
+	a.docker(now)
 	slices.SortStableFunc(a.findings, func(x, y Finding) int {
 		return cmp.Or(cmp.Compare(y.Severity(), x.Severity()), cmp.Compare(min(len(x.Follows), 1), min(len(y.Follows), 1)),
 			cmp.Compare(x.Kind, y.Kind), strings.Compare(x.Object, y.Object))
@@ -84,6 +87,7 @@ type audit struct {
 	parents   map[string]bool                   // names of ports that have children, counting or not
 
 	named    map[topology.Key]topology.Key // ports that there are, counting or not, by kind and bare name
+	dockered dockered
 	findings []Finding
 }
 
@@ -95,6 +99,9 @@ func newAudit(items []store.Item) *audit {
 	changes := make([]topology.Change, 0, len(items))
 	for i := range items {
 		item := &items[i]
+		if item.Role == store.Docker {
+			a.dockered.add(item)
+		}
 		if item.Role != store.Object {
 			continue
 		}
@@ -151,6 +158,7 @@ func (a *audit) found(kind Kind, key topology.Key, f Finding, others ...topology
 		if item := a.byKey[k]; item != nil {
 			f.Names = append(f.Names, namesOf(item.Path)...)
 		}
+		f.Names = append(f.Names, a.dockered.namesAt(k)...)
 	}
 	f.Kind = kind
 	a.findings = append(a.findings, f)

@@ -65,7 +65,7 @@ func (a *audit) attachments() {
 	for _, p := range a.switchPorts {
 		// Where a child is, its parent says.
 		if p.Owner != "" && p.Chassis == "" && p.Parent == "" {
-			f := Finding{What: p.Owner + " has it, but on no chassis", Cure: "if its host still runs, " + startAgent, Remedy: []string{a.del(p.Key())}}
+			f := Finding{What: a.dockered.owner(p) + " has it, but on no chassis", Cure: "if its host still runs, " + startAgent, Remedy: []string{a.del(p.Key())}}
 			if p.Pool != "" {
 				f.Advice = `"tpctl ls provision" makes it again`
 			}

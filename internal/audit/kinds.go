@@ -72,6 +72,15 @@ const (
 	RouterPinnedGone
 	AttachmentLeaked
 	PoolNodeMissing
+	DockerSwitchMissing
+	DockerLinkMissing
+	DockerGatewayMissing
+	DockerRecordUnreadable
+	DockerNetworkLeaked
+	DockerNetworkUnrecorded
+	DockerEndpointLeaked
+	DockerReservationLeft
+	DockerReservationOld
 	ChassisUnregistered
 	ChassisDown
 	ChassisDownIdle
@@ -175,6 +184,24 @@ var kinds = [...]about{
 		"None; but its address is not given out again.", "Start the agent of its host, if that still runs; or delete the port."},
 	PoolNodeMissing: {"pool-node-missing", Warning, "Ports were made in advance for a node that is neither a chassis with a record nor a switch port.",
 		"None; but no container gets their addresses.", "Start the agent of that node, or make its port; or delete the ports."},
+	DockerSwitchMissing: {"docker-switch-missing", Error, "The switch of a Docker network does not exist.",
+		"Its containers reach nobody, and none can be attached.", "Remove the network in Docker, and make it again; a switch that was not made for it can be made again instead. If Docker does not know the network any more, delete its record."},
+	DockerLinkMissing: {"docker-link-missing", Error, "The link of a Docker network to its router is gone, or half of it.",
+		"Its containers reach nobody outside of it.", "Make again what is missing."},
+	DockerGatewayMissing: {"docker-gateway-missing", Warning, "Nobody has the gateway's address of a Docker network whose switch has a router.",
+		"Its containers find no way out of it.", "Give a router that address, or remove the network in Docker and make it again with a gateway that there is."},
+	DockerRecordUnreadable: {"docker-record-unreadable", Warning, "What the plugin for Docker keeps cannot be read.",
+		"None; but no container can be attached to that network, or nobody gets that address.", "Delete it; Docker can then remove the network. A reservation is deleted by --repair."},
+	DockerNetworkLeaked: {"docker-network-leaked", Note, "No Docker knows a network any more: the only host that did is gone, or its swarm has ended it.",
+		"None; but its switch and its subnet stay.", "Start the agent of that host, and remove the network in Docker there; or, if the host is gone for good, delete it. The plugin on any host of a swarm ends what that has ended."},
+	DockerNetworkUnrecorded: {"docker-network-unrecorded", Note, "A switch without workloads has the name of a Docker network of which there is no record: it is one of the original TupleNet, or was left behind.",
+		"None.", "Leave it if a Docker knows it, or delete it."},
+	DockerEndpointLeaked: {"docker-endpoint-leaked", Note, "Ports belong to containers of a Docker network that there is no record of.",
+		"None; but their addresses are not given out again.", "Leave them as long as their containers run; or delete them."},
+	DockerReservationLeft: {"docker-reservation-left", Note, "What was reserved for Docker is still reserved, though its host is gone, or something has it by now.",
+		"None; but it stays taken.", "End the reservation (--repair does)."},
+	DockerReservationOld: {"docker-reservation-old", Note, "What was reserved for Docker long ago still has nothing that has it. (A virtual address of a service, and an auxiliary address of a network, never have.)",
+		"None; but it stays taken.", "Leave it if Docker lists it; the plugin on its host ends it otherwise, when it runs; or delete it."},
 	ChassisUnregistered: {"chassis-unregistered", Error, "The agent of a chassis runs, but it has no record: it has been deleted, or the agent has not finished its start.",
 		"Others have no tunnel to it.", "Restart the agent on that host."},
 	ChassisDown: {"chassis-down", Error, "A chassis is down, and ports or routers depend on it.",

@@ -58,8 +58,8 @@ func (a *audit) switchEnd(p topology.SwitchPort) {
 		if router, _ := strings.CutPrefix(p.Name, p.Switch+"_to_"); p.Peer == router+"_to_"+p.Switch && p.MAC == topology.MACFromIP(p.IP) {
 			again = tpctl(topology.KindRouter, "link", router, p.Switch, p.IP.String()+"/LENGTH")
 		}
-		a.found(PeerMissing, p.Key(), Finding{What: "its peer, router port " + p.Peer + ", does not exist",
-			Cure: "make that again: " + again, Remedy: []string{a.del(p.Key())}})
+		f := Finding{What: "its peer, router port " + p.Peer + ", does not exist", Cure: "make that again: " + again, Remedy: []string{a.del(p.Key())}}
+		a.found(PeerMissing, p.Key(), a.partOfLink(p.Peer, f))
 	case rp.Peer == p.Name:
 		a.linked(rp, p)
 	case rp.Peer == "":
@@ -91,7 +91,7 @@ func (a *audit) routerEnd(p topology.RouterPort, named bool) {
 			f.Remedy[0] = a.del(p.Key())
 			f.Cure = "make that again: " + tpctl(topology.KindSwitchPort, "add", "SWITCH", p.Peer, p.Net.Addr().String(), p.MAC.String(), p.Name)
 		}
-		a.found(PeerMissing, p.Key(), f)
+		a.found(PeerMissing, p.Key(), a.partOfLink(p.Name, f))
 	case sp.Outer():
 		a.found(PeerOneSided, p.Key(), Finding{What: fmt.Sprintf("its peer, %s, leads to the physical network", sp.Key()),
 			Cure: revise(p.Key(), "peer"), Remedy: []string{a.del(p.Key())}})

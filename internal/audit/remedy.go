@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,7 +20,7 @@ const (
 	RebuildIPBooks                   // make all books of addresses anew
 	Renumber                         // give the switch or router Key another id
 	ReleasePorts                     // end the binding of ports to the chassis Key, which is gone
-	RemoveKey                        // delete Item, if it and While are as they were read
+	RemoveKey                        // delete Item and More, each if it and While are as they were read
 )
 
 // Repair is what mends a finding.
@@ -27,6 +28,7 @@ type Repair struct {
 	Action Action
 	Key    topology.Key
 	Item   store.Item
+	More   []store.Item
 	While  *store.Item
 }
 
@@ -43,6 +45,9 @@ func (r Repair) String() string {
 		return "give " + r.Key.String() + " an id of its own"
 	case ReleasePorts:
 		return "release the ports that are bound to " + r.Key.String()
+	}
+	if len(r.More) > 0 {
+		return fmt.Sprintf("delete %s and %d more like it", r.Item.Path, len(r.More))
 	}
 	return "delete " + r.Item.Path
 }

@@ -138,7 +138,13 @@ func (s *session) devices(kind topology.Kind, args []string) ([]topology.Stored,
 	if err != nil {
 		return nil, err
 	}
-	return s.find(topology.Key{Kind: kind, Name: n})
+	list, err := s.find(topology.Key{Kind: kind, Name: n})
+	if kind == topology.KindSwitch && errors.Is(err, store.ErrNotFound) {
+		if n, err = s.switchOfNetwork(n, err); err == nil {
+			list, err = s.find(topology.Key{Kind: kind, Name: n})
+		}
+	}
+	return list, err
 }
 
 // children returns what hangs on the switch or router that the first argument
@@ -158,7 +164,7 @@ func (s *session) children(kind topology.Kind, args []string) ([]topology.Stored
 	if err != nil {
 		return nil, err
 	}
-	if err := s.exists(key.ParentKey()); err != nil {
+	if key.Parent, err = s.meant(key.ParentKey()); err != nil {
 		return nil, err
 	}
 	if key.Name == "" {

@@ -23,7 +23,7 @@ func auditCommands() []Command {
 		Usage: "find what is inconsistent in the store, and what mends it",
 		Notes: "With NAME, only what is wrong with objects of these names and with what hangs on them. An error loses packets, a warning will, a note is untidy; " +
 			"errors and warnings make the exit status 1. docs/check.md lists what is found. --repair makes the books of ids and addresses anew, gives one of two switches or routers with one id another, " +
-			"releases ports from chassis that are gone, and deletes what agents have left behind; it deletes nothing that anybody has made.",
+			"releases ports from chassis that are gone, and deletes what agents and the plugin for Docker have left behind; it deletes nothing that anybody has made.",
 		Example: "tpctl check --severity warning LS-A",
 		run:     check,
 	}}
@@ -91,10 +91,10 @@ func (s *session) audit(names []string, severity audit.Severity) ([]audit.Findin
 	if err != nil {
 		return nil, err
 	}
-	all := audit.Check(items)
+	all := audit.Check(items, time.Now())
 	for _, name := range names {
 		if !slices.ContainsFunc(all, func(f audit.Finding) bool { return f.About(name) }) &&
-			!slices.ContainsFunc(items, func(i store.Item) bool { return i.Key.Name == name || i.Path == name }) {
+			!slices.ContainsFunc(items, func(i store.Item) bool { return isCalled(i, name) }) {
 			s.note("the store holds nothing of the name " + name)
 		}
 	}
@@ -108,6 +108,11 @@ func (s *session) audit(names []string, severity audit.Severity) ([]audit.Findin
 		}
 	}
 	return slices.DeleteFunc(all, func(f audit.Finding) bool { return !isChosen(f) && !causes[f.Object] }), nil
+}
+
+// isCalled reports whether a key of the store is, or names, something of a name.
+func isCalled(i store.Item, name string) bool {
+	return i.Key.Name == name || i.Path == name || i.Network != nil && (i.Network.ID == name || i.Network.Name == name)
 }
 
 // tell prints findings, and returns ErrTold if there is anything worse than a
@@ -249,14 +254,25 @@ func (s *session) carryOutRepair(r audit.Repair) error {
 		}
 		return nil
 	case audit.RemoveKey:
-		gone, err := s.store.Remove(s.ctx, r.Item, r.While)
-		if err != nil {
-			return err
+		for _, item := range append([]store.Item{r.Item}, r.More...) {
+			if err := s.removeKey(item, r.While); err != nil {
+				return err
+			}
 		}
-		if !gone {
-			return s.say("%s has changed meanwhile, it stays", r.Item.Path)
-		}
-		return s.say("%s deleted", r.Item.Path)
+		return nil
 	}
 	return fmt.Errorf("unknown repair %d", r.Action)
+}
+
+// removeKey deletes a key if the store still holds it as it was read, and while,
+// too.
+func (s *session) removeKey(item store.Item, while *store.Item) error {
+	gone, err := s.store.Remove(s.ctx, item, while)
+	if err != nil {
+		return err
+	}
+	if !gone {
+		return s.say("%s has changed meanwhile, it stays", item.Path)
+	}
+	return s.say("%s deleted", item.Path)
 }

@@ -151,7 +151,11 @@ func (s *session) checkUnused(v *store.View, key topology.Key) error {
 		return nil // what cannot be read may go
 	}
 	if port.Owner != "" {
-		return fmt.Errorf("switch %s port %s is in use by %s; it goes with that, or with --force", port.Switch, port.Name, ownerOf(port))
+		whose, err := s.owners(port)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("switch %s port %s is in use by %s; it goes with that, or with --force", port.Switch, port.Name, whose.of(port))
 	}
 	all, err := s.switchPorts()
 	if err != nil {

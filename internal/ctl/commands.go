@@ -17,17 +17,19 @@ func All() []Command {
 			run:     addSwitch,
 		},
 		{
-			Object: "ls", Verb: "del", Alias: "d", Args: []string{"SWITCH"}, Flags: []Flag{recursiveFlag},
-			Usage:   "delete a logical switch",
-			Notes:   "A switch with ports is deleted with -r only, after a \"yes\" on the terminal or from standard input. Containers whose ports go with it are named, and so are ports of routers that lead nowhere without it: \"tpctl lrp del\" deletes these.",
+			Object: "ls", Verb: "del", Alias: "d", Args: []string{"SWITCH"}, Flags: []Flag{recursiveFlag, networksFlag},
+			Usage: "delete a logical switch",
+			Notes: "A switch with ports is deleted with -r only, after a \"yes\" on the terminal or from standard input. Containers whose ports go with it are named, and so are ports of routers that lead nowhere without it: \"tpctl lrp del\" deletes these.\n" +
+				"A switch that Docker networks are on is deleted with --force only, and then TupleNet forgets these, too; \"docker network rm\" is the way.",
 			Example: "echo yes | tpctl ls del -r LS-A",
 			run:     deleteSwitch,
 		},
 		{
 			Object: "ls", Verb: "show", Alias: "s", Args: []string{"[SWITCH]"},
 			Usage:   "show one or all logical switches",
+			Notes:   "Of a switch that Docker networks are on it also shows these: their names in Docker, and the hosts that made them. SWITCH may be such a name, too.",
 			Example: "tpctl ls show",
-			list:    listDevices(topology.KindSwitch), fields: []string{"name", "id", "security"},
+			list:    listSwitches, fields: []string{"name", "id", "security", "docker"},
 		},
 		provisionCommand(), unprovisionCommand(),
 		{
@@ -57,9 +59,9 @@ func All() []Command {
 		{
 			Object: "lsp", Verb: "show", Alias: "s", Args: []string{"SWITCH", "[PORT]"}, Flags: []Flag{allFlag},
 			Usage:   "show one or all ports of a logical switch",
-			Notes:   "Of a child it also shows parent and tag, of a container's port the owner, of a port that \"tpctl ls provision\" made the pool, and where port security is on, that.",
+			Notes:   "Of a child it also shows parent and tag, of a container's port the owner, of a port that \"tpctl ls provision\" made the pool, and where port security is on, that; of a port that a container of Docker has, the name of the network. SWITCH may be such a name, too.",
 			Example: "tpctl lsp show LS-A",
-			list:    listChildren(topology.KindSwitchPort), fields: []string{"name", "ip", "mac", "peer", "chassis", "parent", "tag", "security", "owner", "pool", "switch"},
+			list:    listSwitchPorts, fields: []string{"name", "ip", "mac", "peer", "chassis", "parent", "tag", "security", "owner", "pool", "docker", "switch"},
 		},
 		{
 			Object: "lsp", Verb: "port-security", Args: []string{"SWITCH", "PORT", "on|off"},
@@ -77,9 +79,9 @@ func All() []Command {
 			run:     addRouter,
 		},
 		{
-			Object: "lr", Verb: "del", Alias: "d", Args: []string{"ROUTER"}, Flags: []Flag{recursiveFlag},
+			Object: "lr", Verb: "del", Alias: "d", Args: []string{"ROUTER"}, Flags: []Flag{recursiveFlag, networksFlag},
 			Usage:   "delete a logical router",
-			Notes:   "A router with ports, routes or NAT rules is deleted with -r only, after a \"yes\" on the terminal or from standard input.",
+			Notes:   "A router with ports, routes or NAT rules is deleted with -r only, after a \"yes\" on the terminal or from standard input; one that Docker networks are linked to with --force only.",
 			Example: "echo yes | tpctl lr del -r LR-central",
 			run:     deleteRouter,
 		},

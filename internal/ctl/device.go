@@ -117,24 +117,43 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 	if err != nil {
 		return err
 	}
+	key := topology.Key{Kind: kind, Name: device}
+	networks, err := s.networksOf(key)
+	if err != nil {
+		return err
+	}
+	if len(networks) > 0 && !s.set(networksFlag) {
+		return errInUse(key, networks)
+	}
 	var lost []string
 	if kind == topology.KindSwitch && s.set(recursiveFlag) {
-		u, err := s.usersOf(device)
+		u, err := s.usersOf(device, networks)
 		if err != nil {
 			return err
 		}
 		lost = u.lost()
 	}
-	err = s.store.Delete(s.ctx, topology.Key{Kind: kind, Name: device}, s.set(recursiveFlag))
-	if errors.Is(err, store.ErrNotEmpty) {
+	err = s.store.Delete(s.ctx, key, s.set(recursiveFlag))
+	switch {
+	case errors.Is(err, store.ErrNotEmpty):
 		hangs := "ports"
 		if kind == topology.KindRouter {
 			hangs = "ports, routes or NAT rules"
 		}
 		return fmt.Errorf(`failed to delete %s: there are remaining %s, consider using "-r"?`, device, hangs)
-	}
-	if err != nil {
+	case errors.Is(err, store.ErrNotFound) && kind == topology.KindSwitch:
+		return s.notThere(device, err)
+	case err != nil:
 		return err
+	}
+	if kind == topology.KindRouter && len(networks) > 0 {
+		lost = append(lost, "the containers of "+listNetworks(networks)+" have no way out of their networks now")
+	} else {
+		forgotten, err := s.forgetNetworks(networks)
+		if err != nil {
+			return fmt.Errorf("%s is deleted, but not what is known of its Docker networks: %w", device, err)
+		}
+		lost = append(lost, forgotten...)
 	}
 	s.note(lost...)
 	return s.say("%s deleted", device)

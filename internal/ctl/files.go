@@ -40,14 +40,14 @@ func fileCommands() []Command {
 			reads: true, // until it writes: a dry run does not even make the globals
 			Usage: "make the virtual network what files describe",
 			Notes: "Everything is checked first, and what is wrong is told with file and line; then nothing is written. What is there and no file describes stays, unless --prune is given, " +
-				"which asks, or reads \"yes\" from standard input, before it deletes. The chassis that agents have bound ports to stay as they are, and so do ports that containers use. What was done is named at the end, a line an object; of more than fifty of a kind only how many, without --verbose. Run again after a failure, it goes on where it stopped.",
+				"which asks, or reads \"yes\" from standard input, before it deletes. The chassis that agents have bound ports to stay as they are, and so do ports that containers use, and switches that Docker networks are on. What was done is named at the end, a line an object; of more than fifty of a kind only how many, without --verbose. Run again after a failure, it goes on where it stopped.",
 			Example: "tpctl apply -f network.yaml --dry-run",
 			run:     applyFiles,
 		},
 		{
 			Object: "export", Args: []string{"[SWITCH|ROUTER...]"}, Flags: []Flag{boundFlag}, reads: true,
 			Usage: "print the virtual network as a file for \"tpctl apply\"",
-			Notes: "Of switches and routers that are named, or of all. A link belongs to its router. Ports that were made for containers, and go with them, are left out. " +
+			Notes: "Of switches and routers that are named, or of all. A link belongs to its router. Ports that were made for containers, and switches that were made for Docker networks, are left out, as they go with these. " +
 				"With --json it is one line of JSON, which \"tpctl apply\" reads, too.",
 			Example: "tpctl export > network.yaml",
 			run:     exportFile,
@@ -211,6 +211,11 @@ func exportFile(s *session, args []string) error {
 	if len(n.Entities) == 0 {
 		s.nothingThere()
 	}
+	networks, err := s.store.Networks(s.ctx)
+	if err != nil {
+		return err
+	}
+	networks = slices.DeleteFunc(networks, func(n store.Network) bool { return !n.Made })
 	chosen := map[topology.Key]bool{}
 	for _, arg := range args {
 		sw, lr := topology.Key{Kind: topology.KindSwitch, Name: arg}, topology.Key{Kind: topology.KindRouter, Name: arg}
@@ -218,8 +223,11 @@ func exportFile(s *session, args []string) error {
 			return fmt.Errorf("switch or router %s %w", arg, store.ErrNotFound)
 		}
 		chosen[sw], chosen[lr] = true, true
+		if i := slices.IndexFunc(networks, func(n store.Network) bool { return n.Switch == arg }); i >= 0 {
+			s.note(fmt.Sprintf("switch %s is left out, as it was made for Docker network %s, and goes with that", arg, networks[i].Title()))
+		}
 	}
-	how := manifest.Writing{Bound: s.set(boundFlag)}
+	how := manifest.Writing{Bound: s.set(boundFlag), Apart: partsOf(n.Entities, switchesOf(networks))}
 	if len(args) > 0 {
 		how.Chosen = func(device topology.Key) bool { return chosen[device] }
 	}

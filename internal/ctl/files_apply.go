@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,10 +46,14 @@ func applyFiles(s *session, _ []string) error {
 	}
 	a := &application{session: s, started: time.Now()}
 	a.plan = func(snapshot *store.Snapshot) ([]manifest.Change, []string, error) {
+		spares, err := a.spares(snapshot, wanted)
+		if err != nil {
+			return nil, nil, err
+		}
 		changes := wanted.Plan(stateOfStore(snapshot), s.set(pruneFlag), func(key topology.Key) bool {
-			return keep(key) || a.approved != nil && !a.approved[key]
+			return keep(key) || spares.ofDocker(key) || a.approved != nil && !a.approved[key]
 		})
-		return changes, a.inUse(snapshot, wanted), nil
+		return changes, spares.notes(), nil
 	}
 	a.tell = func() error { return a.summary(len(wanted)) }
 	return a.carryOut()
@@ -113,38 +116,6 @@ func (a *application) attempt() error {
 		return err
 	}
 	return a.tell()
-}
-
-// inUse tells that --prune does not delete the ports of containers, if there are any
-// that are not described.
-func (a *application) inUse(snapshot *store.Snapshot, wanted manifest.Description) []string {
-	owned := map[topology.Key]bool{}
-	for _, p := range ports(slices.Collect(maps.Values(snapshot.Entities))) {
-		if p.Owner != "" {
-			owned[p.Key()] = true
-		}
-	}
-	for _, o := range wanted {
-		delete(owned, o.Entity.Key())
-	}
-	if !a.set(pruneFlag) || len(owned) == 0 {
-		return nil
-	}
-	return []string{fmt.Sprintf("%s that containers use, and what they hang on, are not deleted", plural(len(owned), "port"))}
-}
-
-// tellSpared tells of switches and routers that were to be deleted and have got
-// something meanwhile that nobody was asked about.
-func (a *application) tellSpared(snapshot *store.Snapshot, changes []manifest.Change) {
-	stays := maps.Clone(a.approved)
-	for _, c := range changes {
-		delete(stays, c.Key)
-	}
-	for _, key := range slices.SortedFunc(maps.Keys(stays), topology.Key.Compare) {
-		if snapshot.Entities[key] != nil {
-			a.note(fmt.Sprintf("%s stays, as something new hangs on it; run it again to delete it", key))
-		}
-	}
 }
 
 // shown bounds how many deletions are listed before the question, and how many

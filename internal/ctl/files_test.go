@@ -292,24 +292,24 @@ func TestApplyBesideOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	var others sync.WaitGroup
 	var made atomic.Int32
+	var isDone atomic.Bool // what is cancelled while it is written may still be written
 	for i := range 4 {
 		others.Go(func() {
-			for j := 0; ctx.Err() == nil; j++ {
+			for j := 0; !isDone.Load(); j++ {
 				port := topology.SwitchPort{Switch: fmt.Sprint("LS-", i), Name: fmt.Sprintf("pod-%d-%d", i, j)}
 				subnet := netip.MustParsePrefix(fmt.Sprintf("10.0.%d.0/24", i<<1+1)) // the upper half, most of which the file needs
-				if _, err := s.AllocatePort(ctx, port, subnet, reserved(i)); err == nil {
+				if _, err := s.AllocatePort(t.Context(), port, subnet, reserved(i)); err == nil {
 					made.Add(1)
 				}
 				bound := topology.Key{Kind: topology.KindSwitchPort, Parent: port.Switch, Name: fmt.Sprintf("port-%d-%d", i, j%400)}
-				_ = s.Bind(ctx, bound, "hv1") // which may not be there yet
+				_ = s.Bind(t.Context(), bound, "hv1") // which may not be there yet
 			}
 		})
 	}
 	out, err := b.run(t.Context(), "/p", "apply", map[string]string{"file": file})
-	cancel()
+	isDone.Store(true)
 	others.Wait()
 	if err != nil {
 		t.Fatal(err)

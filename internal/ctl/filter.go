@@ -147,16 +147,23 @@ func (c *condition) parseNetwork() (err error) {
 	return nil
 }
 
+// severalTexts is the value of a field of which a condition may mean any of
+// several texts.
+type severalTexts interface{ texts() []string }
+
 func (c condition) met(o object) bool {
-	has := o.get(c.field)
-	if slices.Contains(wordFields, c.field) {
-		has = strings.ToLower(has)
+	texts := o.texts(c.field)
+	if c.op == "!=" {
+		return !slices.ContainsFunc(texts, c.equals)
 	}
+	return slices.ContainsFunc(texts, c.holds)
+}
+
+// holds reports whether the condition, which denies nothing, is true of a text.
+func (c condition) holds(has string) bool {
 	switch c.op {
 	case "=":
 		return c.equals(has)
-	case "!=":
-		return !c.equals(has)
 	case "~":
 		// * stands for slashes, too: what has them here is no path.
 		ok, _ := path.Match(strings.ReplaceAll(c.value, "/", "\x00"), strings.ReplaceAll(has, "/", "\x00"))
@@ -195,6 +202,20 @@ func (o object) get(name string) string {
 		}
 	}
 	return ""
+}
+
+// texts returns what a condition on a field is compared with.
+func (o object) texts(name string) []string {
+	for _, f := range o.fields {
+		if several, ok := f.value.(severalTexts); ok && f.name == name {
+			return several.texts()
+		}
+	}
+	text := o.get(name)
+	if slices.Contains(wordFields, name) {
+		text = strings.ToLower(text)
+	}
+	return []string{text}
 }
 
 func (f field) text() string {

@@ -48,6 +48,7 @@ func TestCondition(t *testing.T) {
 	o := object{name: "web-1", parent: field{name: "switch", value: "A"}, fields: []field{
 		{name: "ip", value: "10.20.1.10"}, {name: "net", value: "10.20.0.0/16"}, {name: "id", value: 7}, {name: "chassis", value: ""},
 		{name: "state", value: downSince("2026-11-21T14:03:05Z")}, {name: "origin", value: "foreign"}, {name: "packets", value: 1000},
+		{name: "docker", value: shownNetworks{{ID: "0123", Name: "web"}, {ID: "4567", Name: "db"}, {ID: "89ab"}}},
 	}}
 	for text, want := range map[string]bool{
 		"name=web-1": true, "name=web": false, "name!=web": true, "name!=web-1": false,
@@ -62,6 +63,8 @@ func TestCondition(t *testing.T) {
 		"packets<=1000": true, "packets<=9": false, "ip>10.20.1.9": true, "ip<10.20.1.9": false, "ip>=10.20.1.10": true,
 		"packets>10.20.1.9": false, "chassis<5": false, "nothing<=0": false, "name>5": false,
 		"ip=": false, "ip!=": true,
+		"docker=web": true, "docker=db": true, "docker=89ab": true, "docker=we": false, "docker=": false, "docker!=": true,
+		"docker!=web": false, "docker!=none": true, "docker~w*": true, "docker~x*": false, "docker>100": true, "docker>9999": false,
 	} {
 		c, err := parseCondition(text)
 		if err != nil {

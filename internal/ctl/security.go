@@ -46,6 +46,9 @@ func secureSwitch(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
+	if sw, err = s.meant(topology.Key{Kind: topology.KindSwitch, Name: sw}); err != nil {
+		return err
+	}
 	e, err := s.secure(topology.Key{Kind: topology.KindSwitch, Name: sw}, args[1])
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ func topologyCommands() []Command {
 		Notes: "Draws what the store holds: routers as boxes with their routes and NAT rules, from which switches branch off with the router's address in each; outer ports with their chassis and bridge; " +
 			"and the chassis with the workloads that are plugged in there. With names it draws what is around these: two links far, --depth says how far instead.\n" +
 			"Ten or more switches, routers or chassis that are alike are drawn as one, and long lists are cut short, unless --full is given. " +
+			"A switch that was made for a network of Docker is drawn with the name that it has there, which names it, too. " +
 			"\"!\" marks what does not count, or refers to something that is not there.\n" +
 			"--json prints all nodes and edges as one object, in any number. \"--dot | dot -Tpdf\" has Graphviz draw it, --svg needs nothing else. " +
 			"A drawing on a terminal is cut to its width; elsewhere to COLUMNS, if that is set.",
@@ -51,6 +52,7 @@ func drawTopology(s *session, args []string) error {
 		return err
 	}
 	graph := drawing.New(changes(items))
+	graph.NameNetworks(networkNames(items))
 	if len(args) > 0 {
 		names := make([]string, len(args))
 		for i, arg := range args {
@@ -144,4 +146,15 @@ func changes(items []store.Item) []topology.Change {
 		list = append(list, c)
 	}
 	return list
+}
+
+// networkNames returns the names of the Docker networks on each switch.
+func networkNames(items []store.Item) map[string][]string {
+	names := map[string][]string{}
+	for _, item := range items {
+		if n := item.Network; n != nil && (n.Name != "" || n.Switch != n.ID) {
+			names[n.Switch] = append(names[n.Switch], topology.ShortDockerID(n.String()))
+		}
+	}
+	return names
 }

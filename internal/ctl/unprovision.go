@@ -69,7 +69,7 @@ func emptied(n *store.Snapshot, sw, node string) (changes []manifest.Change, use
 		case p.Pool != node:
 			others = p.Pool
 		case p.Owner != "":
-			used = append(used, p.Name+" by "+ownerOf(p))
+			used = append(used, p.Name+" by "+owners(nil).of(p))
 		case len(children[p.Name]) > 0:
 			used = append(used, p.Name+" by "+listChildPorts(children[p.Name]))
 		default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
 
@@ -11,11 +12,13 @@ import (
 type users struct {
 	sw       string
 	owned    []topology.SwitchPort // its ports that containers use
+	owners   owners                // of these
 	children []topology.SwitchPort // of its ports, in other switches
-	routers  []topology.RouterPort // that are plugged into it
+	routers  []topology.RouterPort // that are plugged into it, and stay
 }
 
-func (s *session) usersOf(sw string) (users, error) {
+// usersOf returns the users of a switch that networks are on.
+func (s *session) usersOf(sw string, networks []store.Network) (users, error) {
 	u := users{sw: sw}
 	all, err := s.switchPorts()
 	if err != nil {
@@ -35,9 +38,16 @@ func (s *session) usersOf(sw string) (users, error) {
 			u.children = append(u.children, p)
 		}
 	}
+	if u.owners, err = s.owners(u.owned...); err != nil {
+		return u, err
+	}
+	goes := map[string]bool{} // with a network
+	for _, n := range networks {
+		goes["to_"+n.ID] = n.Made // see store.Network.Link
+	}
 	routerPorts, _, err := s.store.List(s.ctx, topology.KindRouterPort, "")
 	for _, e := range routerPorts {
-		if r := e.(topology.RouterPort); own[r.Peer].Peer == r.Name {
+		if r := e.(topology.RouterPort); own[r.Peer].Peer == r.Name && !goes[r.Name] {
 			u.routers = append(u.routers, r)
 		}
 	}
@@ -50,7 +60,7 @@ func (u users) lost() []string {
 	if len(u.owned) > 0 {
 		names := make([]string, len(u.owned))
 		for i, p := range u.owned {
-			names[i] = p.Name + " by " + ownerOf(p)
+			names[i] = topology.ShortDockerID(p.Name) + " by " + u.owners.of(p)
 		}
 		notes = append(notes, fmt.Sprintf("%s of switch %s %s in use: %s", plural(len(u.owned), "port"), u.sw, wereOf(len(u.owned)), few(names)))
 	}
@@ -75,13 +85,32 @@ func (c Command) question(ctx context.Context, env Env, device string) (string, 
 		return "", err
 	}
 	defer st.Close()
-	var u users
+	var warning string
 	s := &session{Env: env, ctx: ctx, store: st, read: st}
 	err = s.bounded(func(s *session) (err error) {
-		u, err = s.usersOf(device)
+		warning, err = s.warning(device)
 		return err
 	})
-	return what + u.warning(), err
+	return what + warning, err
+}
+
+// warning returns what ends the question about a switch, or why that is not to be
+// deleted.
+func (s *session) warning(sw string) (string, error) {
+	key := topology.Switch{Name: sw}.Key()
+	networks, err := s.networksOf(key)
+	if err != nil {
+		return "", err
+	}
+	var text string
+	if len(networks) > 0 {
+		if !s.set(networksFlag) {
+			return "", errInUse(key, networks)
+		}
+		text = "\nit is the switch of " + listNetworks(networks)
+	}
+	u, err := s.usersOf(sw, networks)
+	return text + u.warning(), err
 }
 
 // warning ends the question.
@@ -101,12 +130,4 @@ func wereOf(n int) string {
 		return "was"
 	}
 	return "were"
-}
-
-// ownerOf names what a port belongs to, and where that is.
-func ownerOf(p topology.SwitchPort) string {
-	if p.Chassis == "" {
-		return p.Owner
-	}
-	return p.Owner + " on " + p.Chassis
 }

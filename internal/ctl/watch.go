@@ -24,6 +24,7 @@ var watchFlag = Flag{Name: "watch", Aliases: []string{"w"}, Usage: "print the li
 type reader interface {
 	Get(context.Context, topology.Key) (topology.Stored, error)
 	List(ctx context.Context, kind topology.Kind, parent string) ([]topology.Stored, []store.Bad, error)
+	Networks(context.Context) ([]store.Network, error)
 }
 
 // pollPause is how long is waited between two looks at what nobody tells the
@@ -49,7 +50,7 @@ func (c Command) watch(s *session, args []string) error {
 	if err := s.bounded(func(s *session) error { _, err := c.list(s, args); return err }); err != nil {
 		return err
 	}
-	m := &mirror{entities: map[topology.Key]topology.Stored{}, bad: map[topology.Key]error{}}
+	m := &mirror{entities: map[topology.Key]topology.Stored{}, bad: map[topology.Key]error{}, store: s.store}
 	watched := *s
 	watched.read = m
 	for u := range s.store.Watch(s.ctx) {
@@ -211,6 +212,9 @@ func (c *canvas) Fd() uintptr { return c.screen.Fd() }
 type mirror struct {
 	entities map[topology.Key]topology.Stored
 	bad      map[topology.Key]error // values that cannot be used, and that nobody was told of
+
+	store    *store.Store
+	networks []store.Network // as they were read last
 }
 
 func (m *mirror) apply(u store.Update) {
@@ -254,4 +258,15 @@ func (m *mirror) List(_ context.Context, kind topology.Kind, parent string) (lis
 	slices.SortFunc(list, func(a, b topology.Stored) int { return a.Key().Compare(b.Key()) })
 	slices.SortFunc(bad, func(a, b store.Bad) int { return a.Key.Compare(b.Key) })
 	return list, bad, nil
+}
+
+// Networks is Store.Networks. The watch does not tell of them: they are read
+// each time, and while etcd is away they are what they were before.
+func (m *mirror) Networks(ctx context.Context) ([]store.Network, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if all, err := m.store.Networks(ctx); err == nil {
+		m.networks = all
+	}
+	return m.networks, nil
 }

@@ -15,6 +15,7 @@ import (
 	"cni.tuplenet/attach"
 
 	"tuplenet/internal/agent"
+	"tuplenet/plugins/cnm"
 )
 
 // Where container runtimes look for networks and for plugins, unless they are
@@ -24,8 +25,13 @@ const networkDir = "/etc/cni/net.d"
 var pluginDirs = []string{"/opt/cni/bin", "/usr/lib/cni"}
 
 // checkContainers tells whether containers can be attached on this host, by the
-// agent, and to the networks that are configured here.
-func checkContainers(_ context.Context, env *Env) []Finding {
+// agent, to the networks that are configured here, and by Docker.
+func checkContainers(ctx context.Context, env *Env) []Finding {
+	return append(checkAttach(env), checkDocker(ctx, cnm.DefaultConfig, dockerSocket)...)
+}
+
+// checkAttach asks the agent, if there is one, and looks at CNI's networks.
+func checkAttach(env *Env) []Finding {
 	pid, err := agent.RunningIn(env.RunDir)
 	if err != nil || pid == 0 {
 		return nil

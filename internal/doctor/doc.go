@@ -8,5 +8,5 @@
 // What is wrong with one thing keeps nothing else from being looked at. Remedies
 // are told, not carried out.
 //
-// modes/doctor.go is the only caller.
+// modes/doctor.go is the caller, and modes/cnm.go of Docker alone.
 package doctor

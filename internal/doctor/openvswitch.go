@@ -22,7 +22,7 @@ func checkOVS(ctx context.Context, env *Env) []Finding {
 	case errors.Is(err, fs.ErrPermission):
 		return []Finding{bad("", err.Error(), "run it as root")}
 	case err != nil:
-		return []Finding{bad("", err.Error(), "start Open vSwitch, or name the directory of its sockets with --ovs-rundir")}
+		return []Finding{bad("", err.Error(), "start Open vSwitch, or name the directory of its sockets by OVS_RUNDIR")}
 	}
 	var findings []Finding
 	var major, minor int

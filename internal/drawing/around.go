@@ -45,13 +45,18 @@ func (g *Graph) Around(names []string, depth int) (*Graph, error) {
 	return g.part(func(n *Node) bool { _, ok := distance[n]; return ok }), nil
 }
 
-// named returns the nodes with the names, each once.
+// named returns the nodes with the names, each once. What no node is named may be
+// what Docker calls the network on a switch.
 func (g *Graph) named(names []string) ([]*Node, error) {
 	var list []*Node
 	for _, name := range names {
+		isNamed := func(n *Node) bool { return n.Key.Name == name }
+		if !slices.ContainsFunc(g.Nodes, isNamed) {
+			isNamed = func(n *Node) bool { return slices.Contains(n.Docker, name) }
+		}
 		found := false
 		for _, n := range g.Nodes {
-			if n.Key.Name == name {
+			if isNamed(n) {
 				found = true
 				if !slices.Contains(list, n) {
 					list = append(list, n)

@@ -38,6 +38,11 @@ func TestAround(t *testing.T) {
 			t.Errorf("a port's name: %v, want that it is one of %s", err, of)
 		}
 	}
+	for name, want := range map[string][]string{"db": {"LS-A", "hv1"}, "tp-docker-net1": {"tp-docker-net1 (3f2a91b03f2a)", "hv1"}, "LR": {"LR"}} {
+		if part, err := docker().Around([]string{name}, 0); err != nil || !slices.Equal(names(part), want) {
+			t.Errorf("Docker's %s: %q, %v, want %q", name, names(part), err, want)
+		}
+	}
 	part, _ := g.Around([]string{"LR-central"}, 1)
 	if got := text(t, part, TextOptions{}); strings.Count(got, "… 1 more link not drawn") != 2 {
 		t.Errorf("links that are cut:\n%s", got)

@@ -80,6 +80,8 @@ func TestGolden(t *testing.T) {
 	golden(t, "large.dot", drawn(t, New(large()).Fold(), (*Graph).DOT))
 	golden(t, "dangling.text", text(t, New(dangling()), TextOptions{}))
 	golden(t, "pods.text", text(t, New(pods()).Fold(), TextOptions{}))
+	golden(t, "docker.text", text(t, docker().Fold(), TextOptions{}))
+	golden(t, "docker.json", drawn(t, docker(), (*Graph).JSON))
 }
 
 // TestOrder makes sure that a drawing does not depend on the order in which
@@ -296,7 +298,7 @@ func checkSVG(t *testing.T, svg string) {
 func TestPicture(t *testing.T) {
 	for name, g := range map[string]*Graph{
 		"tutorial": New(tutorial()), "large": New(large()).Fold(), "dangling": New(dangling()), "tenants": New(tenants(30)), "folded tenants": New(tenants(30)).Fold(),
-		"mesh": New(mesh()),
+		"mesh": New(mesh()), "docker": docker().Fold(),
 	} {
 		t.Run(name, func(t *testing.T) { checkSVG(t, drawn(t, g, (*Graph).SVG)) })
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"tuplenet/internal/topology"
 )
@@ -168,6 +169,25 @@ func pods() network {
 	a := netip.MustParseAddr("10.40.0.12")
 	n.add(topology.SwitchPort{Switch: "hosts", Name: "lsp-eth0-7", IP: a, MAC: topology.MACFromIP(a), Chassis: "hv1", Owner: "cni:k8s/7/eth0"})
 	return n
+}
+
+// docker has two networks of Docker, each with a container: one with a switch of its
+// own, the other, which has two names, on a switch that was there before; a third
+// switch is one of the original's.
+func docker() *Graph {
+	id, old, endpoint := strings.Repeat("3f2a91b0", 8), strings.Repeat("aa", 32), strings.Repeat("0123456789abcdef", 4)
+	var n network
+	n.up("hv1", "172.16.0.1")
+	n.add(topology.Switch{Name: id, ID: 1}, topology.Switch{Name: "LS-A", ID: 2}, topology.Router{Name: "LR", ID: 3}, topology.Switch{Name: old, ID: 4})
+	n.link("LR", id, "10.20.3.1/24")
+	n.link("LR", "LS-A", "10.20.1.1/24")
+	n.link("LR", old, "10.20.9.1/24")
+	n.route("LR", "out", "0.0.0.0/0", "10.20.3.9", "LR_to_"+id)
+	n.port(id, endpoint, "10.20.3.2", "hv1")
+	n.port("LS-A", strings.Repeat("f", 64), "10.20.1.2", "hv1")
+	g := New(n)
+	g.NameNetworks(map[string][]string{id: {"tp-docker-net1"}, "LS-A": {"web", "db", "web"}, "LR": {"no switch"}})
+	return g
 }
 
 // netOf is the address of a host in the i-th network.

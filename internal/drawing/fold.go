@@ -107,7 +107,7 @@ func (n *Node) looks() string {
 		return fmt.Sprint("chassis ", n.State, " ", n.MTU, " ", n.Bound > 0)
 	}
 	used, spare := n.workloads()
-	return fmt.Sprint(n.Key.Kind, " ", len(used) > 0, " ", len(spare) > 0, " ", len(n.Routes) > 0, " ", len(n.NATs) > 0, " ", n.More)
+	return fmt.Sprint(n.Key.Kind, " ", len(used) > 0, " ", len(spare) > 0, " ", len(n.Routes) > 0, " ", len(n.NATs) > 0, " ", n.More, " ", len(n.Docker) > 0)
 }
 
 // surroundings tells a node's class and those of its neighbours. Where the

@@ -28,6 +28,7 @@ type Node struct {
 	Routes []Route               // of a router, by prefix and name
 	NATs   []topology.NAT        // of a router, by name
 	Ports  []topology.SwitchPort // of a switch, for workloads; by address
+	Docker []string              // of a switch, names of the Docker networks that are on it; see NameNetworks
 
 	IP    netip.Addr // tunnel address of a chassis
 	MTU   int        // of a chassis, in bytes; 0 if unknown

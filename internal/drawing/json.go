@@ -22,6 +22,7 @@ type (
 		Name string       `json:"name"`
 		ID   uint32       `json:"id,omitempty"`
 
+		Docker []string    `json:"docker,omitempty"` // names of the networks on a switch
 		Ports  []jsonPort  `json:"ports,omitempty"`
 		Routes []jsonRoute `json:"routes,omitempty"`
 		NATs   []jsonNAT   `json:"nat,omitempty"`
@@ -97,7 +98,7 @@ func (g *Graph) JSON(out io.Writer) error {
 
 func (n *Node) json() jsonNode {
 	j := jsonNode{Key: n.Key, Kind: n.Key.Kind.String(), Name: n.Key.Name, ID: n.ID,
-		MTU: n.MTU, State: n.State, Missing: n.Missing, Marks: n.Marks, More: n.More}
+		Docker: n.Docker, MTU: n.MTU, State: n.State, Missing: n.Missing, Marks: n.Marks, More: n.More}
 	if n.IP.IsValid() {
 		j.IP = n.IP.String()
 	}

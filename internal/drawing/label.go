@@ -57,9 +57,9 @@ func (w writing) label(n *Node) label {
 func (w writing) title(n *Node) string {
 	all := n.all()
 	if len(all) == 1 {
-		return w.clean(n.Key.Name)
+		return w.name(n)
 	}
-	return w.span(w.clean(all[0].Key.Name), w.clean(all[len(all)-1].Key.Name))
+	return w.span(w.name(all[0]), w.name(all[len(all)-1]))
 }
 
 func (w writing) span(first, last string) string { return first + " " + w.more + " " + last }
@@ -111,7 +111,7 @@ func (w writing) route(r Route) string {
 	if by == "" {
 		by = r.OutPort
 	}
-	return fmt.Sprintf("route %s %s %s by %s", r.Net, w.to, to, w.clean(by))
+	return fmt.Sprintf("route %s %s %s by %s", r.Net, w.to, to, w.clean(topology.ShortDockerID(by)))
 }
 
 // rules tells of NAT rules, and of the two that make a floating IP as one.
@@ -152,7 +152,7 @@ func (w writing) ofSwitch(n *Node) (about string, lines []string) {
 		return fmt.Sprintf("%d switches, %s", len(n.Alike), workloads), nil
 	}
 	used, spare := n.workloads()
-	about = identified("switch", n) + ", " + count(len(used), "workload")
+	about = identified("switch", n) + ", " + w.docker(n) + count(len(used), "workload")
 	if w.folded && len(used) > listMost {
 		about += w.whereabouts(used)
 	} else {
@@ -175,7 +175,7 @@ func (w writing) workload(p topology.SwitchPort) string {
 	if p.Parent != "" {
 		at = fmt.Sprintf("in %s with tag %d, %s", w.clean(p.Parent), p.Tag, at)
 	}
-	return fmt.Sprintf("%s %s %s", p.IP, w.clean(p.Name), at)
+	return fmt.Sprintf("%s %s %s", p.IP, w.clean(topology.ShortDockerID(p.Name)), at)
 }
 
 // workloads returns a switch's ports but for those of pools that nobody uses, of

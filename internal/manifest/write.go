@@ -20,6 +20,9 @@ type Writing struct {
 	Chosen func(device topology.Key) bool
 	// Bound says that the chassis that agents have bound ports to are described.
 	Bound bool
+	// Apart tells what others make and take away as a whole, a switch with its
+	// ports and links, and which is no part of a description; nil: nothing.
+	Apart func(topology.Key) bool
 }
 
 // Describe returns the description of entities as a document: what Read makes of
@@ -27,12 +30,15 @@ type Writing struct {
 // values that this version does not know stand there as comments. What cannot be
 // described is returned, with the reason: objects whose switch or router is not
 // among the entities, and what YAML has no letters for. The ports of attachments
-// are left out without a word: like the owners of others they are no part of a
-// description.
+// and what is apart are left out without a word: like the owners of others they are
+// no part of a description.
 func Describe(entities []topology.Stored, how Writing) (doc *yaml.Node, omitted map[topology.Key]string) {
 	omitted = map[topology.Key]string{}
 	t := &teller{how: how, children: map[topology.Key][]topology.Stored{}, short: map[topology.Key]topology.Extra{}}
 	sorted := slices.SortedFunc(slices.Values(entities), func(a, b topology.Stored) int { return a.Key().Compare(b.Key()) })
+	if how.Apart != nil {
+		sorted = slices.DeleteFunc(sorted, func(e topology.Stored) bool { return how.Apart(e.Key()) })
+	}
 	devices := map[topology.Key]topology.Stored{}
 	ports := map[string][]topology.SwitchPort{} // by name
 	for _, e := range sorted {

@@ -203,3 +203,23 @@ routers:
 		}
 	}
 }
+
+// What is apart is in no description, with what hangs on it, and is no omission.
+func TestApart(t *testing.T) {
+	net := netip.MustParsePrefix("10.20.3.1/24")
+	mac := topology.MACFromIP(net.Addr())
+	doc, omitted := Describe([]topology.Stored{
+		topology.Switch{Name: "made", ID: 1}, topology.Router{Name: "R", ID: 2},
+		topology.SwitchPort{Switch: "made", Name: "to_R", IP: net.Addr(), MAC: mac, Peer: "to_made"},
+		topology.RouterPort{Router: "R", Name: "to_made", Net: net, MAC: mac, Peer: "to_R"},
+	}, Writing{Apart: func(key topology.Key) bool {
+		return key.Name == "made" || key.Parent == "made" || key.Name == "to_made"
+	}})
+	var text bytes.Buffer
+	if err := Write(&text, doc); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("routers:\n  R:\n    id: 2\n", text.String()); diff != "" || len(omitted) > 0 {
+		t.Errorf("omitted %v; (-want +got):\n%s", omitted, diff)
+	}
+}

@@ -3,6 +3,7 @@ package runtimes
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -115,14 +116,20 @@ func (c *cluster) do(err error) {
 // eventually waits until there is nothing to complain of.
 func (c *cluster) eventually(complaint func() string) {
 	c.t.Helper()
-	deadline := time.Now().Add(patience)
+	c.within(patience, complaint)
+}
+
+// within is eventually for what is known to take its time.
+func (c *cluster) within(limit time.Duration, complaint func() string) {
+	c.t.Helper()
+	deadline := time.Now().Add(limit)
 	for {
 		what := complaint()
 		if what == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			c.t.Fatalf("gave up after %s: %s", patience, what)
+			c.t.Fatalf("gave up after %s: %s", limit, what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -142,42 +149,53 @@ func (c *cluster) onHosts() (interfaces, devices []string) {
 		}
 		links, err := c.Exec(c.t.Context(), m.host, "ip", "-o", "link")
 		c.do(err)
-		for _, device := range hostEnd.FindAllString(links, -1) {
-			devices = append(devices, m.host+": "+device)
+		for _, device := range hostEnd.FindAllStringSubmatch(links, -1) {
+			devices = append(devices, m.host+": "+device[1])
 		}
 	}
 	return interfaces, devices
 }
 
-// hostEnd matches a container's device on its host.
-var hostEnd = regexp.MustCompile(`\btp[0-9a-f]{13}\b`)
+// hostEnd matches a container's device on its host, and the other end of Docker's
+// if no container has that. Behind "@" there is the name of another device.
+var hostEnd = regexp.MustCompile(`(?m)^\d+: (t[pc][0-9a-f]{13})\b`)
 
 // owned returns the ports in etcd that belong to containers, by their keys.
 func (c *cluster) owned() map[string]string {
+	c.t.Helper()
+	ports := c.read("/tuplenet/entity_view/")
+	maps.DeleteFunc(ports, func(_, value string) bool { return !strings.Contains(value, owner) })
+	return ports
+}
+
+// owner precedes in a port's value the plugin and what it calls the container.
+const owner = "owner=cn"
+
+// read returns what etcd has under keys that begin with something.
+func (c *cluster) read(prefix string) map[string]string {
 	c.t.Helper()
 	client, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(c.Endpoints(), ",")})
 	c.do(err)
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
-	all, err := client.Get(ctx, "/tuplenet/", clientv3.WithPrefix())
+	all, err := client.Get(ctx, prefix, clientv3.WithPrefix())
 	c.do(err)
-	ports := map[string]string{}
+	pairs := map[string]string{}
 	for _, kv := range all.Kvs {
-		if strings.Contains(string(kv.Value), "owner=cni:") {
-			ports[string(kv.Key)] = string(kv.Value)
-		}
+		pairs[string(kv.Key)] = string(kv.Value)
 	}
-	return ports
+	return pairs
 }
 
-// containers returns the ids of those that have a port, in order.
+// containers returns the ids of those that have a port, in order; for Docker, of
+// endpoints.
 func (c *cluster) containers() []string {
 	c.t.Helper()
 	var ids []string
 	for _, value := range c.owned() {
-		_, owner, _ := strings.Cut(value, "owner=cni:")
-		if parts := strings.Split(owner, "/"); len(parts) > 1 {
+		_, id, _ := strings.Cut(value, owner)
+		if parts := strings.Split(id, "/"); len(parts) > 1 {
 			ids = append(ids, parts[1])
 		}
 	}
@@ -195,7 +213,7 @@ func unlike(containers []string, want ...string) string {
 }
 
 // nothingLeft waits until there is nothing of any container, and looks whether
-// the hosts' flows are those of a fresh agent.
+// the hosts' flows are right.
 func (c *cluster) nothingLeft() {
 	c.t.Helper()
 	c.eventually(func() string {
@@ -206,6 +224,12 @@ func (c *cluster) nothingLeft() {
 		}
 		return fmt.Sprintf("left are the ports %q, the interfaces %q and the devices %q", ports, interfaces, devices)
 	})
+	c.rightFlows()
+}
+
+// rightFlows looks whether the hosts' flows are those of a fresh agent.
+func (c *cluster) rightFlows() {
+	c.t.Helper()
 	verdicts, err := c.Check(c.t.Context(), patience)
 	c.do(err)
 	for _, v := range verdicts {

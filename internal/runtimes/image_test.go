@@ -17,7 +17,7 @@ import (
 const image = "tuplenet.test/busybox:1"
 
 // applets are what busybox is called as in the image.
-var applets = []string{"cat", "ip", "ls", "ping", "sh", "sleep", "timeout", "wget"}
+var applets = []string{"cat", "ip", "ls", "nslookup", "ping", "sh", "sleep", "timeout", "wget"}
 
 // archive returns the image in the format of `docker save`, which podman and
 // containerd load. A container of it does nothing until it is killed, so it

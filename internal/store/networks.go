@@ -32,7 +32,8 @@ type Network struct {
 	Secured  bool         `json:"secured,omitempty"`  // their ports are, see topology.SwitchPort.Secured
 	Scope    Scope        `json:"scope"`              //
 	Chassis  string       `json:"chassis"`            // system-id of the host that made it
-	Engine   string       `json:"engine,omitempty"`   // id of the Docker Engine there; empty if it was not known
+	Engine   string       `json:"engine,omitempty"`   // what tells the Docker Engine there from others; empty until that has listed it
+	Freed    bool         `json:"freed,omitempty"`    // its swarm has ended it, and it goes with its last port
 }
 
 // Scope is who knows a network of Docker, and so who may end it.
@@ -64,14 +65,17 @@ func (n Network) check() error {
 	}
 	for what, name := range map[string]string{"switch": n.Switch, "router": n.Router, "chassis": n.Chassis} {
 		if err := topology.CheckName(name); err != nil && (name != "" || what == "switch") {
-			return fmt.Errorf("Docker network %s: %s: %w", n.ID, what, err)
+			return fmt.Errorf("the Docker network %s: %s: %w", n.ID, what, err)
 		}
 	}
 	if !n.Subnet.IsValid() || !n.Subnet.Addr().Is4() || n.Subnet != n.Subnet.Masked() {
-		return fmt.Errorf("Docker network %s: invalid subnet %s, want an IPv4 network", n.ID, n.Subnet)
+		return fmt.Errorf("the Docker network %s: invalid subnet %s, want an IPv4 network", n.ID, n.Subnet)
+	}
+	if n.Router != "" && !n.Gateway.IsValid() {
+		return fmt.Errorf("Docker network %s: it is linked to router %s, but has no gateway", n.ID, n.Router)
 	}
 	if n.Gateway.IsValid() && !n.Subnet.Contains(n.Gateway) {
-		return fmt.Errorf("Docker network %s: gateway %s is not in the subnet %s", n.ID, n.Gateway, n.Subnet)
+		return fmt.Errorf("the Docker network %s: gateway %s is not in the subnet %s", n.ID, n.Gateway, n.Subnet)
 	}
 	return nil
 }
@@ -97,27 +101,43 @@ func (s *Store) CreateNetwork(ctx context.Context, n Network) error {
 	if err != nil {
 		return err
 	}
+	for {
+		name, err := s.linkName(ctx, n)
+		if err != nil {
+			return err
+		}
+		if err := s.createNetwork(ctx, n, name, string(text)); !errors.Is(err, errLost) {
+			return err
+		}
+	}
+}
+
+// createNetwork is CreateNetwork with a name for the switch's port of the link, or
+// errLost if that is another's by now.
+func (s *Store) createNetwork(ctx context.Context, n Network, link, text string) error {
 	var entities []topology.Stored
 	if n.Made {
 		entities = append(entities, topology.Switch{Name: n.Switch})
-		if n.Router != "" {
-			port, err := s.linkName(ctx, n)
-			if err != nil {
-				return err
-			}
-			sp, rp := n.Link(port)
-			entities = append(entities, sp, rp)
-		}
+	}
+	if link != "" {
+		sp, rp := n.Link(link)
+		entities = append(entities, sp, rp)
 	}
 	record, sw := s.layout.networks()+n.ID, s.layout.path(topology.Switch{Name: n.Switch}.Key())
 	paths := append(s.createPaths(entities), record, sw)
 	slices.Sort(paths)
 	return s.change(ctx, "creating Docker network "+n.ID, slices.Compact(paths), func(t *txn) error {
 		if _, ok := t.get(record); ok {
-			return fmt.Errorf("Docker network %s %w", n.ID, ErrExists)
+			return fmt.Errorf("the Docker network %s %w", n.ID, ErrExists)
 		}
 		if _, ok := t.get(sw); !ok && !n.Made {
 			return fmt.Errorf("switch %s %w", n.Switch, ErrNotFound)
+		}
+		// Who makes another network with that name meanwhile changes device_ids, too.
+		if now, err := s.linkName(ctx, n); err != nil {
+			return err
+		} else if now != link {
+			return errLost
 		}
 		if err := s.checkParents(t, entities); err != nil {
 			return err
@@ -127,16 +147,32 @@ func (s *Store) CreateNetwork(ctx context.Context, n Network) error {
 				return err
 			}
 		}
-		t.put(record, string(text))
+		t.put(record, text)
 		t.delete(s.layout.reservation(n.Subnet, netip.Addr{}))
 		return nil
 	})
 }
 
+// settle makes it a condition of t that nothing is written under directories from
+// now on.
+func (s *Store) settle(ctx context.Context, t *txn, directories ...string) error {
+	resp, err := s.client.Get(ctx, s.layout.version())
+	if err != nil {
+		return s.failed("reading the store's revision", err)
+	}
+	for _, directory := range directories {
+		t.guards = append(t.guards, clientv3.Compare(clientv3.ModRevision(directory), "<", resp.Header.Revision+1).WithPrefix())
+	}
+	return nil
+}
+
 // linkName returns the name of the switch's port in the link of a network:
 // to_<router>, or, as ports are found by their names alone and another network
-// may have that port, <network id>_to_<router>.
+// may have that port, <network id>_to_<router>. It is empty if there is no link.
 func (s *Store) linkName(ctx context.Context, n Network) (string, error) {
+	if !n.Made || n.Router == "" {
+		return "", nil
+	}
 	name := "to_" + n.Router
 	has, err := s.Named(ctx, topology.KindSwitchPort, name)
 	if err != nil || len(has) == 0 {
@@ -160,21 +196,15 @@ func (s *Store) DeleteNetwork(ctx context.Context, id string) error {
 			return nil
 		})
 	}
-	all, err := s.Networks(ctx)
-	if err != nil {
-		return err
-	}
-	for _, other := range all {
-		if other.ID != id && other.Switch == n.Switch {
-			return fmt.Errorf("switch %s is %w, Docker network %s of host %s is on it, too", n.Switch, ErrNotEmpty, other, other.Chassis)
-		}
-	}
 	sw, link := topology.Switch{Name: n.Switch}.Key(), topology.RouterPort{Router: n.Router, Name: "to_" + id}.Key()
 	paths := []string{record, s.layout.path(sw), s.layout.book(sw), s.layout.deviceIDs()}
 	if n.Router != "" {
 		paths = append(paths, s.layout.path(link), s.layout.book(link.ParentKey()))
 	}
 	return s.change(ctx, "deleting Docker network "+id, paths, func(t *txn) error {
+		if err := s.onlyNetwork(ctx, t, n); err != nil {
+			return err
+		}
 		t.delete(record)
 		if value, ok := t.get(s.layout.path(sw)); ok {
 			if err := s.onlyLinked(ctx, t, n); err != nil {
@@ -203,6 +233,24 @@ func (s *Store) DeleteNetwork(ctx context.Context, id string) error {
 		}
 		return nil
 	})
+}
+
+// onlyNetwork refuses a network whose switch another network is on, also when the
+// transaction is carried out.
+func (s *Store) onlyNetwork(ctx context.Context, t *txn, n Network) error {
+	if err := s.settle(ctx, t, s.layout.networks()); err != nil {
+		return err
+	}
+	all, err := s.Networks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range all {
+		if other.ID != n.ID && other.Switch == n.Switch {
+			return fmt.Errorf("switch %s is %w, Docker network %s of host %s is on it, too", n.Switch, ErrNotEmpty, other, other.Chassis)
+		}
+	}
+	return nil
 }
 
 // onlyLinked refuses a network whose switch has ports beside its link, also when
@@ -235,7 +283,7 @@ func (s *Store) Network(ctx context.Context, id string) (Network, error) {
 		return Network{}, s.failed("reading Docker network "+id, err)
 	}
 	if len(resp.Kvs) == 0 {
-		return Network{}, fmt.Errorf("Docker network %s %w", id, ErrNotFound)
+		return Network{}, fmt.Errorf("the Docker network %s %w", id, ErrNotFound)
 	}
 	return s.layout.parseNetwork(path, string(resp.Kvs[0].Value))
 }
@@ -263,7 +311,7 @@ func (s *Store) ChangeNetwork(ctx context.Context, id string, edit func(*Network
 	return s.change(ctx, "changing Docker network "+id, []string{path}, func(t *txn) error {
 		value, ok := t.get(path)
 		if !ok {
-			return fmt.Errorf("Docker network %s %w", id, ErrNotFound)
+			return fmt.Errorf("the Docker network %s %w", id, ErrNotFound)
 		}
 		n, err := s.layout.parseNetwork(path, value)
 		if err != nil {
@@ -280,6 +328,16 @@ func (s *Store) ChangeNetwork(ctx context.Context, id string, edit func(*Network
 		t.put(path, string(text))
 		return nil
 	})
+}
+
+// Title names a network where there are those of several hosts: tp-docker-net1
+// (hv1).
+func (n Network) Title() string {
+	title := topology.ShortDockerID(n.String())
+	if n.Chassis != "" {
+		title += " (" + n.Chassis + ")"
+	}
+	return title
 }
 
 // String names a network as people do: by its name in Docker, or by its id.

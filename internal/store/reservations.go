@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -49,8 +48,11 @@ func (l layout) parseReservation(path, value string) (r Reservation, err error) 
 	if err == nil {
 		err = json.Unmarshal([]byte(value), &r)
 	}
-	if err != nil || l.reservation(r.Subnet, r.IP) != path {
-		return r, fmt.Errorf("invalid reservation %s: %w", rest, errors.Join(err, errors.New("want SUBNET-LENGTH or SUBNET-LENGTH/ADDRESS with chassis and since")))
+	switch {
+	case err != nil:
+		return r, fmt.Errorf("invalid reservation %s: %w", rest, err)
+	case l.reservation(r.Subnet, r.IP) != path:
+		return r, fmt.Errorf("invalid reservation %s, want SUBNET-LENGTH or SUBNET-LENGTH/ADDRESS", rest)
 	}
 	return r, nil
 }
@@ -81,33 +83,30 @@ func (s *Store) reservationsUnder(ctx context.Context, under string) (all []Rese
 // is not free. ErrFull: none is.
 func (s *Store) ReserveAddress(ctx context.Context, subnet, within netip.Prefix, ip, after netip.Addr, chassis string) (netip.Addr, error) {
 	subnet = subnet.Masked()
-	doing := fmt.Sprintf("reserving an address of %s", subnet)
 	all, err := s.Networks(ctx)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	var gateways []netip.Addr
+	of := slices.DeleteFunc(all, func(n Network) bool { return n.Subnet != subnet })
 	var switches []topology.Key
-	var books []string
-	for _, n := range all {
-		if n.Subnet == subnet {
-			if n.Gateway.IsValid() {
-				gateways = append(gateways, n.Gateway)
-			}
-			switches = append(switches, topology.Switch{Name: n.Switch}.Key())
-			books = append(books, s.layout.book(topology.Switch{Name: n.Switch}.Key()))
-		}
+	for _, n := range of {
+		switches = append(switches, topology.Switch{Name: n.Switch}.Key())
 	}
-	slices.Sort(books)
+	slices.SortFunc(switches, topology.Key.Compare)
+	switches = slices.Compact(switches)
+	var books []string
+	for _, sw := range switches {
+		books = append(books, s.layout.book(sw))
+	}
 	var chosen netip.Addr
-	err = s.change(ctx, doing, slices.Compact(books), func(t *txn) error {
+	err = s.change(ctx, "reserving an address of "+subnet.String(), books, func(t *txn) error {
 		used := roaring.New()
 		for _, sw := range switches {
-			book, err := s.ipBook(ctx, t, sw)
+			ids, err := s.takenIDs(ctx, t, sw)
 			if err != nil {
-				return fmt.Errorf("%s: %w", sw, err)
+				return err
 			}
-			used.Or(book)
+			used.Or(ids)
 		}
 		clear(t.books) // nothing is written to them
 		// What a port has taken over meanwhile has changed a book.
@@ -118,8 +117,10 @@ func (s *Store) ReserveAddress(ctx context.Context, subnet, within netip.Prefix,
 		for _, r := range held {
 			used.Add(uint32(topology.PortID(r.IP)))
 		}
-		for _, gateway := range gateways {
-			used.Add(uint32(topology.PortID(gateway)))
+		for _, n := range of {
+			if n.Gateway.IsValid() {
+				used.Add(uint32(topology.PortID(n.Gateway)))
+			}
 		}
 		isFree := func(a netip.Addr) bool {
 			return topology.IsHost(a, subnet) && !used.Contains(uint32(topology.PortID(a)))
@@ -132,11 +133,64 @@ func (s *Store) ReserveAddress(ctx context.Context, subnet, within netip.Prefix,
 		case !chosen.IsValid():
 			return fmt.Errorf("%w in %s", ErrFull, within.Masked())
 		case !isFree(chosen):
-			return fmt.Errorf("%s: %w", ip, ErrConflict)
+			return s.notFree(ctx, of, held, ip)
 		}
 		return s.reserve(t, Reservation{Subnet: subnet, IP: chosen, Chassis: chassis})
 	})
 	return chosen, err
+}
+
+// takenIDs returns the ids of a switch's ports: those in its book and, if there are
+// others, what the ports themselves say.
+func (s *Store) takenIDs(ctx context.Context, t *txn, sw topology.Key) (*roaring.Bitmap, error) {
+	book, err := s.ipBook(ctx, t, sw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", sw, err)
+	}
+	resp, err := s.client.Get(ctx, s.layout.collection(topology.KindSwitchPort, sw.Name), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return nil, s.failed("counting the ports of "+describe(sw), err)
+	}
+	if uint64(resp.Count) == book.GetCardinality() {
+		return book, nil
+	}
+	ports, err := s.usedPortIDs(ctx, sw, topology.Key{})
+	if err == nil {
+		ports.Or(book)
+	}
+	return ports, err
+}
+
+// notFree says who has an address.
+func (s *Store) notFree(ctx context.Context, of []Network, held []Reservation, ip netip.Addr) error {
+	for _, n := range of {
+		if n.Gateway.IsValid() && topology.PortID(n.Gateway) == topology.PortID(ip) {
+			return fmt.Errorf("address %s: %w: it is the gateway of Docker network %s", ip, ErrConflict, n)
+		}
+	}
+	for _, n := range of {
+		ports, err := s.ports(ctx, topology.Switch{Name: n.Switch}.Key())
+		if err != nil {
+			return err
+		}
+		for _, e := range ports {
+			port := e.(topology.SwitchPort)
+			if port.ID() != topology.PortID(ip) {
+				continue
+			}
+			where := ""
+			if port.Chassis != "" {
+				where = " on host " + port.Chassis
+			}
+			return fmt.Errorf("address %s: %w: port %s of switch %s has it%s; see: tpctl lsp show %[4]s --filter ip=%[1]s", ip, ErrConflict, port.Name, port.Switch, where)
+		}
+	}
+	for _, r := range held {
+		if r.IP == ip {
+			return fmt.Errorf("address %s: %w: Docker on host %s has it for a container that is just being started, or keeps it (--aux-address)", ip, ErrConflict, r.Chassis)
+		}
+	}
+	return fmt.Errorf("address %s: %w, which no port has any more; %q frees it", ip, ErrConflict, remedyBooks)
 }
 
 // reserve adds a reservation that nobody has to t.
@@ -198,6 +252,9 @@ func (s *Store) releaseReservation(ctx context.Context, path, chassis string) er
 func (s *Store) ReserveSubnet(ctx context.Context, pools []netip.Prefix, bits int, chassis string) (netip.Prefix, error) {
 	var subnet netip.Prefix
 	err := s.change(ctx, "reserving a subnet", nil, func(t *txn) error {
+		if err := s.settle(ctx, t, s.layout.networks(), s.layout.reservations(), s.layout.group(topology.KindRouterPort)); err != nil {
+			return err
+		}
 		var used []netip.Prefix
 		networks, err := s.Networks(ctx)
 		if err != nil {
@@ -226,6 +283,23 @@ func (s *Store) ReserveSubnet(ctx context.Context, pools []netip.Prefix, bits in
 		return s.reserve(t, Reservation{Subnet: subnet, Chassis: chassis})
 	})
 	return subnet, err
+}
+
+// HoldSubnet reserves a subnet, whoever else has it, unless there is a reservation
+// of it already, which it returns then.
+func (s *Store) HoldSubnet(ctx context.Context, subnet netip.Prefix, chassis string) (held Reservation, err error) {
+	path := s.layout.reservation(subnet, netip.Addr{})
+	err = s.change(ctx, "reserving "+subnet.Masked().String(), []string{path}, func(t *txn) error {
+		held = Reservation{}
+		value, ok := t.get(path)
+		if !ok {
+			return s.reserve(t, Reservation{Subnet: subnet.Masked(), Chassis: chassis})
+		}
+		var err error
+		held, err = s.layout.parseReservation(path, value)
+		return err
+	})
+	return held, err
 }
 
 // firstSubnet returns the first subnet in one of the pools that overlaps none of

@@ -1,5 +1,5 @@
-# Completion of tuplenet and tpctl for bash: source it, or install it as
-# /usr/share/bash-completion/completions/tuplenet and link tpctl to it.
+# Completion of tuplenet, tpctl and tpcnm for bash: source it, or install it as
+# /usr/share/bash-completion/completions/tuplenet and link the others to it.
 
 _tuplenet() {
     # Not COMP_WORDS: there bash cuts addresses at their colons.
@@ -16,4 +16,4 @@ _tuplenet() {
     done < <("${words[@]}" --generate-bash-completion 2>/dev/null)
 }
 
-complete -o default -F _tuplenet tuplenet tpctl
+complete -o default -F _tuplenet tuplenet tpctl tpcnm

@@ -1,5 +1,5 @@
-# Completion of tuplenet and tpctl for fish: source it, or install it as
-# tuplenet.fish in a completions directory and link tpctl.fish to it.
+# Completion of tuplenet, tpctl and tpcnm for fish: source it, or install it as
+# tuplenet.fish in a completions directory and link the others to it.
 
 function __tuplenet_complete
     set -l words (commandline -opc)
@@ -9,3 +9,4 @@ end
 
 complete -c tuplenet -f -a '(__tuplenet_complete)'
 complete -c tpctl -f -a '(__tuplenet_complete)'
+complete -c tpcnm -a '(__tuplenet_complete)'

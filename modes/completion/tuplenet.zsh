@@ -1,5 +1,5 @@
-#compdef tuplenet tpctl
-# Completion of tuplenet and tpctl for zsh: source it after compinit, or install
+#compdef tuplenet tpctl tpcnm
+# Completion of tuplenet and its other names for zsh: source it after compinit, or install
 # it as _tuplenet in a directory of $fpath.
 
 _tuplenet() {
@@ -14,5 +14,5 @@ _tuplenet() {
 if [[ $funcstack[1] == _tuplenet ]]; then
     _tuplenet "$@"
 else
-    compdef _tuplenet tuplenet tpctl
+    compdef _tuplenet tuplenet tpctl tpcnm
 fi

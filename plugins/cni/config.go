@@ -171,8 +171,8 @@ func (c *Config) Validate() error {
 	if err := c.checkRoutes(); err != nil {
 		return err
 	}
-	if err := c.checkEtcd(); err != nil {
-		return err
+	if err := c.CheckEtcd(); err != nil {
+		return c.wrong("%s", err)
 	}
 	switch {
 	case c.MTU != 0 && (c.MTU < minMTU || c.MTU > maxMTU):
@@ -260,27 +260,28 @@ func (c *Config) checkRoutes() error {
 	return nil
 }
 
-func (c *Config) checkEtcd() error {
+// CheckEtcd says which of the keys about etcd is wrong.
+func (c *Config) CheckEtcd() error {
 	if c.Endpoints != "" {
 		for endpoint := range strings.SplitSeq(c.Endpoints, ",") {
 			if err := checkEndpoint(strings.TrimSpace(endpoint)); err != nil {
-				return c.wrong("invalid endpoint %q in etcd_cluster, want HOST:PORT, several separated by commas: %s", endpoint, err)
+				return fmt.Errorf("invalid endpoint %q in etcd_cluster, want HOST:PORT, several separated by commas: %s", endpoint, err)
 			}
 		}
 	}
 	for key, path := range map[string]string{"etcd_cacert": c.CAFile, "etcd_cert": c.CertFile, "etcd_key": c.KeyFile} {
 		if path != "" && !filepath.IsAbs(path) {
-			return c.wrong("invalid %s %q, want an absolute path", key, path)
+			return fmt.Errorf("invalid %s %q, want an absolute path", key, path)
 		}
 	}
 	name, _, ok := strings.Cut(c.User, ":")
 	switch {
 	case c.Prefix != "" && !strings.HasPrefix(c.Prefix, "/"):
-		return c.wrong(`invalid data_store_prefix %q, want a path that begins with "/", such as /tuplenet`, c.Prefix)
+		return fmt.Errorf(`invalid data_store_prefix %q, want a path that begins with "/", such as /tuplenet`, c.Prefix)
 	case (c.CertFile == "") != (c.KeyFile == ""):
-		return c.wrong("etcd_cert and etcd_key belong together, one is missing")
+		return errors.New("etcd_cert and etcd_key belong together, one is missing")
 	case c.User != "" && (!ok || name == ""):
-		return c.wrong("invalid etcd_user, want NAME:PASSWORD")
+		return errors.New("invalid etcd_user, want NAME:PASSWORD")
 	}
 	return nil
 }

@@ -16,7 +16,6 @@ import (
 // waits for longer.
 const (
 	patience        = 10 * time.Second
-	flowsPatience   = 10 * time.Second // for the flows of an endpoint
 	releasePatience = 5 * time.Second
 )
 
@@ -27,6 +26,10 @@ type Plugin struct {
 	store  *store.Store
 	engine *engine
 	log    *slog.Logger
+	given  given
+	again  chan struct{} // see lookAgain
+
+	endpoints locks // by id: what is done to an endpoint, is done one after another
 
 	mu   sync.Mutex
 	self string // this host's system-id, once the agent has told it
@@ -35,7 +38,7 @@ type Plugin struct {
 // New returns a plugin that works with the topology in st, which it does not
 // close.
 func New(cfg Config, st *store.Store, log *slog.Logger) *Plugin {
-	return &Plugin{cfg: cfg, store: st, engine: newEngine(cfg.DockerSocket), log: log}
+	return &Plugin{cfg: cfg, store: st, engine: newEngine(cfg.DockerSocket), log: log, given: newGiven(), again: make(chan struct{}, 1)}
 }
 
 // chassis returns this host's system-id, which its agent knows.

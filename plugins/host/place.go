@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"time"
 
 	"cni.tuplenet/attach"
 
@@ -46,7 +47,7 @@ func (s *server) place(ctx context.Context, sw attach.Switch) (place, error) {
 	}
 	var known, hasGateway bool
 	var links []netip.Prefix
-	err := s.agent.View(ctx, func(m *topology.Model, _ int) {
+	err := s.viewSwitch(ctx, sw.Name, func(m *topology.Model) {
 		known = m.Get(topology.Switch{Name: sw.Name}.Key()) != nil
 		p.pool = len(m.List(topology.Key{Kind: topology.KindPool, Parent: sw.Name, Name: s.agent.Chassis()})) > 0
 		links = routersOf(m, sw.Name)
@@ -74,6 +75,45 @@ func (s *server) place(ctx context.Context, sw attach.Switch) (place, error) {
 	}
 	return p, err
 }
+
+// viewSwitch shows the topology, with a switch if there is one: that may have been
+// made just now, and the agent has not been told of it yet.
+func (s *server) viewSwitch(ctx context.Context, name string, look func(m *topology.Model)) error {
+	key := topology.Switch{Name: name}.Key()
+	known := false
+	view := func() error {
+		return s.agent.View(ctx, func(m *topology.Model, _ int) {
+			known = m.Get(key) != nil
+			look(m)
+		})
+	}
+	if err := view(); err != nil || known {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, newsPatience)
+	defer cancel()
+	if _, err := s.agent.Store().Get(ctx, key); err != nil {
+		return nil // so it is unknown
+	}
+	for !known {
+		select {
+		case <-ctx.Done():
+			return fail(attach.CodeTryLater, "switch %s is in etcd, and this host's agent does not know it yet: see tpctl check, and the agent's log", name)
+		case <-time.After(newsPause):
+		}
+		if err := view(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// How long the agent may take to be told what is in etcd, and how often it is asked
+// whether it was.
+const (
+	newsPatience = 3 * time.Second
+	newsPause    = 10 * time.Millisecond
+)
 
 // part has addresses taken from a part of the network of one of the routers that
 // are linked to the switch, or from all of it. The gateway is the part's host part,

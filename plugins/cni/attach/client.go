@@ -39,7 +39,7 @@ func Dial(runDir string) (*Client, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, Errorf(CodeTryLater, "no agent of TupleNet answers at %s: start it on this host (tuplenet agent), "+
-			"or name its run directory by \"rundir\" in the network configuration, or by TUPLENET_RUNDIR", path)
+			"or name its run directory by \"rundir\" in the configuration, or by TUPLENET_RUNDIR", path)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, Errorf(CodeIO, "connect to the agent at %s: %s: its socket is root's", path, err)
 	case err != nil:

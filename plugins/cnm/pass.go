@@ -1,0 +1,370 @@
+package cnm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/vishvananda/netlink"
+
+	"cni.tuplenet/attach"
+
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
+)
+
+// maxName bounds the names of networks that are taken over from Docker, bytes.
+const maxName = 255
+
+// pass is one comparison.
+type pass struct {
+	*reconciler
+	ctx     context.Context
+	self    string // system-id
+	info    engineInfo
+	records []store.Network
+	listed  map[string]dockerNetwork // by id
+	detail  map[string]dockerNetwork // with its endpoints, as far as it was asked for
+	still   map[string]time.Time     // what lost will be
+	next    time.Duration            // until something is due; 0: nothing is
+}
+
+// pass compares once, and returns after what time it has to be done again; 0: not
+// before something happens.
+func (r *reconciler) pass(ctx context.Context) (next time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, passPatience)
+	defer cancel()
+	p := &pass{reconciler: r, ctx: ctx, listed: map[string]dockerNetwork{}, detail: map[string]dockerNetwork{}, still: map[string]time.Time{}}
+	if p.self, err = r.chassis(ctx); err != nil {
+		return 0, err
+	}
+	if p.records, err = r.store.Networks(ctx); err != nil {
+		return 0, err
+	}
+	if p.info, err = r.engine.info(ctx); err != nil {
+		return 0, err
+	}
+	if name := p.info.name(); name != r.engineName {
+		r.engineName = name
+		clear(r.lost)
+	}
+	listed, err := r.engine.networks(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range listed {
+		p.listed[n.ID] = n
+	}
+	if err := p.tellNames(); err != nil {
+		return 0, err
+	}
+	// Docker's own network none is kept where the local networks are. An engine that
+	// cannot read that place answers all the same, that it has no networks.
+	if !slices.ContainsFunc(listed, func(n dockerNetwork) bool { return n.Driver == "null" }) {
+		return 0, fmt.Errorf("the Docker Engine at %s lists its networks without its own, none: it cannot read them all; restart it, and see its log", r.engine.socket)
+	}
+	// A network is removed once it has no endpoints.
+	for _, step := range []func() error{p.endEndpoints, p.endNetworks, p.endReservations} {
+		if err := step(); err != nil {
+			return 0, err
+		}
+	}
+	r.lost = p.still
+	return p.next, nil
+}
+
+// after has the next pass be no later than after d.
+func (p *pass) after(d time.Duration) {
+	if p.next == 0 || d < p.next {
+		p.next = max(d, time.Millisecond)
+	}
+}
+
+// isDead notes that Docker does not have what, and reports whether that is so for
+// long enough.
+func (p *pass) isDead(what string) bool {
+	since, ok := p.lost[what]
+	if !ok {
+		since = p.now()
+	}
+	p.still[what] = since
+	left := grace - p.now().Sub(since)
+	if left > 0 {
+		p.after(left)
+	}
+	return left <= 0
+}
+
+// tellNames writes into the records of networks what only the engine knows. That
+// it lists a network is also the proof that it is the engine that had it made: the
+// configuration may name another one's socket.
+func (p *pass) tellNames() error {
+	for _, n := range p.records {
+		in, ok := p.listed[n.ID]
+		if !ok {
+			continue
+		}
+		edit := func(n *store.Network) {
+			if isName(in.Name) {
+				n.Name = in.Name
+			}
+			if n.Scope == store.ScopeLocal && n.Chassis == p.self {
+				n.Engine = p.info.name()
+			}
+		}
+		told := n
+		if edit(&told); told == n {
+			continue
+		}
+		if err := p.store.ChangeNetwork(p.ctx, n.ID, edit); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// isName reports whether a name of Docker's, which may be any text, can be shown.
+func isName(name string) bool {
+	return name != "" && len(name) <= maxName && utf8.ValidString(name) && !strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) })
+}
+
+// endNetworks removes the networks of this engine that it does not have any more:
+// they were removed while the plugin was away. Those that several engines know are
+// not one engine's to end.
+func (p *pass) endNetworks() error {
+	for _, n := range p.records {
+		if n.Freed {
+			if gone, err := p.endFreed(p.ctx, n); err != nil {
+				return err
+			} else if !gone {
+				p.after(retryRemoval)
+			}
+			continue
+		}
+		if _, ok := p.listed[n.ID]; ok || n.Scope != store.ScopeLocal || n.Chassis != p.self || n.Engine == "" || n.Engine != p.info.name() {
+			continue
+		}
+		what := "network " + n.ID
+		if !p.isDead(what) {
+			continue
+		}
+		if _, err := p.endpointsOf(n.ID); !errors.Is(err, errGone) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		err := p.store.DeleteNetwork(p.ctx, n.ID)
+		switch {
+		case errors.Is(err, store.ErrNotEmpty):
+			p.log.Warn("a network was removed from Docker while the plugin was away, and its switch cannot be removed yet", "network", n, "id", n.ID, "error", err)
+			p.after(retryRemoval)
+			continue
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+		p.log.Info("removed a network that was removed from Docker while the plugin was away", "network", n, "id", n.ID, "subnet", n.Subnet)
+		delete(p.still, what)
+	}
+	return nil
+}
+
+// endpointsOf returns a network with its endpoints, or errGone.
+func (p *pass) endpointsOf(id string) (n dockerNetwork, err error) {
+	n, ok := p.detail[id]
+	if ok {
+		return n, nil
+	}
+	if n, err = p.engine.network(p.ctx, id); err == nil {
+		p.detail[id] = n
+	}
+	return n, err
+}
+
+// endEndpoints removes the veth pairs, and all that belongs to them, that no
+// container has: their container's end is on the host, and Docker has no such
+// endpoint. It, or the plugin, died before a container had it, or Docker has
+// removed the container while the plugin was away.
+func (p *pass) endEndpoints() error {
+	veths, err := hostVeths()
+	if err != nil {
+		return fmt.Errorf("list the veth pairs of this host: %w", err)
+	}
+	var ends []string
+	for _, name := range veths {
+		if hostEnd(name) != "" {
+			ends = append(ends, name)
+		}
+	}
+	if len(ends) == 0 {
+		return nil
+	}
+	ports, err := p.store.Owned(p.ctx, "", attach.CNM+":")
+	if err != nil {
+		return err
+	}
+	owners := map[string]attach.ID{} // by host's end
+	for _, port := range ports {
+		if _, id, ok := attach.ParseOwner(port.Owner); ok && port.Chassis == p.self {
+			owners[id.Device()] = id
+		}
+	}
+	for _, name := range ends {
+		id, owned := owners[hostEnd(name)]
+		if !owned && !slices.Contains(veths, hostEnd(name)) {
+			continue // it is somebody else's, of that name
+		}
+		if owned {
+			n, err := p.endpointsOf(id.Network)
+			if err != nil && !errors.Is(err, errGone) {
+				return err
+			}
+			if hasEndpoint(n, id.Container) {
+				continue
+			}
+		}
+		if !p.isDead("veth " + name) {
+			continue
+		}
+		if err := p.endEndpoint(name, id, owned); err != nil {
+			return err
+		}
+		delete(p.still, "veth "+name)
+	}
+	return nil
+}
+
+func (p *pass) endEndpoint(name string, id attach.ID, owned bool) error {
+	if !owned {
+		p.log.Info("removing a veth pair that no endpoint has", "device", name)
+		return removeLink(name)
+	}
+	p.log.Info("removing an endpoint that Docker does not have", "network", id.Network, "endpoint", id.Container, "device", name)
+	return p.deleteEndpoint(id)
+}
+
+// hostEnd returns the name of the host's end of the veth pair that a container's
+// end belongs to, or nothing if it is the name of no such end.
+func hostEnd(name string) string {
+	rest, ok := strings.CutPrefix(name, "tc")
+	if !ok || len(rest) != 13 || strings.Trim(rest, "0123456789abcdef") != "" {
+		return ""
+	}
+	return "tp" + rest
+}
+
+func hasEndpoint(n dockerNetwork, id string) bool {
+	for _, c := range n.Containers {
+		if c.EndpointID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// hostVeths returns the names of this host's ends of veth pairs.
+func hostVeths() ([]string, error) {
+	all, err := netlink.LinkList()
+	var names []string
+	for _, link := range all {
+		if link.Type() == "veth" {
+			names = append(names, link.Attrs().Name)
+		}
+	}
+	return names, err
+}
+
+// removeLink removes an interface of this host. That it has gone is no error.
+func removeLink(name string) error {
+	link, err := netlink.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil
+	}
+	if err == nil {
+		err = netlink.LinkDel(link)
+	}
+	if err != nil {
+		return fmt.Errorf("remove interface %s: %w", name, err)
+	}
+	return nil
+}
+
+// endReservations ends what Docker was given, has not given back, and does not
+// have. A manager of a swarm also has addresses that it does not tell of.
+func (p *pass) endReservations() error {
+	switch state := p.info.Swarm.LocalNodeState; {
+	case p.info.Swarm.ControlAvailable, state != "" && state != "inactive" && state != "active":
+		return nil
+	}
+	all, err := p.store.Reservations(p.ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Chassis != p.self {
+			continue
+		}
+		// The clock may have been set back.
+		if left := reservationLife - p.now().Sub(time.Unix(r.Since, 0)); left > 0 {
+			p.after(min(left, reservationLife))
+			continue
+		}
+		has, err := p.has(r)
+		if err != nil {
+			return err
+		}
+		if has {
+			continue
+		}
+		p.log.Info("ending a reservation that Docker does not use", "subnet", r.Subnet, "ip", r.IP, "since", time.Unix(r.Since, 0))
+		if r.IP.IsValid() {
+			err = p.store.ReleaseAddress(p.ctx, r.Subnet, r.IP, p.self)
+		} else {
+			err = p.store.ReleaseSubnet(p.ctx, r.Subnet, p.self)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// has reports whether Docker has what was reserved for it, or cannot tell.
+func (p *pass) has(r store.Reservation) (bool, error) {
+	for _, n := range p.records { // of a cluster whose store Docker does not reach
+		if _, ok := p.listed[n.ID]; !ok && n.Subnet == r.Subnet && n.Scope != store.ScopeLocal {
+			return true, nil
+		}
+	}
+	for _, n := range p.listed {
+		for _, config := range n.IPAM.Config {
+			if subnet, err := netip.ParsePrefix(config.Subnet); err != nil || subnet.Masked() != r.Subnet {
+				continue
+			}
+			if !r.IP.IsValid() {
+				return true, nil
+			}
+			for _, ip := range config.AuxiliaryAddresses {
+				if ip == r.IP.String() {
+					return true, nil
+				}
+			}
+			detail, err := p.endpointsOf(n.ID)
+			if err != nil && !errors.Is(err, errGone) {
+				return false, err
+			}
+			for _, c := range detail.Containers {
+				if ip, err := topology.ParsePrefix(c.IPv4Address); err == nil && ip.Addr() == r.IP {
+					return true, nil
+				}
+			}
+		}
+	}
+	return false, nil
+}
