@@ -27,6 +27,7 @@ type Engine struct {
 	flows map[uint64]*entry // by the hash of the flow's identity
 	notes map[Note]int      // how many instances say so
 	reach *reach
+	held  held
 
 	runs    uint64 // rule runs so far
 	reader  Reader
@@ -81,6 +82,7 @@ type entry struct {
 	owner  *instance
 	others []claimant // further emissions, if any
 
+	table   Table  // also when there is no flow
 	changed bool   // in the present update
 	before  uint64 // cookie before the update, 0 if there was no flow
 }
@@ -116,6 +118,7 @@ func NewEngine(model *topology.Model) *Engine {
 		nodes: map[topology.Key]*node{},
 		flows: map[uint64]*entry{},
 		notes: map[Note]int{},
+		held:  held{drops: map[uint64]*entry{}},
 		reach: newReach(model),
 	}
 	for i := range rules {
@@ -344,7 +347,7 @@ func (u *update) add(em emission, i *instance) {
 	e := u.e
 	f := e.flows[em.identity]
 	if f == nil {
-		f = &entry{}
+		f = &entry{table: em.flow.Table}
 		e.flows[em.identity] = f
 	}
 	u.change(f, em.identity)
@@ -399,6 +402,7 @@ func (u *update) finish() Delta {
 	for _, identity := range u.changed {
 		f := u.e.flows[identity]
 		f.changed = false
+		u.e.held.take(identity, f)
 		switch {
 		case f.flow == nil:
 			delete(u.e.flows, identity)

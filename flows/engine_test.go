@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"tuplenet/internal/topology"
@@ -138,6 +139,7 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 			for cookie := range engine.All() {
 				held[cookie] = true
 			}
+			checkHeld(t, engine)
 			scratch := NewEngine(model).Update(Everything(model))
 			want, wantNotes := set(scratch.Put), map[Note]bool{}
 			for _, n := range scratch.Begun {
@@ -172,9 +174,30 @@ func TestIncrementalEqualsScratch(t *testing.T) {
 				gone = append(gone, topology.Change{Key: e.Key()})
 			}
 		}
+		checkHeld(t, engine)
 		if engine.Len() != 0 || len(engine.nodes) != 0 || len(engine.notes) != 0 {
 			t.Fatalf("seed %d: %d flows and %d nodes left of an empty topology", seed, engine.Len(), len(engine.nodes))
 		}
+	}
+}
+
+// checkHeld compares what the engine knows of its flows at large with a count.
+func checkHeld(t *testing.T, e *Engine) {
+	t.Helper()
+	tables, drops := [256]int{}, map[uint64]*Flow{}
+	for cookie, f := range e.All() {
+		tables[f.Table]++
+		if slices.Contains(f.Actions, Action(Goto{TableDrop})) {
+			drops[cookie] = f
+		}
+	}
+	for table, n := range tables {
+		if got := e.Held(Table(table)); got != n {
+			t.Fatalf("table %s has %d flows, and %d by its count", Table(table), n, got)
+		}
+	}
+	if got := maps.Collect(e.Drops()); !maps.Equal(got, drops) {
+		t.Fatalf("%d flows drop, and %d are known to", len(drops), len(got))
 	}
 }
 

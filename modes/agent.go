@@ -29,17 +29,14 @@ import (
 // place.
 const replacePatience = 10 * time.Second
 
-// unbuilt are settings of TupleNet's agent that need what this one does not have
-// yet.
-var unbuilt = []string{"IPFIX_COLLECTOR"}
-
 func agentCommand() *cli.Command {
 	return &cli.Command{
 		Name:  string(ModeAgent),
 		Usage: "run the agent of this host (also: tuplenet without a mode)",
 		Description: "The agent binds the interfaces of br-int to the logical ports that their external_ids:iface-id\n" +
 			"names, and keeps flows and tunnels as the topology in etcd wants them. It needs a running Open\n" +
-			"vSwitch with a system-id. SIGTERM stops it and leaves everything in place.\n\n" +
+			"vSwitch with a system-id. SIGTERM stops it and leaves everything in place. SIGUSR1 has it\n" +
+			"serve Go's profiles on pprof.sock in its run directory, until the next SIGUSR1.\n\n" +
 			example("tuplenet --interface eth0 --host 192.168.1.10:2379"),
 		Flags:  agentFlags(),
 		Action: func(c *cli.Context) error { return runAgent(c, false) },
@@ -55,15 +52,14 @@ func agentFlags() []cli.Flag {
 			Usage: "`DIRECTORY` of tuplenet.log, which is rotated at 50 MB; without it the log goes to standard error"},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"TUPLENET_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"TUPLENET_LOG_FORMAT"}, Value: "text", Usage: "`FORMAT`: text or json"},
-	}, hostFlags(), edgeFlags(), []cli.Flag{
+	}, hostFlags(), edgeFlags(), ipfixFlags(), []cli.Flag{
 		&cli.BoolFlag{Name: "on-demand", Value: true, DisableDefaultText: true,
 			Usage: "flows to ports on other hosts are made when traffic goes there (the default, except on an edge); --on-demand=false makes all of them at once [$ONDEMAND]"},
 		&cli.StringFlag{Name: "idle", EnvVars: []string{"ONDEMAND_IDLE"}, DefaultText: "300",
 			Usage: "`SECONDS` after which flows made on demand go, if no packet has met them"},
 		&cli.BoolFlag{Name: "redirect", Value: true, DisableDefaultText: true,
 			Usage: "edges forward what this host cannot deliver itself (the default) [$ENABLE_REDIRECT]"},
-		&cli.StringFlag{Name: "metrics", EnvVars: []string{"TUPLENET_METRICS"},
-			Usage: "`ADDRESS:PORT` to serve metrics on, in Prometheus' format, at /metrics; without it there are none"},
+		metricsFlag(),
 		&cli.StringFlag{Name: "interval", Aliases: []string{"i"}, Hidden: true}, // of agents that polled
 	})
 }
@@ -101,6 +97,9 @@ func runAgent(c *cli.Context, isGateway bool) error {
 	if err := demandConfig(c, &cfg); err != nil {
 		return err
 	}
+	if err := ipfixConfig(c, &cfg.Settings); err != nil {
+		return err
+	}
 	if cfg.Metrics, err = metricsAddress(c.String("metrics")); err != nil {
 		return err
 	}
@@ -131,6 +130,7 @@ func runAgent(c *cli.Context, isGateway bool) error {
 		return err
 	}
 	defer pid.Release()
+	go serveProfiles(ctx, c.String("rundir"), log)
 
 	st, err := store.New(etcd)
 	if err != nil {
@@ -183,11 +183,6 @@ func demandConfig(c *cli.Context, cfg *agent.Config) (err error) {
 // why.
 func idleSettings(isGateway bool) map[string]string {
 	idle := map[string]string{}
-	for _, name := range unbuilt {
-		if v := os.Getenv(name); v != "" && v != "0" {
-			idle[name+"="+v] = "this version does not have that"
-		}
-	}
 	if isGateway && os.Getenv("ONDEMAND") == "1" {
 		idle["ONDEMAND=1"] = "a gateway makes the flows of the whole topology"
 	}

@@ -27,8 +27,8 @@ func cleanupCommand() *cli.Command {
 	return &cli.Command{
 		Name:  string(ModeCleanup),
 		Usage: "show what TupleNet has on this host, and take it away",
-		Description: "It shows TupleNet's flows and ports in Open vSwitch, the sysctls that untunnel mode has changed and\n" +
-			"the files of the run directory. With --yes, or after a yes on a terminal, it removes just that, and\n" +
+		Description: "It shows TupleNet's flows, ports and IPFIX settings in Open vSwitch, the sysctls that untunnel mode has\n" +
+			"changed and the files of the run directory. With --yes, or after a yes on a terminal, it removes just that, and\n" +
 			"gives the sysctls back their values of before. It refuses to while an agent runs. Other flows and\n" +
 			"ports stay, and br-int does if --bridge is not given. The chassis in etcd is left to tpctl ch del.\n\n" +
 			example("tuplenet cleanup", "tuplenet cleanup --yes"),

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -102,17 +101,4 @@ func bfdInterval(c *cli.Context, name, env string, initial int) (int, error) {
 		return 0, fmt.Errorf("invalid --%s (%s) %q, want milliseconds from %d to %d", name, env, v, minBFD, maxBFD)
 	}
 	return ms, nil
-}
-
-// metricsAddress checks the address to serve metrics on.
-func metricsAddress(v string) (string, error) {
-	if v == "" {
-		return "", nil
-	}
-	host, port, err := net.SplitHostPort(v)
-	number, bad := strconv.ParseUint(port, 10, 16)
-	if err != nil || bad != nil || number == 0 || strings.ContainsAny(host, " /") {
-		return "", fmt.Errorf("invalid --metrics (TUPLENET_METRICS) %q, want ADDRESS:PORT such as 127.0.0.1:9481, or :PORT for all addresses", v)
-	}
-	return v, nil
 }

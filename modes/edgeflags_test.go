@@ -2,6 +2,7 @@ package modes
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -37,18 +38,18 @@ func TestEdgeFlags(t *testing.T) {
 		args, env string
 		want      agent.Config
 	}{
-		{"", "", agent.Config{Hash: "nw_dst", BFDMinRx: 200, BFDMinTx: 200}},
-		{"", "GATEWAY=0 ENABLE_UNTUNNEL=0", agent.Config{Hash: "nw_dst", BFDMinRx: 200, BFDMinTx: 200}},
+		{"", "", agent.Config{Settings: agent.Settings{Hash: "nw_dst", BFDMinRx: 200, BFDMinTx: 200}}},
+		{"", "GATEWAY=0 ENABLE_UNTUNNEL=0", agent.Config{Settings: agent.Settings{Hash: "nw_dst", BFDMinRx: 200, BFDMinTx: 200}}},
 		{"", "GATEWAY=1 ENABLE_UNTUNNEL=1 HASH_FN=symmetric_l3l4+udp BFD_INTERVAL=50",
-			agent.Config{Gateway: true, Untunnel: true, Hash: "symmetric_l3l4+udp", BFDMinRx: 50, BFDMinTx: 50}},
+			agent.Config{Gateway: true, Settings: agent.Settings{Untunnel: true, Hash: "symmetric_l3l4+udp", BFDMinRx: 50, BFDMinTx: 50}}},
 		{"--gateway --untunnel --hash-fn eth_src --bfd-interval 100", "HASH_FN=nw_src BFD_INTERVAL=50",
-			agent.Config{Gateway: true, Untunnel: true, Hash: "eth_src", BFDMinRx: 100, BFDMinTx: 100}},
-		{"--gateway=false", "GATEWAY=1", agent.Config{Hash: "nw_dst", BFDMinRx: 200, BFDMinTx: 200}},
-		{"--bfd-min-rx 10", "BFD_MIN_TX=60000", agent.Config{Hash: "nw_dst", BFDMinRx: 10, BFDMinTx: 60000}},
-		{"--bfd-interval 1000 --bfd-min-tx 300", "", agent.Config{Hash: "nw_dst", BFDMinRx: 1000, BFDMinTx: 300}},
+			agent.Config{Gateway: true, Settings: agent.Settings{Untunnel: true, Hash: "eth_src", BFDMinRx: 100, BFDMinTx: 100}}},
+		{"--gateway=false", "GATEWAY=1", agent.Config{Settings: agent.Settings{Hash: "nw_dst", BFDMinRx: 200, BFDMinTx: 200}}},
+		{"--bfd-min-rx 10", "BFD_MIN_TX=60000", agent.Config{Settings: agent.Settings{Hash: "nw_dst", BFDMinRx: 10, BFDMinTx: 60000}}},
+		{"--bfd-interval 1000 --bfd-min-tx 300", "", agent.Config{Settings: agent.Settings{Hash: "nw_dst", BFDMinRx: 1000, BFDMinTx: 300}}},
 	} {
 		got, err := parseEdge(t, tt.args, tt.env)
-		if err != nil || got != tt.want {
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%q with %q: %+v, %v, want %+v", tt.args, tt.env, got, err, tt.want)
 		}
 	}
@@ -71,30 +72,18 @@ func TestEdgeFlagsRefused(t *testing.T) {
 
 func TestIdleSettings(t *testing.T) {
 	for _, tt := range []struct {
-		gateway          bool
-		onDemand, target string
-		want             []string
+		gateway  bool
+		onDemand string
+		want     []string
 	}{
-		{false, "1", "0", nil},
-		{true, "", "", nil},
-		{true, "0", "", nil},
-		{true, "1", "", []string{"ONDEMAND=1"}},
-		{true, "1", "192.0.2.9:4739", []string{"IPFIX_COLLECTOR=192.0.2.9:4739", "ONDEMAND=1"}},
+		{false, "1", nil},
+		{true, "", nil},
+		{true, "0", nil},
+		{true, "1", []string{"ONDEMAND=1"}},
 	} {
 		t.Setenv("ONDEMAND", tt.onDemand)
-		t.Setenv("IPFIX_COLLECTOR", tt.target)
 		if got := slices.Sorted(maps.Keys(idleSettings(tt.gateway))); !slices.Equal(got, tt.want) {
-			t.Errorf("gateway %v, ONDEMAND=%s, IPFIX_COLLECTOR=%s: %q have no effect, want %q", tt.gateway, tt.onDemand, tt.target, got, tt.want)
-		}
-	}
-}
-
-func TestMetricsAddress(t *testing.T) {
-	for v, ok := range map[string]bool{"": true, "127.0.0.1:9481": true, ":9481": true, "[::1]:9481": true, "host:9481": true,
-		"9481": false, "127.0.0.1": false, "127.0.0.1:0": false, "127.0.0.1:http": false, "http://127.0.0.1:9481": false, "a b:1": false} {
-		got, err := metricsAddress(v)
-		if ok && (err != nil || got != v) || !ok && (err == nil || !strings.Contains(err.Error(), "want ADDRESS:PORT")) {
-			t.Errorf("metricsAddress(%q) = %q, %v, want it accepted: %v", v, got, err, ok)
+			t.Errorf("gateway %v, ONDEMAND=%s: %q have no effect, want %q", tt.gateway, tt.onDemand, got, tt.want)
 		}
 	}
 }

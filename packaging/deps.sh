@@ -34,7 +34,7 @@ test) packages="$packages iperf3 nfdump wget traceroute iputils-tracepath busybo
 	for p in podman runc containerd; do
 		command -v $p >/dev/null || packages="$packages $p"
 	done
-	command -v dockerd >/dev/null || packages="$packages docker.io"
+	command -v dockerd >/dev/null || packages="$packages libdevmapper1.02.1"
 	;;
 bench) packages="$packages iperf3 containernetworking-plugins" ;;
 kernel) packages="$packages iperf3 nfdump wget traceroute iputils-tracepath qemu-system-x86 busybox-static" ;;
@@ -76,7 +76,7 @@ unpack() {
 	mv "$2.new" "$2"
 }
 
-bin=$(dirname "$0")/../bin
+bin=$(cd "$(dirname "$0")/.." && pwd)/bin
 
 # This machine goes on booting its own kernel.
 if [ "${1:-}" = kernel ] && ! [ -d "$bin/kernel" ]; then
@@ -86,9 +86,16 @@ if [ "${1:-}" = kernel ] && ! [ -d "$bin/kernel" ]; then
 	unpack "$image" "$bin/kernel"
 fi
 
+# Installed, Docker would be started, and would change this machine's packet filter.
+if [ "${1:-}" = test ] && ! [ -d "$bin/docker" ] && ! command -v dockerd >/dev/null; then
+	command -v apt-get >/dev/null && quietly apt-get update || fail "the package docker.io cannot be had: apt-get update fails"
+	unpack docker.io "$bin/docker"
+fi
+
 # Engines of Docker before 23.0 share networks by an etcd that has its API of
 # version 2, which the one of the lab does not. Installed, it would be started.
-if [ "${1:-}" = test ] && ! [ -d "$bin/etcd-v2" ] && dockerd --cluster-store=etcd://x --version >/dev/null 2>&1; then
+if [ "${1:-}" = test ] && ! [ -d "$bin/etcd-v2" ] &&
+	PATH=$bin/docker/usr/sbin:$PATH dockerd --cluster-store=etcd://x --version >/dev/null 2>&1; then
 	command -v apt-get >/dev/null && quietly apt-get update || fail "the package etcd-server cannot be had: apt-get update fails"
 	unpack etcd-server "$bin/etcd-v2"
 fi

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tuplenet/flows"
+	"tuplenet/internal/metrics"
 	"tuplenet/internal/ovs"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
@@ -33,18 +34,12 @@ type Config struct {
 	// TunnelAddress; empty if it does not.
 	Interface string
 
-	Gateway  bool   // the node is an edge
-	OnDemand bool   // flows to ports on other chassis are made when traffic goes there
-	Redirect bool   // edges forward what this node cannot deliver itself
-	Untunnel bool   // what goes to the physical network leaves by the host's own stack
-	Hash     string // what chooses among equal routes: a name of flows.Hashes; empty for the default
-	// BFDMinRx and BFDMinTx are the shortest intervals between the BFD packets
-	// that this node wants to receive and to send, in milliseconds; 0 leaves
-	// Open vSwitch's defaults.
-	BFDMinRx, BFDMinTx int
-	IdleTimeout        time.Duration // after which flows on demand go that no packet has met
-	Metrics            string        // HOST:PORT to serve metrics on, in Prometheus' format; empty for none
-	Version            string        // of the program, for those who ask for the node's status
+	Gateway bool   // the node is an edge
+	Metrics string // HOST:PORT to serve metrics on, in Prometheus' format; empty for none
+	Version string // of the program, for those who ask for the node's status
+
+	Settings                 // at the start
+	Changes  <-chan Settings // all settings anew, while the agent runs; nil: they stay
 
 	Plugins PluginServer // runs beside the agent; nil: none
 }
@@ -72,24 +67,28 @@ type agent struct {
 	demands    *demands
 	presence   *presence
 	liveness   *liveness
-	metrics    *metrics
 	reporter   *reporter
 	tracer     *tracer
 	host       *Host
 	commands   <-chan store.Command // what tools ask this node for; nil once ctx has ended
 	started    time.Time
+	updates    <-chan store.Update // what the store says, for the loop
+	driven     chan struct{}       // closed when there is a connection to Open vSwitch
+	opened     chan struct{}       // closed when all of the above is set
 
 	// Of the loop alone.
 	model     *topology.Model
 	engine    *flows.Engine
-	touched   []topology.Key   // changed since the last flush
-	member    bool             // the node may act, see join
-	snapshot  bool             // the store has been read
-	compiled  bool             // the rules have run at least once
-	synced    bool             // the bridge has held all flows at least once
-	syncedAt  time.Time        // when it was last compared with all flows
-	refused   int              // flows that Open vSwitch has refused since
-	revision  int64            // of the store, that the model shows
+	touched   []topology.Key // changed since the last flush
+	member    bool           // the node may act, see join
+	snapshot  bool           // the store has been read
+	compiled  bool           // the rules have run at least once
+	synced    bool           // the bridge has held all flows at least once
+	syncedAt  time.Time      // when it was last compared with all flows
+	refused   int            // flows that Open vSwitch has refused since
+	revision  int64          // of the store, that the model shows
+	shown     int64          // of the store, that the bridge shows
+	counts    counts
 	plugs     map[string]*plug // by iface-id
 	twins     map[string]bool  // interfaces that are ignored because another has their iface-id
 	tunnels   map[string]topology.Tunnel
@@ -114,23 +113,21 @@ type agent struct {
 func Run(ctx context.Context, cfg Config) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	metrics, err := listenMetrics(cfg.Metrics)
-	if err != nil {
-		return err
-	}
-	if metrics != nil {
-		defer metrics.Close()
-	}
 	a := newAgent(cfg)
-	updates := cfg.Store.Watch(ctx)
+	if cfg.Metrics != "" {
+		l, err := metrics.Listen(cfg.Metrics)
+		if err != nil {
+			return err
+		}
+		go metrics.Serve(ctx, l, &scraper{a: a}, a.log)
+	}
+	a.updates = cfg.Store.Watch(ctx)
 	admitted := make(chan error, 1)
 	var plugins sync.WaitGroup
-	err = a.open(ctx, updates, admitted)
+	err := a.open(ctx, admitted)
 	if err == nil && ctx.Err() == nil {
-		a.log.Info("agent starts", "chassis", a.self, "tunnel_ip", a.TunnelIP, "on_demand", a.OnDemand, "redirect", a.Redirect, "untunnel", a.Untunnel, "hash", a.Hash)
-		if metrics != nil {
-			go a.serveMetrics(ctx, metrics)
-		}
+		a.log.Info("agent starts", slices.Concat([]any{"chassis", a.self, "tunnel_ip", a.TunnelIP}, a.attrs())...)
+		close(a.opened)
 		a.noteSettings()
 		a.leaveUntunnel()
 		a.physical.load()
@@ -139,7 +136,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if cfg.Plugins != nil {
 			plugins.Go(func() { cfg.Plugins.Serve(ctx, a.host) })
 		}
-		err = a.loop(ctx, updates, admitted)
+		err = a.loop(ctx, admitted)
 	}
 	stopped := ctx.Err() != nil
 	cancel()
@@ -171,7 +168,8 @@ func newAgent(cfg Config) *agent {
 		carriers: map[flows.Carrier]bool{},
 		dests:    map[string]bool{},
 		patches:  map[topology.Key]ovs.PatchSpec{},
-		metrics:  newMetrics(),
+		driven:   make(chan struct{}),
+		opened:   make(chan struct{}),
 		bad:      map[topology.Key]string{},
 		problems: map[flows.Problem]bool{},
 		started:  time.Now(),
@@ -183,7 +181,7 @@ func newAgent(cfg Config) *agent {
 // open reads etcd and Open vSwitch, both at the same time, and announces the
 // node. Where one of them is away it waits: without either there is nothing to
 // do.
-func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted chan error) error {
+func (a *agent) open(ctx context.Context, admitted chan error) error {
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		driver, err := ovs.Open(gctx, a.OVS)
@@ -195,6 +193,7 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 			return fmt.Errorf("this host's system-id is an %w; set another one: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", err)
 		}
 		a.ovs, a.self = driver, driver.SystemID()
+		close(a.driven)
 		a.binder = newBinder(ctx, a.Store, a.self, a.log)
 		a.wiring = newWiring(ctx, driver, a.log)
 		a.restorer = newRestorer(driver, a.log)
@@ -214,7 +213,7 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 	group.Go(func() error {
 		for {
 			select {
-			case u := <-updates:
+			case u := <-a.updates:
 				first = a.applyUpdate(u)
 				return nil
 			case err := <-admitted: // also when the store cannot be read at all
@@ -236,7 +235,7 @@ func (a *agent) open(ctx context.Context, updates <-chan store.Update, admitted 
 }
 
 // loop follows events until ctx ends, or the node is not admitted.
-func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted <-chan error) error {
+func (a *agent) loop(ctx context.Context, admitted <-chan error) error {
 	mtu, _ := tunnelMTU(a.TunnelIP) // followNIC says why it cannot be told
 	a.setMTU(ctx, mtu)
 	nics := make(chan nic)
@@ -250,18 +249,18 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 				return err
 			}
 			a.join()
-		case u, open := <-updates:
+		case u, open := <-a.updates:
 			// What has come meanwhile is taken in at once, so that the agent
 			// keeps up with whatever etcd can do.
-			for n := len(updates); open; n-- {
+			for n := len(a.updates); open; n-- {
 				a.readUpdate(ctx, u)
 				if n <= 0 {
 					break
 				}
-				u, open = <-updates
+				u, open = <-a.updates
 			}
 			if !open { // ctx has ended
-				updates = nil
+				a.updates = nil
 			}
 		case <-a.ovs.Events():
 			a.restorer.follow()
@@ -278,6 +277,7 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 		case p := <-a.ovs.Packets():
 			// All that wait are taken in at once: several may want one thing.
 			for n := len(a.ovs.Packets()); ; n-- {
+				a.counts.packets[p.Why]++
 				switch p.Why {
 				case flows.Traced:
 					a.tracer.packet(p)
@@ -313,6 +313,12 @@ func (a *agent) loop(ctx context.Context, updates <-chan store.Update, admitted 
 			a.command(ctx, c)
 		case <-a.reporter.amiss:
 			a.heal(ctx)
+		case s, open := <-a.Changes:
+			if !open { // nobody will change them any more
+				a.Changes = nil
+				continue
+			}
+			a.reconfigure(s)
 		}
 		// Before the store has been read nothing is known of what the flows
 		// should be.
@@ -475,7 +481,11 @@ func (a *agent) flush(ctx context.Context) {
 		a.apply(ctx, delta)
 	}
 	a.noted(delta)
-	a.demands.flushed(a.ovs.InSync())
+	inSync := a.ovs.InSync()
+	if inSync {
+		a.shown = a.revision
+	}
+	a.demands.flushed(inSync)
 	if whole {
 		a.renew(ctx)
 	}
@@ -490,6 +500,9 @@ func (a *agent) apply(ctx context.Context, delta flows.Delta) {
 	try, cancel := context.WithTimeout(ctx, applyPatience)
 	err := a.ovs.Apply(try, delta.Put, delta.Gone)
 	cancel()
+	if err == nil || errors.As(err, new(*ovs.RefusedError)) {
+		a.counts.applied(len(delta.Put), len(delta.Gone), time.Since(start))
+	}
 	a.log.Debug("flows changed", "put", len(delta.Put), "gone", len(delta.Gone), "rule_runs", delta.Runs,
 		"took", time.Since(start), "revision", a.revision, "error", err)
 	a.reportFlows(err)
@@ -508,6 +521,7 @@ func (a *agent) sync(ctx context.Context) bool {
 	if err != nil && !errors.As(err, &refused) {
 		return false
 	}
+	a.counts.synced(n)
 	a.syncedAt = time.Now()
 	a.log.Info("flows are in", "flows", a.engine.Len(), "kept", n.Kept, "added", n.Added, "deleted", n.Deleted,
 		"took", time.Since(start).Round(time.Millisecond), "revision", a.revision)

@@ -99,11 +99,13 @@ func (s *site) chassisOf(key topology.Key) string {
 // host is an Open vSwitch and the agent on it.
 type host struct {
 	*ovstest.OVS
-	site *site
-	ip   string
-	stop func() error // stops the agent and returns what Run did
-	done chan error
-	log  *logbook
+	site    *site
+	ip      string
+	changes chan Settings
+	stop    func() error // stops the agent and returns what Run did
+	done    chan error
+	log     *logbook
+	metrics string // HOST:PORT, if the agent is to serve metrics
 }
 
 // logbook keeps what an agent said.
@@ -146,7 +148,7 @@ func (s *site) host(name, ip string) *host {
 // newHost makes a host whose agent does not run yet.
 func (s *site) newHost(name, ip string) *host {
 	s.t.Helper()
-	h := &host{OVS: ovstest.Start(s.t), site: s, ip: ip, log: &logbook{}}
+	h := &host{OVS: ovstest.Start(s.t), site: s, ip: ip, changes: make(chan Settings), log: &logbook{}}
 	h.Vsctl("set", "Open_vSwitch", ".", "external_ids:system-id="+name)
 	h.Vsctl("add-br", "br-int", "--", "set", "Bridge", "br-int", "datapath_type=dummy", "fail_mode=secure")
 	return h
@@ -163,7 +165,7 @@ func (h *host) start() {
 	h.done = make(chan error, 1)
 	go func() {
 		h.done <- Run(ctx, Config{Store: st, OVS: ovs.Config{RunDir: h.RunDir(), Log: logTo(t)}, TunnelIP: netip.MustParseAddr(h.ip), RunDir: h.RunDir(),
-			Log: h.log.logger(t)})
+			Changes: h.changes, Log: h.log.logger(t), Metrics: h.metrics})
 	}()
 	stopped := false
 	h.stop = func() error {

@@ -70,10 +70,13 @@ func newDemands(a *agent) *demands {
 	d := &demands{a: a, ports: map[topology.Demand]*use{}, held: map[topology.Demand][]heldPacket{},
 		counted: make(chan map[uint64]uint64, 1)}
 	d.keeper = newKeeper(filepath.Join(a.RunDir, demandFile), a.log)
-	d.ticker = time.NewTicker(max(a.IdleTimeout/4, 100*time.Millisecond))
+	d.ticker = time.NewTicker(d.period())
 	d.saver = time.NewTimer(time.Hour)
 	return d
 }
+
+// period is how often it is looked which ports are in use.
+func (d *demands) period() time.Duration { return max(d.a.IdleTimeout/4, 100*time.Millisecond) }
 
 // load takes in what traffic went to when the last agent on this host stopped,
 // so that a restart changes no flow.
@@ -146,7 +149,6 @@ func (d *demands) add(port topology.Demand) {
 
 // packet takes in a packet whose destination has no flows here.
 func (d *demands) packet(p ovs.Packet) {
-	d.a.metrics.punted.WithLabelValues(p.Why.String()).Inc()
 	port, at, ok := d.wanted(p)
 	if !ok {
 		return // nobody has the address

@@ -18,7 +18,7 @@ import (
 // LS (10.0.0.0/24) with remote ports, a router R in it and in LS2 (10.0.1.0/24).
 func demandAgent(t *testing.T) *agent {
 	t.Helper()
-	a := newAgent(Config{Log: logTo(t), RunDir: t.TempDir(), IdleTimeout: time.Minute, OnDemand: true})
+	a := newAgent(Config{Log: logTo(t), RunDir: t.TempDir(), Settings: Settings{IdleTimeout: time.Minute, OnDemand: true}})
 	a.physical = newPhysical(a)
 	a.demands = newDemands(a)
 	t.Cleanup(func() { a.physical.close(); a.demands.close() })

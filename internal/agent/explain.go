@@ -32,7 +32,7 @@ func Explain(ctx context.Context, open func(context.Context) (*store.Store, erro
 	var wanted []flows.CookieFlow
 	if now.Chassis == "" {
 		b.Unknown = errors.New("this host has no system-id")
-	} else if cfg, b.Unknown = cfg.noted(); b.Unknown == nil {
+	} else if cfg.Settings, b.Unknown = ReadSettings(cfg.RunDir); b.Unknown == nil {
 		a, wanted, b.Unknown = compileAnew(ctx, open, cfg, now, new(Difference))
 	}
 	known := map[uint64]explain.Flow{}

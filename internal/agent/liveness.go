@@ -40,12 +40,12 @@ type liveness struct {
 	self     string
 	model    *topology.Model
 	presence *presence
-	metrics  *metrics
 	log      *slog.Logger
 
 	due     chan string          // chassis to judge, for the loop
 	missing map[string]time.Time // chassis that are not heard of, by when that was noticed; each will be due
 	settled time.Time            // before, nobody is judged
+	rival   bool                 // another host was refused of late because it has our system-id
 }
 
 const (
@@ -58,7 +58,7 @@ const (
 
 // newLiveness returns a liveness that works until ctx ends.
 func newLiveness(ctx context.Context, a *agent) *liveness {
-	return &liveness{ctx: ctx, store: a.Store, self: a.self, model: a.model, presence: a.presence, metrics: a.metrics, log: a.log,
+	return &liveness{ctx: ctx, store: a.Store, self: a.self, model: a.model, presence: a.presence, log: a.log,
 		due: make(chan string), missing: map[string]time.Time{}}
 }
 
@@ -101,11 +101,11 @@ func (l *liveness) contended(e topology.Entity) {
 		return // this host is the one that was refused
 	}
 	if !there {
-		l.metrics.contended.Set(0)
+		l.rival = false
 		l.log.Info("no other host wants to take part under this host's system-id any more", "chassis", l.self)
 		return
 	}
-	l.metrics.contended.Set(1)
+	l.rival = true
 	l.log.Error("another host has this host's system-id, and was refused; give it its own there: "+
 		"ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", "chassis", l.self, "its_ip", other.IP)
 }

@@ -317,27 +317,11 @@ func TestContended(t *testing.T) {
 	if n := log.said("level=ERROR", "system-id", "its_ip=192.168.1.13"); n != 1 {
 		t.Errorf("said %d times, want once", n)
 	}
-	if got := gauge(t, a.metrics, "tuplenet_system_id_contended"); got != 1 {
-		t.Errorf("the metric is %v", got)
+	if !a.liveness.rival {
+		t.Error("it counts as over")
 	}
 	gone(t, a, contender.Key())
-	if got := gauge(t, a.metrics, "tuplenet_system_id_contended"); got != 0 || log.said("any more", "chassis=hv-a") != 1 {
-		t.Errorf("the metric is %v", got)
+	if a.liveness.rival || log.said("any more", "chassis=hv-a") != 1 {
+		t.Error("it does not count as over")
 	}
-}
-
-// gauge returns the value of a gauge.
-func gauge(t *testing.T, m *metrics, name string) float64 {
-	t.Helper()
-	families, err := m.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("there is no metric %s", name)
-	return 0
 }

@@ -23,7 +23,6 @@ type physical struct {
 	own        map[netip.Addr]int         // addresses that this node answers for; by how many ways out
 	ports      map[string][]flows.Address // of routers, by the switch that leads out
 	timer      *time.Timer                // fires when tick is to be called
-	counted    neighbourCounts            // that the metrics show
 }
 
 func newPhysical(a *agent) *physical {
@@ -126,7 +125,6 @@ func (p *physical) announceIf(concerned func(flows.Address) bool) {
 
 // packet takes a packet that a flow sent.
 func (p *physical) packet(in ovs.Packet) {
-	p.a.metrics.punted.WithLabelValues(in.Why.String()).Inc()
 	now := time.Now()
 	switch in.Why {
 	case flows.NoNeighbour, flows.NeighbourSaid:
@@ -158,15 +156,10 @@ func (p *physical) tick() {
 
 // errand does what the router that a packet is in owes.
 func (p *physical) errand(in ovs.Packet) {
-	out := p.errands.run(in)
-	if len(out) > 0 {
-		p.a.metrics.errors.WithLabelValues(in.Why.String()).Inc()
-	}
-	p.inject(out)
+	p.inject(p.errands.run(in))
 }
 
 func (p *physical) schedule() {
-	p.counted = p.a.metrics.count(p.neighbours, p.counted)
 	at, ok := p.neighbours.next()
 	if other, too := p.announcer.next(); too && (!ok || other.Before(at)) {
 		at, ok = other, true

@@ -183,15 +183,12 @@ func (a *agent) report(detail bool) status.Report {
 func (a *agent) detail() *status.Detail {
 	d := &status.Detail{
 		Settings: status.Settings{OnDemand: a.OnDemand, Redirect: a.Redirect, Untunnel: a.Untunnel,
-			Hash: flows.Hashes[a.Hash].String(), MinRx: a.BFDMinRx, MinTx: a.BFDMinTx, Idle: int(a.IdleTimeout.Seconds())},
+			Hash: flows.Hashes[a.Hash].String(), MinRx: a.BFDMinRx, MinTx: a.BFDMinTx, Idle: int(a.IdleTimeout.Seconds()),
+			IPFIX: a.IPFIX(a.TunnelIP).String()},
 		Demands: len(a.demands.ports),
 	}
-	held := map[flows.Table]int{}
-	for _, f := range a.engine.All() {
-		held[f.Table]++
-	}
 	for _, t := range flows.Tables {
-		if n := held[t.Table]; n > 0 {
+		if n := a.engine.Held(t.Table); n > 0 {
 			d.Tables = append(d.Tables, status.Table{Number: int(t.Table), Name: t.Name, Flows: n})
 		}
 	}

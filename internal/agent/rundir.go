@@ -14,7 +14,11 @@ import (
 
 // runFiles are the files that agents, also those of earlier versions, have in
 // their run directory, apart from what RestoreSysctls removes.
-var runFiles = []string{"tuplenet.pid", neighbourFile, translationFile, demandFile, settingsFile}
+var runFiles = []string{"tuplenet.pid", neighbourFile, translationFile, demandFile, settingsFile, ProfileSocket}
+
+// ProfileSocket is where an agent serves its profiles while somebody wants them, in
+// the run directory (see metrics.Profiles).
+const ProfileSocket = "pprof.sock"
 
 // HoldRunDir keeps agents out of a run directory until Release, without making
 // this process its agent. It fails if one is running there. Where there has

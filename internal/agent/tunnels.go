@@ -14,7 +14,8 @@ import (
 // wire asks for the ports that the bridge is to have: a tunnel to every other
 // chassis (on demand, to those that packets go to, and one for what comes from
 // the others), a patch for every outer port that is bound to this one by name, and
-// in untunnel mode the way to the host's own stack.
+// in untunnel mode the way to the host's own stack; and for whom to tell of its
+// packets.
 //
 // Before the rules have said where routes lead it asks for nothing, or an agent's
 // start would end BFD for a moment.
@@ -27,7 +28,7 @@ func (a *agent) wire() {
 // wires is what wire asks for; down says that packets must not come here to go
 // on from here.
 func (a *agent) wires(down bool) wires {
-	w := wires{hostStack: a.Untunnel}
+	w := wires{hostStack: a.Untunnel, ipfix: a.IPFIX(a.TunnelIP)}
 	watched, onDemand := a.watched(), a.onDemand()
 	if onDemand {
 		w.tunnels = append(w.tunnels, ovs.TunnelSpec{Chassis: ovs.FlowBased})
@@ -242,7 +243,6 @@ func (a *agent) noted(d flows.Delta) {
 		case flows.Problem:
 			a.log.Info("a problem is over", "object", n.Object, "was", n.What)
 			delete(a.problems, n)
-			a.metrics.problems.Dec()
 		case flows.Address:
 			a.physical.address(n, false)
 		case flows.Gateway:
@@ -256,7 +256,6 @@ func (a *agent) noted(d flows.Delta) {
 		case flows.Problem:
 			a.log.Warn("an object cannot work as it is stored", "object", n.Object, "problem", n.What)
 			a.problems[n] = true
-			a.metrics.problems.Inc()
 		case flows.Address:
 			a.physical.address(n, true)
 		case flows.Gateway:

@@ -113,8 +113,8 @@ func (d Difference) Details() []string {
 // another chassis is taken for one that has moved away, though an agent that
 // starts would take it back.
 func Verify(ctx context.Context, open func(context.Context) (*store.Store, error), cfg Config) (Difference, error) {
-	cfg, err := cfg.noted()
-	if err != nil {
+	var err error
+	if cfg.Settings, err = ReadSettings(cfg.RunDir); err != nil {
 		return Difference{}, err
 	}
 	now, err := ovs.Read(ctx, cfg.OVS)

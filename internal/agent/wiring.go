@@ -12,14 +12,16 @@ import (
 	"tuplenet/internal/ovs"
 )
 
-// wires is what the integration bridge is to be connected to.
+// wires is what the integration bridge is to be connected to, and who is to be told
+// of its packets.
 type wires struct {
 	tunnels   []ovs.TunnelSpec
 	patches   []ovs.PatchSpec
 	hostStack bool
+	ipfix     ovs.IPFIX
 }
 
-// wiring makes the ports of the bridge as they are wanted, beside the agent's
+// wiring makes all that of the bridge as it is wanted, beside the agent's
 // loop: OVSDB may be away, and thousands of ports take their time.
 type wiring struct {
 	ovs  *ovs.Driver
@@ -61,20 +63,21 @@ func (w *wiring) work(ctx context.Context) {
 			w.ovs.SetTunnels(ctx, wanted.tunnels),
 			w.ovs.SetPatches(ctx, wanted.patches),
 			w.ovs.SetHostStack(ctx, wanted.hostStack),
+			w.ovs.SetIPFIX(ctx, wanted.ipfix),
 		)
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
 			if failed != "" {
-				w.log.Info("the ports of the bridge are set up again")
+				w.log.Info("the bridge is set up again")
 			}
 			failed = ""
 			continue
 		}
 		if text := oneLine(err); text != failed {
 			failed = text
-			w.log.Warn("cannot set up the ports of the bridge, will try again", "error", text)
+			w.log.Warn("cannot set up the bridge, will try again", "error", text)
 		}
 		// An event of the driver wakes us when OVSDB is back; this is for
 		// faults that pass without one.

@@ -92,12 +92,13 @@ func newSite(b *testing.B, size Size) *site {
 	return s
 }
 
-// agent starts the agent and returns when it says that all flows are in, with
-// the time that took.
-func (s *site) agent() (*exec.Cmd, time.Duration) {
+// agent starts the agent, with more flags, and returns when it says that all flows
+// are in, with the time that took.
+func (s *site) agent(more ...string) (*exec.Cmd, time.Duration) {
 	s.b.Helper()
-	cmd := exec.Command(binary, "agent", "--interface", tunnelIP, "--host", s.endpoint, "--rundir", s.runDir(), "--ovs-rundir", s.ovs.RunDir(),
-		fmt.Sprint("--on-demand=", s.size.OnDemand))
+	args := []string{"agent", "--interface", tunnelIP, "--host", s.endpoint, "--rundir", s.runDir(), "--ovs-rundir", s.ovs.RunDir(),
+		fmt.Sprint("--on-demand=", s.size.OnDemand)}
+	cmd := exec.Command(binary, append(args, more...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := cmd.StderrPipe()
 	if err != nil {

@@ -27,8 +27,8 @@ type Config struct {
 
 // Item is a thing of TupleNet on this host.
 type Item struct {
-	Kind string `json:"kind"` // flows, port, hold, bridge, sysctl or file
-	Name string `json:"name"` // for flows, that of their bridge
+	Kind string `json:"kind"` // flows, port, ipfix, hold, bridge, sysctl or file
+	Name string `json:"name"` // for flows and ipfix, that of their bridge
 	Note string `json:"note,omitempty"`
 }
 
@@ -87,6 +87,9 @@ func items(r ovs.Remains, bridgeToo bool) (list []Item) {
 			note = fmt.Sprintf("in %s, used by container %s", p.Bridge, p.Owner)
 		}
 		list = append(list, Item{"port", p.Name, note})
+	}
+	if r.IPFIX != "" {
+		list = append(list, Item{"ipfix", r.Bridge, r.IPFIX})
 	}
 	if r.Held {
 		list = append(list, Item{"hold", "flow-restore-wait", "an ovs-vswitchd that starts forwards nothing until an agent runs"})

@@ -17,6 +17,8 @@ import (
 
 var hold = Item{"hold", "flow-restore-wait", "an ovs-vswitchd that starts forwards nothing until an agent runs"}
 
+var told = Item{"ipfix", "br-int", "one packet in 400 is told to 192.0.2.9:4739, with observation domain 0 and point 0"}
+
 var attached = Item{"port", "tp1", "in br-int, used by container cni:n/1/eth0"}
 
 const forwarding = "/proc/sys/net/ipv4/ip_forward"
@@ -30,6 +32,7 @@ func newHost(t *testing.T) (*ovstest.OVS, Config) {
 		"--", "add-port", "br-int", "br-int-dsrgw", "--", "set", "Interface", "br-int-dsrgw", "type=internal",
 		"--", "add-port", "br-int", "vm1", "--", "set", "Interface", "vm1", "type=dummy", "external_ids:iface-id=lsp1",
 		"--", "add-port", "br-int", "tp1", "--", "set", "Interface", "tp1", "type=dummy", `external_ids={iface-id=lsp-eth0-1,tuplenet-owner="cni:n/1/eth0"}`)
+	o.Vsctl("--id=@i", "create", "IPFIX", `targets="192.0.2.9:4739"`, "external_ids:tuplenet-owner=agent", "--", "set", "Bridge", "br-int", "ipfix=@i")
 	o.Ofctl("add-flow", "br-int", "cookie=0x7e70000000000001,priority=1,actions=drop")
 	// An agent that was killed while ovs-vswitchd was away.
 	o.Vsctl("set", "Open_vSwitch", ".", "other_config:flow-restore-wait=true", "external_ids:tuplenet-restore=true")
@@ -86,7 +89,7 @@ func wantItems(t *testing.T, when string, got []Item, want ...Item) {
 
 func TestCleanup(t *testing.T) {
 	_, cfg := newHost(t)
-	ovsItems := []Item{{"flows", "br-int", "1 of TupleNet's"}, {"port", "br-int-dsrgw", "internal, in br-int"}, attached, hold}
+	ovsItems := []Item{{"flows", "br-int", "1 of TupleNet's"}, {"port", "br-int-dsrgw", "internal, in br-int"}, attached, told, hold}
 	files := []Item{
 		{Kind: "file", Name: filepath.Join(cfg.RunDir, "untunnel.json")},
 		{Kind: "file", Name: filepath.Join(cfg.RunDir, "tuplenet.pid")},
@@ -124,7 +127,7 @@ func TestCleanupAway(t *testing.T) {
 	}
 	o.StartDB()
 	o.StartVswitchd()
-	wantItems(t, "removed when it is back", remove(t, cfg), Item{"port", "br-int-dsrgw", "internal, in br-int"}, attached, hold)
+	wantItems(t, "removed when it is back", remove(t, cfg), Item{"port", "br-int-dsrgw", "internal, in br-int"}, attached, told, hold)
 }
 
 // TestCleanupKeepsWhatRestoringNeeds shows that a setting that cannot be

@@ -101,6 +101,7 @@ func Checks() []Check {
 		{"tunnel address", checkTunnelAddress, nil},
 		{"checksums", checkChecksums, []need{needOVS}},
 		{"flows", checkFlows, []need{needOVS}},
+		{"IPFIX", checkIPFIX, []need{needOVS}},
 		{"etcd", checkStore, nil},
 		{"chassis", checkOwnChassis, []need{needStore}},
 		{"clock", checkClock, nil},

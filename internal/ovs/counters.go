@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"tuplenet/flows"
@@ -34,6 +36,33 @@ func (d *Driver) Counters(ctx context.Context, table flows.Table) (map[uint64]ui
 		packets[f.Cookie] += f.Packets
 	}
 	return packets, nil
+}
+
+// countAtOnce bounds how many requests are on their way to ovs-vswitchd, which
+// does nothing else while it answers those: some milliseconds.
+const countAtOnce = 1000
+
+// CountPackets returns how many packets the flows with these cookies have matched.
+// It is like Counters, and far cheaper where a table has many more flows.
+func (d *Driver) CountPackets(ctx context.Context, cookies []uint64) (map[uint64]uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, countersTimeout)
+	defer cancel()
+	all := make(map[uint64]uint64, len(cookies))
+	for some := range slices.Chunk(cookies, countAtOnce) {
+		conn, _ := d.flow.current()
+		if conn == nil {
+			return nil, fmt.Errorf("count packets in bridge %s: %w", d.cfg.Bridge, ErrNotConnected)
+		}
+		packets, err := conn.CountPackets(ctx, some)
+		if err != nil {
+			if conn.Err() != nil {
+				err = fmt.Errorf("%w: %w", ErrNotConnected, err)
+			}
+			return nil, fmt.Errorf("count packets in bridge %s: %w", d.cfg.Bridge, err)
+		}
+		maps.Copy(all, packets)
+	}
+	return all, nil
 }
 
 // FlowAge returns a number that grows whenever Sync and Apply are called.

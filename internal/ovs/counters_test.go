@@ -38,6 +38,21 @@ func TestCounters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	cookies := []uint64{ms[2].Cookie, ms[1].Cookie, 12345}
+	if got, err := d.CountPackets(t.Context(), cookies); err != nil || !maps.Equal(got, map[uint64]uint64{ms[1].Cookie: 5, ms[2].Cookie: 0, 12345: 0}) {
+		t.Errorf("packets by cookie are %v, %v", got, err)
+	}
+	if got, err := d.CountPackets(t.Context(), nil); err != nil || len(got) != 0 {
+		t.Errorf("packets of no flow are %v, %v", got, err)
+	}
+	many := make([]uint64, 2*countAtOnce+1)
+	for i := range many {
+		many[i] = uint64(1000 + i)
+	}
+	many[0] = ms[1].Cookie
+	if got, err := d.CountPackets(t.Context(), many); err != nil || len(got) != len(many) || got[many[0]] != 5 {
+		t.Errorf("packets of %d flows are those of %d, %v", len(many), len(got), err)
+	}
 	if got, err := d.Counters(t.Context(), 99); err != nil || len(got) != 0 {
 		t.Errorf("counters of an empty table are %v, %v", got, err)
 	}
@@ -62,5 +77,8 @@ func TestCounters(t *testing.T) {
 	await(t, d, "the loss of the connection", func() bool { return !d.InSync() && !d.NeedsSync() })
 	if _, err := d.Counters(t.Context(), 30); !errors.Is(err, ErrNotConnected) {
 		t.Errorf("Counters returns %v, want ErrNotConnected", err)
+	}
+	if _, err := d.CountPackets(t.Context(), cookies); !errors.Is(err, ErrNotConnected) {
+		t.Errorf("CountPackets returns %v, want ErrNotConnected", err)
 	}
 }

@@ -1,10 +1,10 @@
 // Package ovs drives the node's Open vSwitch: the integration bridge, its
 // tunnel ports with BFD, the patch ports that join it to other bridges, the
-// port to the host's stack, and its flows. Over one OVSDB connection it watches
-// the interfaces of the bridge and makes ports; over one OpenFlow connection it
-// keeps the flows, and over another it exchanges packets with them. Limits of
-// connections, which neither protocol knows, go to ovs-vswitchd's control
-// socket.
+// port to the host's stack, its flows, and who is told of its packets (IPFIX).
+// Over one OVSDB connection it watches the interfaces of the bridge and makes
+// ports; over one OpenFlow connection it keeps the flows, and over another it
+// exchanges packets with them. Limits of connections, which neither protocol
+// knows, go to ovs-vswitchd's control socket.
 //
 // All connections come back by themselves. That ovs-vswitchd or ovsdb-server
 // restarts, that somebody deletes the bridge, are ordinary events: the bridge
@@ -19,9 +19,9 @@
 //
 // What the driver did not make it leaves alone: flows whose cookie has not
 // flows.CookieTag, ports whose name is not a tunnel's or the host stack's,
-// pairs of patch ports whose other end has no iface-id, and columns that it
-// knows nothing of. The column bfd it writes when its wish changes, and leaves
-// to the operator otherwise.
+// pairs of patch ports whose other end has no iface-id, what others have set of
+// IPFIX, and columns that it knows nothing of. The column bfd it writes when its
+// wish changes, and leaves to the operator otherwise.
 //
 // It does not know the topology: which tunnels and flows there are to be, and
 // which interface is which port, is the business of internal/agent, which runs

@@ -60,6 +60,7 @@ type Driver struct {
 	limits  connectionLimits
 	flow    flowConn
 	packet  packetConn
+	links   struct{ ovsdb, flows, packets link }
 }
 
 // Open connects to OVSDB, makes the integration bridge when it is missing, and
@@ -75,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.session = s
+	d.setSession(s)
 	if d.systemID, err = systemID(s); err == nil {
 		err = d.refresh(ctx, s)
 	}
@@ -85,8 +86,8 @@ func Open(ctx context.Context, cfg Config) (*Driver, error) {
 	}
 	ctx, d.stop = context.WithCancel(context.Background())
 	d.running.Go(func() { d.watch(ctx, s) })
-	d.running.Go(func() { d.keepConn(ctx, "flows", openflow.Dial, d.flow.set) })
-	d.running.Go(func() { d.keepConn(ctx, "packets", d.dialPackets, d.packet.set) })
+	d.running.Go(func() { d.keepConn(ctx, "flows", &d.links.flows, openflow.Dial, d.flow.set) })
+	d.running.Go(func() { d.keepConn(ctx, "packets", &d.links.packets, d.dialPackets, d.packet.set) })
 	return d, nil
 }
 
@@ -252,6 +253,7 @@ func (d *Driver) setSession(s *session) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.session = s
+	d.links.ovsdb.set(s != nil)
 }
 
 func (d *Driver) currentSession() (*session, error) {

@@ -18,6 +18,8 @@ type Health struct {
 	Datapath  string   // its type: system (the kernel's), netdev (userspace) or dummy
 	FailMode  string   // "secure", "standalone", or empty, which is standalone
 	Protocols []string // OpenFlow versions that it speaks; empty for the default
+	IPFIX     string   // what is told of its packets, as IPFIX.String says it; empty: nothing
+	OwnIPFIX  bool     // and an agent has asked for that
 
 	Faults  map[string]string   // interfaces of all bridges that cannot be used: name to reason
 	Twins   map[string][]string // iface-ids of the bridge that several interfaces have, and these
@@ -51,10 +53,11 @@ func Examine(ctx context.Context, cfg Config) (Health, error) {
 		return Health{}, away(err)
 	}
 	defer s.close()
-	if _, err := s.wholeView(ctx, cfg); err != nil {
+	v, err := s.wholeView(ctx, cfg)
+	if err != nil {
 		return Health{}, err
 	}
-	h := Health{Faults: map[string]string{}, Twins: map[string][]string{}}
+	h := Health{IPFIX: v.ipfix, OwnIPFIX: v.ownIPFIX, Faults: map[string]string{}, Twins: map[string][]string{}}
 	if root := findRoot(s.cache); root != nil {
 		h.Chassis, h.TSO = root.ExternalIDs["system-id"], root.OtherConfig["userspace-tso-enable"] == "true"
 	}

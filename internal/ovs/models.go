@@ -29,6 +29,7 @@ type (
 		FailMode     *string  `ovsdb:"fail_mode"`
 		Protocols    []string `ovsdb:"protocols"`
 		Ports        []string `ovsdb:"ports"`
+		IPFIX        *string  `ovsdb:"ipfix"`
 	}
 	port struct {
 		UUID       string   `ovsdb:"_uuid"`
@@ -48,6 +49,14 @@ type (
 		BFD         map[string]string `ovsdb:"bfd"`
 		BFDStatus   map[string]string `ovsdb:"bfd_status"`
 	}
+	ipfix struct {
+		UUID        string            `ovsdb:"_uuid"`
+		Targets     []string          `ovsdb:"targets"`
+		Sampling    *int              `ovsdb:"sampling"`
+		Domain      *int              `ovsdb:"obs_domain_id"`
+		Point       *int              `ovsdb:"obs_point_id"`
+		ExternalIDs map[string]string `ovsdb:"external_ids"`
+	}
 )
 
 // The names of their tables.
@@ -56,6 +65,7 @@ const (
 	tableBridge      = "Bridge"
 	tablePort        = "Port"
 	tableInterface   = "Interface"
+	tableIPFIX       = "IPFIX"
 )
 
 func databaseModel() (model.ClientDBModel, error) {
@@ -64,19 +74,21 @@ func databaseModel() (model.ClientDBModel, error) {
 		tableBridge:      &bridge{},
 		tablePort:        &port{},
 		tableInterface:   &iface{},
+		tableIPFIX:       &ipfix{},
 	})
 }
 
 // monitorOptions names every column: without, libovsdb asks for all that the
 // schema has, and an update of one that a model lacks loses the whole update.
 func monitorOptions() []client.MonitorOption {
-	o, b, p, i := &openVSwitch{}, &bridge{}, &port{}, &iface{}
+	o, b, p, i, x := &openVSwitch{}, &bridge{}, &port{}, &iface{}, &ipfix{}
 	return []client.MonitorOption{
 		client.WithTable(o, &o.Bridges, &o.OtherConfig, &o.ExternalIDs, &o.NextCfg, &o.CurCfg),
-		client.WithTable(b, &b.Name, &b.DatapathType, &b.FailMode, &b.Protocols, &b.Ports),
+		client.WithTable(b, &b.Name, &b.DatapathType, &b.FailMode, &b.Protocols, &b.Ports, &b.IPFIX),
 		client.WithTable(p, &p.Name, &p.Interfaces),
 		client.WithTable(i, &i.Name, &i.Type, &i.Options, &i.ExternalIDs, &i.OFPort, &i.Error,
 			&i.LinkState, &i.MACInUse, &i.BFD, &i.BFDStatus),
+		client.WithTable(x, &x.Targets, &x.Sampling, &x.Domain, &x.Point, &x.ExternalIDs),
 	}
 }
 

@@ -16,14 +16,14 @@ const (
 )
 
 // keepConn holds an OpenFlow connection until ctx ends; use says for logs what
-// it carries. dial makes it, under a deadline. set hands it over to who works
+// it carries, and l is told whether it is there. dial makes it, under a deadline. set hands it over to who works
 // with it, takes it back with nil, and returns whether it had been of use up to
 // then.
 //
 // It asks no echoes of an idle connection: the socket is one of this host, whose
 // end is seen at once, and an ovs-vswitchd that hangs can do no better with
 // another connection. What is asked of it has deadlines.
-func (d *Driver) keepConn(ctx context.Context, use string,
+func (d *Driver) keepConn(ctx context.Context, use string, l *link,
 	dial func(ctx context.Context, socket string) (*openflow.Conn, error), set func(*openflow.Conn) bool,
 ) {
 	socket := filepath.Join(d.cfg.RunDir, d.cfg.Bridge+".mgmt")
@@ -48,6 +48,7 @@ func (d *Driver) keepConn(ctx context.Context, use string,
 			told = false
 		}
 		set(conn)
+		l.set(true)
 		signal(d.events)
 		select {
 		case <-conn.Done():
@@ -62,6 +63,7 @@ func (d *Driver) keepConn(ctx context.Context, use string,
 			set(nil)
 			conn.Close()
 		}
+		l.set(false)
 		signal(d.events)
 		retry.wait(ctx)
 	}

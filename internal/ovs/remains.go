@@ -22,6 +22,7 @@ type Remains struct {
 	Others  []string        // its ports that are not TupleNet's, by name, without the bridge's own
 	Ports   []RemainingPort // TupleNet's, ordered by bridge and name
 	Flows   int             // of the bridge, TupleNet's alone
+	IPFIX   string          // what TupleNet has Open vSwitch tell of the bridge's packets, as IPFIX.String says it; empty: nothing
 	Held    bool            // an ovs-vswitchd that starts would wait for flows, see Driver.HoldTraffic
 }
 
@@ -68,7 +69,7 @@ func RemoveRemains(ctx context.Context, cfg Config, bridgeToo bool) (Remains, er
 		err = c.session.transact(ctx, ops)
 	}
 	if err != nil {
-		found.Ports, found.Others, found.Held = nil, nil, false
+		found.Ports, found.Others, found.IPFIX, found.Held = nil, nil, "", false
 		if bridgeToo {
 			found.Bridge = ""
 		}
@@ -121,6 +122,7 @@ func (c *cleaner) find() (r Remains, at []place) {
 		return r, at
 	}
 	r.Bridge = name
+	r.IPFIX = c.ownIPFIX().String()
 	for _, p := range places {
 		if p.bridge.Name == name && !own[p.iface.Name] {
 			r.Others = append(r.Others, p.iface.Name)
@@ -130,13 +132,25 @@ func (c *cleaner) find() (r Remains, at []place) {
 	return r, at
 }
 
+// ownIPFIX returns the bridge's row of IPFIX if an agent has made it, or nil.
+func (c *cleaner) ownIPFIX() *ipfix {
+	row, _ := findIPFIX(c.session.cache, findBridge(c.session.cache, c.driver.cfg.Bridge))
+	if !row.isOurs() {
+		return nil
+	}
+	return row
+}
+
 // removeOps returns the operations that remove the ports, the bridge if one is
-// named, and what holds traffic.
+// named, its row of IPFIX, and what holds traffic.
 func (c *cleaner) removeOps(bridgeName string, ports []place) (ops []ovsdb.Operation, err error) {
 	add := func(op []ovsdb.Operation, opErr error) {
 		ops, err = append(ops, op...), errors.Join(err, opErr)
 	}
 	add(c.session.releaseOps())
+	if c.ownIPFIX() != nil {
+		add(c.session.clearIPFIXOps(findBridge(c.session.cache, c.driver.cfg.Bridge)))
+	}
 	for _, p := range ports {
 		if p.bridge.Name != bridgeName {
 			add(c.session.deletePortOps(p.bridge, p.port.UUID))

@@ -50,6 +50,9 @@ func leaveRemains(t *testing.T, o *ovstest.OVS) Remains {
 	if err := d.Attach(t.Context(), Attachment{Device: "tp1", Port: "lsp2", Owner: "cni:net/container/eth0"}); err != nil {
 		t.Fatal(err)
 	}
+	if err := d.SetIPFIX(t.Context(), ipfixTo("192.168.1.1", 64, "192.0.2.9:4739")); err != nil {
+		t.Fatal(err)
+	}
 	hold(t, d)
 	d.Close()
 	o.Vsctl("add-port", "br-int", "vm1", "--", "set", "Interface", "vm1", "type=dummy", "external_ids:iface-id=lsp1")
@@ -61,6 +64,7 @@ func leaveRemains(t *testing.T, o *ovstest.OVS) Remains {
 	}
 	return Remains{
 		Chassis: "hv-test", Bridge: "br-int", Others: []string{"hand1", "vm1"}, Flows: 3, Held: true,
+		IPFIX: "one packet in 64 is told to 192.0.2.9:4739, with observation domain 3232235777 and point 0",
 		Ports: []RemainingPort{
 			{"br-int-dsrgw", "internal", "br-int", ""}, {"out1", "patch", "br-int", ""}, {"tp1", "", "br-int", "cni:net/container/eth0"}, {"tupleNet-3221225986", "geneve", "br-int", ""},
 			{"tupleNet-flowbased", "geneve", "br-int", ""}, {"out1-peer", "patch", "br-out", ""},
@@ -74,7 +78,7 @@ func TestRemoveRemains(t *testing.T) {
 	o := ovstest.Start(t)
 	all := leaveRemains(t, o)
 	wantRemains(t, o, all)
-	if diff := cmp.Diff(Remains{Chassis: "hv-test", Bridge: "br-int", Ports: all.Ports, Flows: 3, Held: true}, removeRemains(t, o, false)); diff != "" {
+	if diff := cmp.Diff(Remains{Chassis: "hv-test", Bridge: "br-int", Ports: all.Ports, Flows: 3, IPFIX: all.IPFIX, Held: true}, removeRemains(t, o, false)); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)
 	}
 	left := Remains{Chassis: "hv-test", Bridge: "br-int", Others: all.Others}

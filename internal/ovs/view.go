@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/ovn-kubernetes/libovsdb/cache"
 
@@ -36,6 +37,7 @@ type Tunnel struct {
 	// BFD packets of the other end come in, and whether they say that it cannot
 	// forward what it gets (RFC 5880, diagnostic 5, Concatenated Path Down).
 	Heard, Refusing bool
+	Flaps           uint64 // how often Up has changed, as ovs-vswitchd counts it
 }
 
 // HostStack is the internal port by which packets enter the host's own stack.
@@ -59,6 +61,8 @@ type view struct {
 	wiring      []wire
 	held        bool // see HoldTraffic
 	attachments []Attachment
+	ipfix       string            // see Health
+	ownIPFIX    bool              // see Health
 	userspace   bool              // datapath_type of the bridge is netdev
 	faults      map[string]string // interfaces that OVS cannot use: name to reason
 }
@@ -71,7 +75,7 @@ type wire struct{ bridge, name, peer, ifaceID string }
 func (v *view) equal(o *view) bool {
 	return slices.Equal(v.interfaces, o.interfaces) && slices.Equal(v.tunnels, o.tunnels) &&
 		v.hostStack == o.hostStack && v.held == o.held && slices.Equal(v.wiring, o.wiring) &&
-		slices.Equal(v.attachments, o.attachments) && v.userspace == o.userspace
+		slices.Equal(v.attachments, o.attachments) && v.userspace == o.userspace && v.ipfix == o.ipfix && v.ownIPFIX == o.ownIPFIX
 }
 
 // readView reads the bridge's interfaces, and how other bridges are joined to
@@ -86,6 +90,8 @@ func readView(c *cache.TableCache, bridgeName string) (v view, whole bool) {
 		v.wiring = append(v.wiring, wire{bridge: b.Name})
 		if b.Name == bridgeName {
 			v.userspace = b.DatapathType == "netdev"
+			row, err := findIPFIX(c, b)
+			v.ipfix, v.ownIPFIX, whole = row.String(), row.isOurs(), whole && err == nil
 		}
 		ways.add(b, nil)
 		whole = r.each(b, func(_ *port, i *iface) {
@@ -147,11 +153,13 @@ func (v *view) add(i *iface) {
 	}
 	remote, err := netip.ParseAddr(i.Options["remote_ip"])
 	if tunnel && (err == nil || i.Options["remote_ip"] == "flow") {
+		flaps, _ := strconv.ParseUint(i.BFDStatus["flap_count"], 10, 64) // absent unless BFD runs
 		v.tunnels = append(v.tunnels, Tunnel{
 			Chassis: i.ExternalIDs["chassis-id"], RemoteIP: remote, Name: i.Name, OFPort: ofport,
 			Watched: bfdEnabled(i.BFD) && i.BFDStatus["state"] != "",
 			Up:      i.BFDStatus["forwarding"] == "true",
 			Heard:   hearsBFD(i.BFDStatus), Refusing: i.BFDStatus["remote_diagnostic"] == pathDownDiagnostic,
+			Flaps: flaps,
 		})
 	}
 	if hostStack && i.MACInUse != nil {

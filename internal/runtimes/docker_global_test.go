@@ -7,17 +7,16 @@ import (
 	"testing"
 )
 
-// etcdV2 is an etcd with the API of version 2, where packaging/deps.sh has
-// unpacked it.
-const etcdV2 = "../../bin/etcd-v2/usr/bin/etcd"
+// etcdV2 is an etcd with the API of version 2.
+var etcdV2 = unpacked("etcd-v2", "/usr/bin/etcd")
 
 // TestDockerGlobal has the engines of two hosts share their networks by a cluster
 // store, as the tutorial supposes: a network is made once. The plugin of the second
 // host is asked for an endpoint of one whose making it has never heard of.
 func TestDockerGlobal(t *testing.T) {
 	t.Parallel()
-	need(t, "dockerd")
-	if out, err := exec.Command("dockerd", "--cluster-store=etcd://x", "--version").CombinedOutput(); err != nil {
+	need(t, unpacked("docker", dockerd))
+	if out, err := exec.Command(unpacked("docker", dockerd), "--cluster-store=etcd://x", "--version").CombinedOutput(); err != nil {
 		t.Skipf("this Docker has no cluster store, as those since 23.0: %s", out)
 	}
 	need(t, etcdV2)

@@ -2,6 +2,7 @@ package runtimes
 
 import (
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,12 +38,12 @@ func newManaged(m *machine, tar []byte) *engine {
 // manage gives the engine the plugin to run.
 func (e *engine) manage() {
 	e.t.Helper()
-	script, err := filepath.Abs("../../packaging/docker/build.sh")
-	if err != nil {
-		e.t.Fatal(err)
+	// The machine need not see this directory, but it sees the agent's.
+	build := exec.Command("../../packaging/docker/build.sh", filepath.Join(binDir, "tuplenet"), filepath.Join(e.runDir, "plugin"))
+	if out, err := build.CombinedOutput(); err != nil {
+		e.t.Fatalf("%s: %v: %s", build, err, out)
 	}
-	e.run(script, "/usr/bin/tuplenet", "/tmp/plugin")
-	e.docker("plugin", "create", "tuplenet", "/tmp/plugin")
+	e.docker("plugin", "create", "tuplenet", "/run/tuplenet/plugin")
 	e.docker("plugin", "enable", "tuplenet")
 }
 
@@ -59,7 +60,7 @@ func (e *engine) task(service string) string {
 // its containers find it in etcd.
 func TestSwarm(t *testing.T) {
 	t.Parallel()
-	need(t, "dockerd", docker, "containerd", "runc", "iptables")
+	need(t, unpacked("docker", dockerd), unpacked("docker", docker), "containerd", "runc", "iptables")
 	c := newCluster(t)
 	tar := archive(t)
 	alice, bob := newManaged(c.machines[0], tar), newManaged(c.machines[1], tar)

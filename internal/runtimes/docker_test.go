@@ -10,13 +10,16 @@ import (
 	"time"
 )
 
-// docker is Docker's client, the one that comes with the engine: a newer one in
-// the path does not talk to it.
-const docker = "/usr/bin/docker"
+// docker and dockerd are Docker's client and engine on a machine. A newer client in
+// the path does not talk to this engine.
+const (
+	docker  = "/usr/bin/docker"
+	dockerd = "/usr/sbin/dockerd"
+)
 
-// dockerd is how the engine of a machine is started: everything is where it is by
-// default, but for what it keeps, which outlives the machine's next boot.
-var dockerd = []string{"dockerd", "--data-root=/run/tuplenet/docker", "--storage-driver=vfs",
+// engineFlags are how the engine of a machine is started: everything is where it is
+// by default, but for what it keeps, which outlives the machine's next boot.
+var engineFlags = []string{"--data-root=/run/tuplenet/docker", "--storage-driver=vfs",
 	"--bridge=none", "--iptables=false", "--ip-forward=false", "--userland-proxy=false",
 	"--exec-opt=native.cgroupdriver=cgroupfs", "--default-ulimit=nofile=1024:1024", "--log-level=warn"}
 
@@ -48,7 +51,7 @@ func (c *cluster) newEngines() (engines []*engine) {
 // newEngine starts an engine, with the image in it.
 func newEngine(m *machine, flags ...string) *engine {
 	m.t.Helper()
-	need(m.t, "dockerd", docker, "containerd", "runc", "iptables")
+	need(m.t, unpacked("docker", dockerd), unpacked("docker", docker), "containerd", "runc", "iptables")
 	e := &engine{machine: m, flags: flags}
 	e.begin()
 	m.write("/tmp/busybox.tar", string(archive(m.t)))
@@ -91,7 +94,7 @@ func (e *engine) startDocker() {
 // launchDocker starts the engine.
 func (e *engine) launchDocker() {
 	e.t.Helper()
-	e.dockerd = e.start("dockerd", slices.Concat(dockerd, []string{"--cgroup-parent=/" + e.cgroup()}, e.flags)...)
+	e.dockerd = e.start("dockerd", slices.Concat([]string{dockerd}, engineFlags, []string{"--cgroup-parent=/" + e.cgroup()}, e.flags)...)
 }
 
 // await waits until a command succeeds.

@@ -32,8 +32,9 @@ type machine struct {
 	init   *exec.Cmd
 }
 
-// boot is what process 1 of a machine does; its arguments are binDir and runDir,
-// which is where an agent's run directory is by default. Control groups have no
+// boot is what process 1 of a machine does; its arguments are binDir, runDir,
+// which is where an agent's run directory is by default, and the directory of what
+// is unpacked for the tests and not installed. Control groups have no
 // namespace here, so those of the containers are made under cgroup, and shutDown
 // removes them.
 const boot = `
@@ -50,6 +51,9 @@ mount -t tmpfs tmpfs run
 mkdir run/tuplenet run/netns
 mount --bind $1 run/tuplenet
 cp $0/tuplenet $0/cnitool usr/bin
+for program in usr/bin/docker usr/sbin/dockerd; do
+	[ ! -e $2/docker/$program ] || { touch $program; mount --bind $2/docker/$program $program; }
+done
 mount -t tmpfs tmpfs tmp
 pivot_root . mnt
 umount -l /mnt
@@ -75,7 +79,7 @@ func newMachine(t *testing.T, l *lab.Lab, host string) *machine {
 
 func (m *machine) boot() {
 	m.t.Helper()
-	m.init = exec.Command("nsenter", "--net="+m.net, "sh", "-ec", boot, binDir, m.runDir)
+	m.init = exec.Command("nsenter", "--net="+m.net, "sh", "-ec", boot, binDir, m.runDir, unpackedDir)
 	m.init.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS, Setsid: true}
 	var complaint bytes.Buffer
 	m.init.Stderr = &complaint

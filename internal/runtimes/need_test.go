@@ -11,16 +11,16 @@ import (
 // packages are Debian's that the tests want beside those of the lab, by a
 // program that they have.
 var packages = map[string]string{
-	"busybox":               "busybox-static",
-	"podman":                "podman",
-	"runc":                  "runc",
-	"containerd":            "containerd",
-	"dockerd":               "docker.io",
-	docker:                  "docker.io",
-	etcdV2:                  "etcd-server",
-	"iptables":              "iptables",
-	"/usr/lib/cni/loopback": "containernetworking-plugins",
-	"/usr/lib/cni/portmap":  "containernetworking-plugins",
+	"busybox":                   "busybox-static",
+	"podman":                    "podman",
+	"runc":                      "runc",
+	"containerd":                "containerd",
+	unpacked("docker", dockerd): "docker.io",
+	unpacked("docker", docker):  "docker.io",
+	etcdV2:                      "etcd-server",
+	"iptables":                  "iptables",
+	"/usr/lib/cni/loopback":     "containernetworking-plugins",
+	"/usr/lib/cni/portmap":      "containernetworking-plugins",
 }
 
 // need skips a test for which a program is missing here. In CI, which sets the
@@ -37,6 +37,20 @@ func need(t *testing.T, programs ...string) {
 		}
 		missing("%s is missing: install the package %s, or all that the tests want with `make test-deps`", p, packages[p])
 	}
+}
+
+// unpackedDir has packages that are not to be installed, each in a directory, see
+// packaging/deps.sh.
+var unpackedDir, _ = filepath.Abs("../../bin")
+
+// unpacked returns the path of a program in a package that was unpacked, or else
+// where it is if the package is installed.
+func unpacked(dir, program string) string {
+	path := filepath.Join(unpackedDir, dir, program)
+	if _, err := os.Stat(path); err != nil {
+		return program
+	}
+	return path
 }
 
 // binDir has tuplenet and cnitool.

@@ -102,5 +102,8 @@ func (s Settings) String() string {
 	if s.MinRx > 0 || s.MinTx > 0 {
 		text += fmt.Sprintf(", BFD %d ms (receive) and %d ms (send)", s.MinRx, s.MinTx)
 	}
+	if s.IPFIX != "" {
+		text += ", IPFIX " + s.IPFIX
+	}
 	return text
 }

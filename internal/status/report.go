@@ -136,10 +136,11 @@ type Settings struct {
 	OnDemand bool   `json:"on_demand"`
 	Redirect bool   `json:"redirect"`
 	Untunnel bool   `json:"untunnel"`
-	Hash     string `json:"hash"`       // what chooses among equal routes
-	MinRx    int    `json:"bfd_min_rx"` // ms
-	MinTx    int    `json:"bfd_min_tx"` // ms
-	Idle     int    `json:"idle"`       // seconds after which unused flows go
+	Hash     string `json:"hash"`            // what chooses among equal routes
+	MinRx    int    `json:"bfd_min_rx"`      // ms
+	MinTx    int    `json:"bfd_min_tx"`      // ms
+	Idle     int    `json:"idle"`            // seconds after which unused flows go
+	IPFIX    string `json:"ipfix,omitempty"` // what Open vSwitch is to tell of packets, and to whom; empty: nothing
 }
 
 // Table is how many flows a table holds.

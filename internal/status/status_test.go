@@ -91,7 +91,8 @@ func healthy(detail bool) Report {
 		IP: "192.168.1.10", MTU: 1438, Revision: 1 << 40, OnDemand: true, Flows: 120, Tunnels: 2, Wanted: 2, Watched: 1, Alive: 1, Ports: 1}
 	if detail {
 		r.Detail = &Detail{OpenVSwitch: "3.1.0", Datapath: "system", Dropped: 7,
-			Settings:   Settings{OnDemand: true, Redirect: true, Hash: "nw_dst", MinRx: 200, MinTx: 200, Idle: 300},
+			Settings: Settings{OnDemand: true, Redirect: true, Hash: "nw_dst", MinRx: 200, MinTx: 200, Idle: 300,
+				IPFIX: "one packet in 64 is told to 192.0.2.9:4739, with observation domain 1 and point 0"},
 			Tables:     []Table{{0, "classify", 20}, {10, "arrival", 100}},
 			TunnelList: []Tunnel{{"flow_base_tunnel", "", "tupleNet-flowbased", 2, ""}, {"edge1", "192.168.1.12", "tupleNet-3232235788", 1, "up"}},
 			Interfaces: 2, PortList: []Port{
@@ -181,7 +182,7 @@ Open vSwitch  3.1.0, datapath system
 etcd          revision 1099511627776, has seen the last change
 flows         120, compared with the bridge 1m ago
 dropped       7 packets
-settings      on demand on, redirect on, untunnel off, hash nw_dst, idle 300 s, BFD 200 ms (receive) and 200 ms (send)
+settings      on demand on, redirect on, untunnel off, hash nw_dst, idle 300 s, BFD 200 ms (receive) and 200 ms (send), IPFIX one packet in 64 is told to 192.0.2.9:4739, with observation domain 1 and point 0
 
 TABLES WITH FLOWS (2)
   TABLE  NAME      FLOWS

@@ -27,6 +27,7 @@ type failover struct {
 	mu    sync.Mutex // guards last
 	last  time.Time  // a member was left
 	leave func()
+	sight *sight
 }
 
 // now leaves the member, unless that has just been done: on a connection that is
@@ -55,7 +56,7 @@ func (f *failover) mind(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	if err != nil {
 		return nil, err
 	}
-	m := &mindedStream{ClientStream: stream}
+	m := &mindedStream{ClientStream: stream, sight: f.sight}
 	m.late = time.AfterFunc(answerPatience, func() {
 		if ctx.Err() == nil {
 			f.now()
@@ -79,6 +80,7 @@ func (f *failover) mindRead(ctx context.Context, method string, req, reply any, 
 // mindedStream is a stream on which answers are waited for.
 type mindedStream struct {
 	grpc.ClientStream
+	sight *sight
 
 	mu   sync.Mutex // guards owed
 	owed bool       // since late was started
@@ -103,5 +105,8 @@ func (m *mindedStream) RecvMsg(msg any) error {
 	m.owed = false
 	m.late.Stop()
 	m.mu.Unlock()
+	if err == nil {
+		m.sight.heard(msg)
+	}
 	return err
 }

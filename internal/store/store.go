@@ -49,6 +49,7 @@ type Store struct {
 	endpoints   []string // as they were given, for messages
 	connections *connections
 	failover    *failover
+	sight       *sight
 }
 
 // New prepares a store without any I/O; connections are made and made again
@@ -58,7 +59,8 @@ func New(cfg Config) (*Store, error) {
 	if len(cfg.Endpoints) == 0 {
 		cfg.Endpoints = []string{"localhost:2379"}
 	}
-	open, other := &connections{}, &failover{}
+	open, sees := &connections{}, &sight{}
+	other := &failover{sight: sees}
 	// Where there are several members, each has its share of the nodes.
 	endpoints := slices.Clone(cfg.Endpoints)
 	rand.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
@@ -100,7 +102,7 @@ func New(cfg Config) (*Store, error) {
 	}
 	client.Token, client.Username, client.Password = "", cfg.Username, cfg.Password
 	s := &Store{client: client, layout: newLayout(cfg.Prefix), readOnly: cfg.ReadOnly, log: cmp.Or(cfg.Log, slog.Default()),
-		endpoints: cfg.Endpoints, connections: open, failover: other}
+		endpoints: cfg.Endpoints, connections: open, failover: other, sight: sees}
 	other.leave = s.leaveMember
 	return s, nil
 }

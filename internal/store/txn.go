@@ -20,10 +20,11 @@ const maxOps = 128
 // txn is one attempt of a change: some keys, all read at one revision, and
 // what shall be written if they still are as they were read.
 type txn struct {
-	read   map[string]*mvccpb.KeyValue // nil: no such key
-	guards []clientv3.Cmp
-	ops    []clientv3.Op
-	books  map[string]*roaring.Bitmap // what takeID and freeID changed
+	read     map[string]*mvccpb.KeyValue // nil: no such key
+	revision int64                       // that they were read at
+	guards   []clientv3.Cmp
+	ops      []clientv3.Op
+	books    map[string]*roaring.Bitmap // what takeID and freeID changed
 }
 
 // change reads the keys at paths, lets plan decide what to write, and writes
@@ -70,8 +71,9 @@ func (s *Store) begin(ctx context.Context, paths []string) (*txn, error) {
 		return nil, err
 	}
 	t := &txn{
-		read:  make(map[string]*mvccpb.KeyValue, len(paths)),
-		books: map[string]*roaring.Bitmap{},
+		read:     make(map[string]*mvccpb.KeyValue, len(paths)),
+		revision: resp.Header.Revision,
+		books:    map[string]*roaring.Bitmap{},
 	}
 	for i, path := range paths {
 		var modified int64
@@ -81,6 +83,14 @@ func (s *Store) begin(ctx context.Context, paths []string) (*txn, error) {
 		t.guards = append(t.guards, clientv3.Compare(clientv3.ModRevision(path), "=", modified))
 	}
 	return t, nil
+}
+
+// settle makes it a condition that nothing has been written under directories
+// since the keys were read.
+func (t *txn) settle(directories ...string) {
+	for _, directory := range directories {
+		t.guards = append(t.guards, clientv3.Compare(clientv3.ModRevision(directory), "<", t.revision+1).WithPrefix())
+	}
 }
 
 // get returns the value of a key that was read.

@@ -70,6 +70,7 @@ func (w *watch) run(ctx context.Context) {
 	wait := minWait
 	for ctx.Err() == nil {
 		progress, err := w.follow(ctx)
+		w.store.sight.connected.Store(false)
 		if progress {
 			wait = minWait
 		}
@@ -131,6 +132,8 @@ func (w *watch) follow(ctx context.Context) (progress bool, err error) {
 				return false, err
 			}
 			progress = true
+			w.store.sight.connected.Store(true)
+			w.store.sight.begun.Add(1)
 			if w.away {
 				w.away = false
 				w.store.log.Info("the store is back", "revision", resp.Header.Revision)
@@ -142,6 +145,7 @@ func (w *watch) follow(ctx context.Context) (progress bool, err error) {
 			return progress, otherPast("it is at revision %d, %d was seen", resp.Header.Revision, w.seen.revision)
 		case resp.IsProgressNotify():
 			w.seen.revision = resp.Header.Revision
+			w.delivered()
 		default:
 			w.deliver(ctx, slices.DeleteFunc(resp.Events, func(e *clientv3.Event) bool { return e.Kv.ModRevision <= start }))
 		}
@@ -201,6 +205,8 @@ func (w *watch) snapshot(ctx context.Context) error {
 	w.seen = seen
 	w.send(ctx, Update{Snapshot: true, Resumed: w.lost, Restored: w.restored, Revision: revision, Changes: changes})
 	w.restored = false
+	w.store.sight.snapshots.Add(1)
+	w.delivered()
 	return nil
 }
 
@@ -221,7 +227,12 @@ func (w *watch) deliver(ctx context.Context, events []*clientv3.Event) {
 	if len(changes) > 0 {
 		w.send(ctx, Update{Revision: w.seen.revision, Changes: changes})
 	}
+	w.delivered()
 }
+
+// delivered notes that all changes up to the revision that was seen have been
+// sent on.
+func (w *watch) delivered() { w.store.sight.delivered.Store(w.seen.revision) }
 
 // note moves the past on to an event.
 func (p *past) note(event *clientv3.Event) {

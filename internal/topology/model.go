@@ -29,7 +29,11 @@ type Model struct {
 	holders   map[claim]*record   // claims that one record makes
 	contested map[claim][]*record // claims that several make
 	chassis   map[Key]struct{}    // keys of all chassis
+	counts    [KindPortName]Count // by the kind of records
 }
+
+// Count is how many entities of a kind there are, and how many of them are ignored.
+type Count struct{ All, Ignored int }
 
 type record struct {
 	key     Key
@@ -144,6 +148,10 @@ func (m *Model) Chassis() iter.Seq[Chassis] {
 // Len returns the number of entities, ignored ones included.
 func (m *Model) Len() int { return len(m.records) }
 
+// Count returns how many entities of a kind the model has. It takes no longer for
+// a larger model.
+func (m *Model) Count(kind Kind) Count { return m.counts[kind] }
+
 // Replace makes changes everything that the store holds: what the model has
 // from the store and changes does not name is gone. This node's own facts stay.
 func (m *Model) Replace(changes []Change) Result {
@@ -195,6 +203,7 @@ func (b *batch) put(c Change) {
 	if r == nil {
 		r = &record{key: c.Key, entity: c.Entity, created: c.Created, claims: claims(c.Entity)}
 		m.records[c.Key] = r
+		m.counts[c.Key.Kind].All++
 		if c.Key.Kind == KindChassis {
 			m.chassis[c.Key] = struct{}{}
 		}
@@ -232,6 +241,11 @@ func (b *batch) remove(key Key) {
 		b.touch(r)
 	}
 	delete(b.m.records, key)
+	count := &b.m.counts[key.Kind]
+	count.All--
+	if r.ignored {
+		count.Ignored--
+	}
 	delete(b.m.chassis, key)
 	delete(b.unsettled, r)
 	b.release(r)
@@ -313,9 +327,11 @@ func (b *batch) settle() {
 		counts := winner == nil
 		switch {
 		case !counts && !r.ignored:
+			b.m.counts[r.key.Kind].Ignored++
 			b.result.Conflicts = append(b.result.Conflicts,
 				Conflict{r.key, winner.key, lost.describe(r.entity, winner.entity)})
 		case counts && r.ignored:
+			b.m.counts[r.key.Kind].Ignored--
 			b.result.Resolved = append(b.result.Resolved, r.key)
 		}
 		r.ignored = !counts

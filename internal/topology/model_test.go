@@ -215,6 +215,20 @@ func TestModelOrderMeansNothing(t *testing.T) {
 		if !maps.Equal(got, expect) {
 			t.Fatalf("round %d: incremental %v, fresh %v", round, got, expect)
 		}
+		count := map[Kind]Count{}
+		for _, r := range m.records {
+			n := count[r.key.Kind]
+			n.All++
+			if !r.counts {
+				n.Ignored++
+			}
+			count[r.key.Kind] = n
+		}
+		for kind := Kind(0); kind < KindPortName; kind++ {
+			if got := m.Count(kind); got != count[kind] {
+				t.Fatalf("round %d: of kind %s there are %+v, and %+v by their count", round, kind, count[kind], got)
+			}
+		}
 	}
 }
 

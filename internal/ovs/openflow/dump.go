@@ -163,12 +163,12 @@ func decodeFlowStats(m message, yield func(FlowStat) bool) (more bool, err error
 // Count returns how many of the bridge's flows have cookies that agree with
 // cookie in the bits of mask. It costs far less than a dump.
 func (c *Conn) Count(ctx context.Context, cookie, mask uint64) (int, error) {
-	const countOfs, size = 8 + 8 + 8, 8 + 24 // in the reply, behind the counters of packets and bytes
+	const countOfs = 8 + 8 + 8 // in the reply, behind the counters of packets and bytes
 	// The request is a dump's, but for its type.
 	request := appendDumpRequest(nil, 0, allTables, cookie, mask)[headerLen:]
 	request[1] = multipartAggregate
 	b, err := c.call(ctx, typeMultipartRequest, request, typeMultipartReply)
-	if err == nil && (len(b) < size || binary.BigEndian.Uint16(b) != multipartAggregate) {
+	if err == nil && (len(b) < aggregateLen || binary.BigEndian.Uint16(b) != multipartAggregate) {
 		err = errMalformed
 	}
 	if err != nil {
