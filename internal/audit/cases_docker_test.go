@@ -35,6 +35,13 @@ var dockerCases = []storeCase{
 	{"sound, with a Docker network", made + reservedOn("hv1", "10.20.3.0-24/10.20.3.9", 3600) + reservedOn("hv1", "10.20.3.0-24/10.20.3.2", 5) +
 		reservedOn("hv1", "10.20.4.0-24", 60), nil},
 	{"sound, with one on a switch that was there", shared, nil},
+	{"sound, with a network of another host that has that subnet, too", made + reservedOn("hv2", "10.20.3.0-24/10.20.3.2", 3600) + `
+		chassis/hv2 ip=172.16.0.2,tick=1
+		LS/B id=8
+		cnm/network/n2 {"name":"other","switch":"B","subnet":"10.20.3.0/24","scope":"local","chassis":"hv2"}`, nil},
+	{"a network that no Docker has listed", lose(strings.Replace(made, `"name":"web",`, "", 1), "LS/"+netID+"/lsp/e1"), []string{
+		"docker-network-unlisted Docker network " + netID[:12] + " (hv1): tpctl ls del -r --force " + netID}},
+	{"one that has containers", strings.Replace(made, `"name":"web",`, "", 1), nil},
 	{"sound, as the original makes it", strings.Replace(lose(made, "cnm/network/"+netID), ",owner=cnm:"+netID+"/e1/eth", "", 1), nil},
 	{"its network, and a container that we attached", lose(made, "cnm/network/"+netID), nil},
 	{"an unreadable network", strings.Replace(made, `"10.20.3.0/24"`, `"10.20.3.0/33"`, 1), []string{

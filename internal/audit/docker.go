@@ -106,10 +106,13 @@ func (a *audit) docker(now time.Time) {
 		}
 		switch {
 		case n.Scope == store.ScopeLocal && a.isGone(n.Chassis):
-			a.leaked(item, Finding{What: "only the Docker of " + n.Chassis + " knew it, and that chassis has no record, and nobody hears of it",
+			a.abandonedNetwork(DockerNetworkLeaked, item, Finding{What: "only the Docker of " + n.Chassis + " knew it, and that chassis has no record, and nobody hears of it",
 				Cure: startAgent + ", and remove it " + removeInDocker(n), Advice: ifGone})
+		case n.Scope == store.ScopeLocal && n.Name == "" && !slices.ContainsFunc(a.portsOf[n.Switch], isWorkload):
+			a.abandonedNetwork(DockerNetworkUnlisted, item, Finding{What: "Docker on " + n.Chassis + " has not said that it has it, and no container is on it",
+				Cure: "see whether it is there, on " + n.Chassis + ": " + command("docker", "network", "inspect", n.ID), Advice: "If it is not there, delete it."})
 		case n.Freed && !slices.ContainsFunc(a.portsOf[n.Switch], isWorkload):
-			a.leaked(item, Finding{What: "its swarm has ended it, and no port of it is left", Cure: "start the plugin for Docker on one of the swarm's hosts, which ends it"})
+			a.abandonedNetwork(DockerNetworkLeaked, item, Finding{What: "Docker has removed it, and no port of it is left", Cure: "start the plugin for Docker on any host, which ends it"})
 		}
 	}
 	a.unrecorded()
@@ -273,14 +276,14 @@ func (a *audit) gateway(item *store.Item) {
 		Cure: "give a router that address there; or remove it " + removeInDocker(n) + ", and make it again with the gateway that there is"})
 }
 
-// leaked adds a finding about a network that no Docker can remove any more.
-func (a *audit) leaked(item *store.Item, f Finding) {
+// abandonedNetwork adds a finding about a network that no Docker can remove.
+func (a *audit) abandonedNetwork(kind Kind, item *store.Item, f Finding) {
 	n := item.Network
 	f.Remedy = []string{forget(item)}
 	if n.Made && len(a.dockered.bySwitch[n.Switch]) == 1 {
 		f.Remedy = []string{command(append([]string{"tpctl", "ls", "del", "-r", "--force"}, operands(n.Switch)...)...)}
 	}
-	a.foundNetwork(DockerNetworkLeaked, item, f)
+	a.foundNetwork(kind, item, f)
 }
 
 // unrecorded finds what belongs to networks that there is no record of.

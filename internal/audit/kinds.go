@@ -77,6 +77,7 @@ const (
 	DockerGatewayMissing
 	DockerRecordUnreadable
 	DockerNetworkLeaked
+	DockerNetworkUnlisted
 	DockerNetworkUnrecorded
 	DockerEndpointLeaked
 	DockerReservationLeft
@@ -192,8 +193,10 @@ var kinds = [...]about{
 		"Its containers find no way out of it.", "Give a router that address, or remove the network in Docker and make it again with a gateway that there is."},
 	DockerRecordUnreadable: {"docker-record-unreadable", Warning, "What the plugin for Docker keeps cannot be read.",
 		"None; but no container can be attached to that network, or nobody gets that address.", "Delete it; Docker can then remove the network. A reservation is deleted by --repair."},
-	DockerNetworkLeaked: {"docker-network-leaked", Note, "No Docker knows a network any more: the only host that did is gone, or its swarm has ended it.",
-		"None; but its switch and its subnet stay.", "Start the agent of that host, and remove the network in Docker there; or, if the host is gone for good, delete it. The plugin on any host of a swarm ends what that has ended."},
+	DockerNetworkLeaked: {"docker-network-leaked", Note, "No Docker knows a network any more: the only host that did is gone, or Docker has removed it.",
+		"None; but its switch and its subnet stay.", "Start the agent of that host, and remove the network in Docker there; or, if the host is gone for good, delete it. The plugin on any host ends what Docker has removed."},
+	DockerNetworkUnlisted: {"docker-network-unlisted", Note, "The Docker that a network was made for has never said that it has it: it was killed in that moment, or the plugin on its host cannot reach it.",
+		"None; but its switch and its subnet stay.", "See whether Docker on that host lists it, and delete it if not; otherwise see what the plugin there says of Docker (tpcnm --check)."},
 	DockerNetworkUnrecorded: {"docker-network-unrecorded", Note, "A switch without workloads has the name of a Docker network of which there is no record: it is one of the original TupleNet, or was left behind.",
 		"None.", "Leave it if a Docker knows it, or delete it."},
 	DockerEndpointLeaked: {"docker-endpoint-leaked", Note, "Ports belong to containers of a Docker network that there is no record of.",

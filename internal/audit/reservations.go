@@ -55,7 +55,8 @@ func (a *audit) judge(r *store.Reservation, networks []*store.Network, age time.
 	isSwarm := false // where virtual addresses of services are reserved as long as these last
 	for _, n := range networks {
 		isSwarm = isSwarm || n.Scope == store.ScopeSwarm
-		if !r.IP.IsValid() || age < reservedBeside {
+		// A local network of another host has addresses of its own.
+		if !r.IP.IsValid() || age < reservedBeside || n.Scope == store.ScopeLocal && n.Chassis != r.Chassis {
 			continue
 		}
 		if _, ok := a.portAt(n.Switch, r.IP); ok {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -23,7 +25,7 @@ type Network struct {
 	ID       string       `json:"-"`                  // Docker's
 	Name     string       `json:"name,omitempty"`     // in Docker; empty until the engine has told it
 	Switch   string       `json:"switch"`             //
-	Made     bool         `json:"made,omitempty"`     // the switch was made for the network, and goes with it
+	Made     bool         `json:"made,omitempty"`     // the switch was made for the network, has its id for a name, and goes with it
 	Router   string       `json:"router,omitempty"`   // that the switch was linked to for the network; empty: none
 	Subnet   netip.Prefix `json:"subnet"`             // masked
 	Gateway  netip.Addr   `json:"gateway,omitzero"`   // as Docker knows it, whoever has it
@@ -32,8 +34,8 @@ type Network struct {
 	Secured  bool         `json:"secured,omitempty"`  // their ports are, see topology.SwitchPort.Secured
 	Scope    Scope        `json:"scope"`              //
 	Chassis  string       `json:"chassis"`            // system-id of the host that made it
-	Engine   string       `json:"engine,omitempty"`   // what tells the Docker Engine there from others; empty until that has listed it
-	Freed    bool         `json:"freed,omitempty"`    // its swarm has ended it, and it goes with its last port
+	Engine   string       `json:"engine,omitempty"`   // id of Docker's own network none there, which tells engines, and what they have stored, apart; empty until the engine has listed the network
+	Freed    bool         `json:"freed,omitempty"`    // Docker has ended it, and it goes with its last port
 }
 
 // Scope is who knows a network of Docker, and so who may end it.
@@ -48,6 +50,27 @@ const (
 
 // networks is the directory of Docker's networks, by their ids.
 func (l layout) networks() string { return string(l) + "cnm/network/" }
+
+// maxNetworkName bounds what Docker calls a network, bytes.
+const maxNetworkName = 255
+
+// CheckNetworkName refuses a name of Docker's, which may be any text, that cannot
+// be shown.
+func CheckNetworkName(name string) error {
+	if name == "" || len(name) > maxNetworkName || !utf8.ValidString(name) || strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return fmt.Errorf("invalid name %.300q of a Docker network, want up to %d bytes that can be printed", name, maxNetworkName)
+	}
+	return nil
+}
+
+// checkSubnet refuses what is no subnet of Docker's: ports of a switch are told
+// apart by 16 bits.
+func checkSubnet(subnet netip.Prefix) error {
+	if !subnet.Addr().Is4() || subnet.Bits() < 16 || subnet != subnet.Masked() {
+		return fmt.Errorf("invalid subnet %s, want an IPv4 network of at most a /16", subnet)
+	}
+	return nil
+}
 
 // parseNetwork reads what a key of networks holds.
 func (l layout) parseNetwork(path, value string) (Network, error) {
@@ -68,8 +91,16 @@ func (n Network) check() error {
 			return fmt.Errorf("the Docker network %s: %s: %w", n.ID, what, err)
 		}
 	}
-	if !n.Subnet.IsValid() || !n.Subnet.Addr().Is4() || n.Subnet != n.Subnet.Masked() {
-		return fmt.Errorf("the Docker network %s: invalid subnet %s, want an IPv4 network", n.ID, n.Subnet)
+	if n.Name != "" {
+		if err := CheckNetworkName(n.Name); err != nil {
+			return fmt.Errorf("the Docker network %s: %w", n.ID, err)
+		}
+	}
+	if n.Made && n.Switch != n.ID {
+		return fmt.Errorf("the Docker network %s: switch %s has another name, so it was not made for the network", n.ID, n.Switch)
+	}
+	if err := checkSubnet(n.Subnet); err != nil {
+		return fmt.Errorf("the Docker network %s: %w", n.ID, err)
 	}
 	if n.Router != "" && !n.Gateway.IsValid() {
 		return fmt.Errorf("Docker network %s: it is linked to router %s, but has no gateway", n.ID, n.Router)
@@ -153,19 +184,6 @@ func (s *Store) createNetwork(ctx context.Context, n Network, link, text string)
 	})
 }
 
-// settle makes it a condition of t that nothing is written under directories from
-// now on.
-func (s *Store) settle(ctx context.Context, t *txn, directories ...string) error {
-	resp, err := s.client.Get(ctx, s.layout.version())
-	if err != nil {
-		return s.failed("reading the store's revision", err)
-	}
-	for _, directory := range directories {
-		t.guards = append(t.guards, clientv3.Compare(clientv3.ModRevision(directory), "<", resp.Header.Revision+1).WithPrefix())
-	}
-	return nil
-}
-
 // linkName returns the name of the switch's port in the link of a network:
 // to_<router>, or, as ports are found by their names alone and another network
 // may have that port, <network id>_to_<router>. It is empty if there is no link.
@@ -238,9 +256,7 @@ func (s *Store) DeleteNetwork(ctx context.Context, id string) error {
 // onlyNetwork refuses a network whose switch another network is on, also when the
 // transaction is carried out.
 func (s *Store) onlyNetwork(ctx context.Context, t *txn, n Network) error {
-	if err := s.settle(ctx, t, s.layout.networks()); err != nil {
-		return err
-	}
+	t.settle(s.layout.networks())
 	all, err := s.Networks(ctx)
 	if err != nil {
 		return err

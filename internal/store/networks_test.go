@@ -89,8 +89,11 @@ func TestCreateNetworkRefuses(t *testing.T) {
 		kind error
 		says string
 	}{
-		{"a record that is there", func(n *Network) { n.ID = "there" }, ErrExists, "network there already exists"},
-		{"a switch that is there", func(n *Network) { n.Switch = "taken" }, ErrExists, "switch taken already exists"},
+		{"a record that is there", func(n *Network) { n.ID, n.Switch = "there", "there" }, ErrExists, "network there already exists"},
+		{"a switch that is there", func(n *Network) { n.ID, n.Switch = "taken", "taken" }, ErrExists, "switch taken already exists"},
+		{"a switch that was made for nothing", func(n *Network) { n.Switch = "taken" }, nil, "switch taken has another name"},
+		{"a subnet that is too wide", func(n *Network) { n.Subnet = netip.MustParsePrefix("10.0.0.0/8") }, nil, "invalid subnet 10.0.0.0/8"},
+		{"a name that cannot be shown", func(n *Network) { n.Name = "a\x1b[2J" }, nil, "invalid name"},
 		{"a switch that is not there", func(n *Network) { n.Made, n.Switch = false, "nowhere" }, ErrNotFound, "switch nowhere not found"},
 		{"a router that is not there", func(n *Network) { n.Router = "nowhere" }, ErrNotFound, "router nowhere not found"},
 		{"a router's port that is there", func(n *Network) { n.Router = "full" }, ErrExists, "port to_n1 already exists"},
@@ -252,14 +255,15 @@ func TestInvalidNetworks(t *testing.T) {
 	mustCreate(t, s, topology.Router{Name: "R"})
 	mustCreateNetwork(t, s, network("good"))
 	for id, text := range map[string]string{
-		"a": ``, "b": `[]`, "c": `{"switch":"x","subnet":"10.0.0.0"}`, "d": `{"switch":"x/y","subnet":"10.0.0.0/8"}`, "e": `{"subnet":"10.0.0.0/8"}`,
-		"f": `{"switch":"x","subnet":"10.0.0.0/8","gateway":"nobody"}`, "g": `{"switch":"x","subnet":"10.0.0.0/8","chassis":"a/b"}`,
+		"a": ``, "b": `[]`, "c": `{"switch":"x","subnet":"10.0.0.0"}`, "d": `{"switch":"x/y","subnet":"10.0.0.0/16"}`, "e": `{"subnet":"10.0.0.0/16"}`,
+		"f": `{"switch":"x","subnet":"10.0.0.0/16","gateway":"nobody"}`, "g": `{"switch":"x","subnet":"10.0.0.0/16","chassis":"a/b"}`,
+		"h": `{"switch":"x","subnet":"0.0.0.0/0"}`, "i": `{"switch":"x","made":true,"subnet":"10.0.0.0/16"}`, "j": `{"name":"a\u001b[2J","switch":"x","subnet":"10.0.0.0/16"}`,
 	} {
 		put(t, s, "cnm/network/"+id, text)
 		_, err := s.Network(t.Context(), id)
 		wantError(t, err, nil, "network "+id)
 	}
-	put(t, s, "cnm/network/a/b", `{"switch":"x","subnet":"10.0.0.0/8"}`)
+	put(t, s, "cnm/network/a/b", `{"switch":"x","subnet":"10.0.0.0/16"}`)
 	_, err := s.Network(t.Context(), "a/b")
 	wantError(t, err, nil, `"/" is not allowed`)
 	if all, err := s.Networks(t.Context()); err != nil || len(all) != 1 || all[0].ID != "good" {

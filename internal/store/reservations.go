@@ -48,9 +48,14 @@ func (l layout) parseReservation(path, value string) (r Reservation, err error) 
 	if err == nil {
 		err = json.Unmarshal([]byte(value), &r)
 	}
+	if err == nil {
+		err = checkSubnet(r.Subnet)
+	}
 	switch {
 	case err != nil:
 		return r, fmt.Errorf("invalid reservation %s: %w", rest, err)
+	case r.IP.IsValid() && !r.Subnet.Contains(r.IP):
+		return r, fmt.Errorf("invalid reservation %s: the address is not in the subnet", rest)
 	case l.reservation(r.Subnet, r.IP) != path:
 		return r, fmt.Errorf("invalid reservation %s, want SUBNET-LENGTH or SUBNET-LENGTH/ADDRESS", rest)
 	}
@@ -78,16 +83,16 @@ func (s *Store) reservationsUnder(ctx context.Context, under string) (all []Rese
 // ReserveAddress reserves an address of a subnet for a host, in one
 // transaction: ip, or if that is the zero Addr the next free one in within, a
 // part of the subnet or all of it, behind the address after (which turns over;
-// the zero Addr: from the beginning). No port of a switch that a network with
-// this subnet is on has it, nor is it such a network's gateway. ErrConflict: ip
-// is not free. ErrFull: none is.
+// the zero Addr: from the beginning). No port of a switch has it that the host's
+// Docker may mean, see sharing, nor is it the gateway of a network there.
+// ErrConflict: ip is not free. ErrFull: none is.
 func (s *Store) ReserveAddress(ctx context.Context, subnet, within netip.Prefix, ip, after netip.Addr, chassis string) (netip.Addr, error) {
 	subnet = subnet.Masked()
 	all, err := s.Networks(ctx)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	of := slices.DeleteFunc(all, func(n Network) bool { return n.Subnet != subnet })
+	of := sharing(all, subnet, chassis)
 	var switches []topology.Key
 	for _, n := range of {
 		switches = append(switches, topology.Switch{Name: n.Switch}.Key())
@@ -108,7 +113,6 @@ func (s *Store) ReserveAddress(ctx context.Context, subnet, within netip.Prefix,
 			}
 			used.Or(ids)
 		}
-		clear(t.books) // nothing is written to them
 		// What a port has taken over meanwhile has changed a book.
 		held, err := s.reservationsUnder(ctx, s.layout.reservation(subnet, netip.Addr{})+"/")
 		if err != nil {
@@ -140,22 +144,40 @@ func (s *Store) ReserveAddress(ctx context.Context, subnet, within netip.Prefix,
 	return chosen, err
 }
 
+// sharing returns the networks with a subnet that share its addresses with those
+// that the Docker of a host may mean by it: they are on the same switches. Docker
+// does not say which network it means, and knows no local ones of other hosts. If
+// there is none that it may mean, as one is only being made, all are returned.
+func sharing(all []Network, subnet netip.Prefix, chassis string) []Network {
+	of := slices.DeleteFunc(all, func(n Network) bool { return n.Subnet != subnet })
+	meant := map[string]bool{} // switches
+	for _, n := range of {
+		if n.Scope != ScopeLocal || n.Chassis == chassis {
+			meant[n.Switch] = true
+		}
+	}
+	if len(meant) == 0 {
+		return of
+	}
+	return slices.DeleteFunc(of, func(n Network) bool { return !meant[n.Switch] })
+}
+
 // takenIDs returns the ids of a switch's ports: those in its book and, if there are
-// others, what the ports themselves say.
+// others, or that cannot be read, what the ports themselves say.
 func (s *Store) takenIDs(ctx context.Context, t *txn, sw topology.Key) (*roaring.Bitmap, error) {
-	book, err := s.ipBook(ctx, t, sw)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", sw, err)
-	}
-	resp, err := s.client.Get(ctx, s.layout.collection(topology.KindSwitchPort, sw.Name), clientv3.WithPrefix(), clientv3.WithCountOnly())
-	if err != nil {
-		return nil, s.failed("counting the ports of "+describe(sw), err)
-	}
-	if uint64(resp.Count) == book.GetCardinality() {
-		return book, nil
+	text, _ := t.get(s.layout.book(sw))
+	book, broken := decodeBitmap(text)
+	if broken == nil {
+		resp, err := s.client.Get(ctx, s.layout.collection(topology.KindSwitchPort, sw.Name), clientv3.WithPrefix(), clientv3.WithCountOnly(), clientv3.WithRev(t.revision))
+		if err != nil {
+			return nil, s.failed("counting the ports of "+describe(sw), err)
+		}
+		if uint64(resp.Count) == book.GetCardinality() {
+			return book, nil
+		}
 	}
 	ports, err := s.usedPortIDs(ctx, sw, topology.Key{})
-	if err == nil {
+	if err == nil && broken == nil {
 		ports.Or(book)
 	}
 	return ports, err
@@ -195,15 +217,18 @@ func (s *Store) notFree(ctx context.Context, of []Network, held []Reservation, i
 
 // reserve adds a reservation that nobody has to t.
 func (s *Store) reserve(t *txn, r Reservation) error {
+	t.guards = append(t.guards, clientv3.Compare(clientv3.CreateRevision(s.layout.reservation(r.Subnet, r.IP)), "=", 0))
+	return s.put(t, r)
+}
+
+// put is reserve whoever has it.
+func (s *Store) put(t *txn, r Reservation) error {
 	r.Since = time.Now().Unix()
 	text, err := json.Marshal(r)
-	if err != nil {
-		return err
+	if err == nil {
+		t.put(s.layout.reservation(r.Subnet, r.IP), string(text))
 	}
-	path := s.layout.reservation(r.Subnet, r.IP)
-	t.guards = append(t.guards, clientv3.Compare(clientv3.CreateRevision(path), "=", 0))
-	t.put(path, string(text))
-	return nil
+	return err
 }
 
 // nextFree returns the first free address of a network behind one of its own, or
@@ -251,10 +276,8 @@ func (s *Store) releaseReservation(ctx context.Context, path, chassis string) er
 // router port. ErrFull: there is none.
 func (s *Store) ReserveSubnet(ctx context.Context, pools []netip.Prefix, bits int, chassis string) (netip.Prefix, error) {
 	var subnet netip.Prefix
-	err := s.change(ctx, "reserving a subnet", nil, func(t *txn) error {
-		if err := s.settle(ctx, t, s.layout.networks(), s.layout.reservations(), s.layout.group(topology.KindRouterPort)); err != nil {
-			return err
-		}
+	err := s.change(ctx, "reserving a subnet", []string{s.layout.version()}, func(t *txn) error {
+		t.settle(s.layout.networks(), s.layout.reservations())
 		var used []netip.Prefix
 		networks, err := s.Networks(ctx)
 		if err != nil {
@@ -285,21 +308,19 @@ func (s *Store) ReserveSubnet(ctx context.Context, pools []netip.Prefix, bits in
 	return subnet, err
 }
 
-// HoldSubnet reserves a subnet, whoever else has it, unless there is a reservation
-// of it already, which it returns then.
-func (s *Store) HoldSubnet(ctx context.Context, subnet netip.Prefix, chassis string) (held Reservation, err error) {
+// HoldSubnet reserves a subnet, whoever else has it, and reports whether that
+// host had reserved it before.
+func (s *Store) HoldSubnet(ctx context.Context, subnet netip.Prefix, chassis string) (again bool, err error) {
 	path := s.layout.reservation(subnet, netip.Addr{})
 	err = s.change(ctx, "reserving "+subnet.Masked().String(), []string{path}, func(t *txn) error {
-		held = Reservation{}
-		value, ok := t.get(path)
-		if !ok {
-			return s.reserve(t, Reservation{Subnet: subnet.Masked(), Chassis: chassis})
+		value, _ := t.get(path)
+		held, err := s.layout.parseReservation(path, value)
+		if again = err == nil && held.Chassis == chassis; again {
+			return nil
 		}
-		var err error
-		held, err = s.layout.parseReservation(path, value)
-		return err
+		return s.put(t, Reservation{Subnet: subnet.Masked(), Chassis: chassis})
 	})
-	return held, err
+	return again, err
 }
 
 // firstSubnet returns the first subnet in one of the pools that overlaps none of

@@ -141,7 +141,9 @@ func (c checker) router(ctx context.Context, st *store.Store) Finding {
 // what it finds of Open vSwitch.
 func (c checker) agent(context.Context) []Finding {
 	client, err := attach.Dial(c.cfg.RunDir)
-	if err != nil {
+	if failed := (*attach.Error)(nil); errors.As(err, &failed) && failed.Code == attach.CodeIO {
+		return []Finding{bad("agent", err.Error(), "run it as root")}
+	} else if err != nil {
 		return []Finding{bad("agent", "nobody answers at "+filepath.Join(c.cfg.RunDir, attach.SocketName)+", so that no container is attached",
 			"start the agent on this host, or name its run directory by \"rundir\"")}
 	}
@@ -215,6 +217,8 @@ func (c checker) socket(ctx context.Context) Finding {
 	defer cancel()
 	does, err := activate(ctx, path)
 	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return bad("plugin", "its socket is root's: "+path, "run it as root")
 	case err != nil:
 		return bad("plugin", "nobody answers at "+path, "start tpcnm, as a service: systemctl start tuplenet-cnm; its log says why if it ends")
 	case !slices.Contains(does, "NetworkDriver"):

@@ -56,7 +56,7 @@ func (d *networkDriver) CreateEndpoint(r *network.CreateEndpointRequest) (*netwo
 	if err := topology.CheckName(r.EndpointID); err != nil {
 		return nil, fmt.Errorf("id of the endpoint: %w", err)
 	}
-	defer d.endpoints.lock(r.EndpointID)()
+	defer d.endpoints.lock(e.id.Device())()
 	ctx, cancel := d.bounded()
 	defer cancel()
 	var err error
@@ -204,12 +204,10 @@ func (e *endpoint) reserved(ctx context.Context) (list []string, err error) {
 
 // reservation is the first request to the agent.
 func (e *endpoint) reservation(reserved []string) attach.Request {
-	subnet := e.network.Subnet
-	if e.network.Gateway.IsValid() {
-		subnet = netip.PrefixFrom(e.network.Gateway, subnet.Bits())
-	}
+	sw := switchOf(e.network)
+	sw.Reserved = reserved
 	r := attach.Request{Op: attach.Reserve, ID: e.id, Plugin: attach.CNM, Bridge: e.cfg.Bridge, Etcd: e.cfg.etcd(),
-		Switches: []attach.Switch{{Name: e.network.Switch, Subnet: subnet.String(), Reserved: reserved}},
+		Switches: []attach.Switch{sw},
 		Device:   e.pair.Device, MAC: e.mac, Secured: e.network.Secured}
 	if e.ip.IsValid() {
 		r.IP = e.ip.String()
@@ -233,6 +231,9 @@ func (e *endpoint) configure(given attach.Answer) error {
 		return err
 	}
 	wanted := cmp.Or(e.network.MTU, e.cfg.MTU)
+	if given.MTU != 0 && wanted > given.MTU { // larger packets get an answer that says so, and pass on one host
+		e.log.Warn("the MTU of a network is larger than what this host's tunnels carry", "network", e.id.Network, "mtu", wanted, "tunnels", given.MTU)
+	}
 	for _, name := range []string{e.pair.Device, e.pair.Ifname} {
 		if wanted == 0 && given.MTU != 0 {
 			if err := e.setMTU(name, given.MTU); err != nil {
@@ -312,18 +313,23 @@ func (d *networkDriver) Join(r *network.JoinRequest) (*network.JoinResponse, err
 }
 
 // hasGateway reports whether containers of a network get a default route: it is
-// not internal, and somebody is its gateway.
+// not internal, and somebody is its gateway. The agent knows who has an address; in
+// etcd all ports of the switch would have to be read.
 func (p *Plugin) hasGateway(ctx context.Context, n store.Network) (bool, error) {
 	if n.Internal || !n.Gateway.IsValid() {
 		return false, nil
 	}
-	ports, _, err := p.store.List(ctx, topology.KindSwitchPort, n.Switch)
-	for _, e := range ports {
-		if e.(topology.SwitchPort).IP == n.Gateway {
-			return true, nil
-		}
+	answer, err := p.status(ctx, switchOf(n))
+	return answer.Routed, err
+}
+
+// switchOf names the switch of a network to the agent.
+func switchOf(n store.Network) attach.Switch {
+	subnet := n.Subnet
+	if n.Gateway.IsValid() {
+		subnet = netip.PrefixFrom(n.Gateway, subnet.Bits())
 	}
-	return false, err
+	return attach.Switch{Name: n.Switch, Subnet: subnet.String()}
 }
 
 // Leave implements network.Driver. What the endpoint has goes with the endpoint.
@@ -333,6 +339,7 @@ func (d *networkDriver) Leave(*network.LeaveRequest) error { return nil }
 // the answer is.
 func (d *networkDriver) DeleteEndpoint(r *network.DeleteEndpointRequest) error {
 	if err := d.deleteEndpoint(endpointID(r.NetworkID, r.EndpointID)); err != nil {
+		d.lookAgain()
 		return err
 	}
 	ctx, cancel := context.WithTimeout(d.ctx, releasePatience)
@@ -343,7 +350,7 @@ func (d *networkDriver) DeleteEndpoint(r *network.DeleteEndpointRequest) error {
 
 // deleteEndpoint takes an endpoint back, whatever there is of it.
 func (p *Plugin) deleteEndpoint(id attach.ID) error {
-	defer p.endpoints.lock(id.Container)()
+	defer p.endpoints.lock(id.Device())()
 	return p.releaseEndpoint(id)
 }
 

@@ -128,6 +128,15 @@ func TestEndpointLeftToTheDriver(t *testing.T) {
 	if join.Gateway != "" || !join.DisableGatewayService {
 		t.Errorf("without a router Join is answered with %+v, want no gateway, nor one of Docker's", join)
 	}
+	firewall := topology.SwitchPort{Switch: id("net"), Name: "firewall", IP: netip.MustParseAddr("10.1.0.1"), MAC: topology.MAC{2, 0, 0, 0, 0, 1}}
+	b.create(firewall)
+	b.eventually("a gateway that is no router is one", func() bool {
+		b.must("NetworkDriver.Join", named("net", "ep0"), &join)
+		return join.Gateway == "10.1.0.1"
+	})
+	if err := b.store.Delete(t.Context(), firewall.Key(), false); err != nil {
+		t.Fatal(err)
+	}
 	e, err := b.store.Get(t.Context(), topology.SwitchPort{Switch: id("net"), Name: id("ep0")}.Key())
 	if port, ok := e.(topology.SwitchPort); err != nil || !ok || port.Secured {
 		t.Errorf("the port is %+v (%v), want one that is not secured", e, err)

@@ -38,30 +38,23 @@ type engine struct {
 
 // engineInfo is what /info says of an engine.
 type engineInfo struct {
-	ID            string // the engine keeps it
-	DockerRootDir string // where it keeps its networks
+	ID            string // cloned machines may have the same
 	ServerVersion string
 	ClusterStore  string // URL of the store that engines share; those since 23.0 have none
 	Swarm         struct {
-		LocalNodeState   string // active: it is in a swarm
-		ControlAvailable bool   // it is a manager of it
+		LocalNodeState string // active: it is in a swarm
 	}
 }
 
-// name returns what tells an engine, with its networks, from others. One that
-// was given another directory has other networks, and may have the same id.
-func (i engineInfo) name() string {
-	if i.ID == "" {
-		return ""
-	}
-	return i.ID + "@" + i.DockerRootDir
-}
+// nullDriver is the driver of Docker's own network none, which an engine makes
+// when it finds no networks, and keeps where the local ones are.
+const nullDriver = "null"
 
 // dockerNetwork is a network as the engine knows it.
 type dockerNetwork struct {
 	ID     string `json:"Id"`
 	Name   string
-	Driver string // "null" is Docker's own network none
+	Driver string // see nullDriver
 	Scope  string
 	IPAM   struct {
 		Config []struct {

@@ -34,7 +34,7 @@ type fakeDocker struct {
 // newFakeDocker starts an engine that has Docker's own networks.
 func newFakeDocker(t testing.TB, socket string) *fakeDocker {
 	t.Helper()
-	d := &fakeDocker{t: t, socket: socket, info: object{"ID": "ENGINE", "DockerRootDir": "/var/lib/docker", "Swarm": object{"LocalNodeState": "inactive"}},
+	d := &fakeDocker{t: t, socket: socket, info: object{"ID": "ENGINE", "Swarm": object{"LocalNodeState": "inactive"}},
 		override: map[string]http.HandlerFunc{}, tell: make(chan struct{})}
 	d.set(dockerNet("bridge", "bridge", ""), dockerNet("none", "null", ""), dockerNet("host", "host", ""))
 	d.start()
@@ -165,11 +165,11 @@ func newEngineBed(t *testing.T) (*engine, *fakeDocker) {
 
 func TestEngine(t *testing.T) {
 	e, d := newEngineBed(t)
-	if name := e.last().name(); name != "" {
-		t.Errorf("an engine that was never asked is %q", name)
+	if e.last() != (engineInfo{}) {
+		t.Errorf("an engine that was never asked is %+v", e.last())
 	}
 	info, err := e.info(t.Context())
-	if err != nil || info.name() != "ENGINE@/var/lib/docker" || e.last() != info {
+	if err != nil || info.ID != "ENGINE" || e.last() != info {
 		t.Errorf("got %+v, %v", info, err)
 	}
 	net1 := dockerNet("net1", "tuplenet", "10.20.3.0/24", "e1=10.20.3.2/24")
@@ -299,7 +299,10 @@ func TestEvents(t *testing.T) {
 		select {
 		case <-heard:
 		case err := <-ended:
-			t.Fatalf("%s: it has ended: %v", what, err)
+			if ended <- err; len(heard) == 0 {
+				t.Fatalf("%s: it has ended: %v", what, err)
+			}
+			<-heard
 		case <-time.After(10 * time.Second):
 			t.Fatalf("nothing was heard of %s", what)
 		}

@@ -8,17 +8,26 @@ import (
 )
 
 // A swarm frees a network once, as soon as nobody wants containers in it any more,
-// and does not hear of a refusal. Those that are on their way out on other hosts
-// have ports until they have ended. So the network is marked, and goes with its
+// and does not hear of a refusal; nor does an engine that removes one. Containers
+// that are on their way out on other hosts have ports until they have ended, and
+// others may have ports on the switch. So the network is marked, and goes with its
 // last port, or else when a plugin next compares what there is.
 
 // free ends a network that its swarm has freed.
 func (p *Plugin) free(ctx context.Context, n store.Network) error {
-	err := p.store.ChangeNetwork(ctx, n.ID, func(n *store.Network) { n.Freed = true })
-	if err != nil && !errors.Is(err, store.ErrNotFound) { // TupleNet's before this one had no records
+	if err := p.markFreed(ctx, n.ID); err != nil {
 		return err
 	}
-	_, err = p.endFreed(ctx, n)
+	_, err := p.endFreed(ctx, n)
+	return err
+}
+
+// markFreed notes that Docker does not know a network any more.
+func (p *Plugin) markFreed(ctx context.Context, id string) error {
+	err := p.store.ChangeNetwork(ctx, id, func(n *store.Network) { n.Freed = true })
+	if errors.Is(err, store.ErrNotFound) { // TupleNet's before this one had no records
+		return nil
+	}
 	return err
 }
 

@@ -41,9 +41,9 @@ var _ ipam.Ipam = ipamDriver{}
 type given struct {
 	turn chan struct{}               // holds one while somebody has the turn
 	last map[netip.Prefix]netip.Addr // by what they are taken from
-	// times says how often Docker has been given an address, with the length of its
-	// subnet, and not given it back: that of one container comes back while the
-	// next one has it already.
+	// times says how often an address, with the length of its subnet, was reserved
+	// for Docker, and not given back: that of one container comes back while the next
+	// one has it already.
 	times map[netip.Prefix]int
 }
 
@@ -142,8 +142,8 @@ func (d ipamDriver) poolOfSwitch(ctx context.Context, sw string, r *ipam.Request
 	switch {
 	case len(links) == 0:
 		return nil, fmt.Errorf("switch %s is linked to no router, so it has no subnet of its own: give --subnet and --gateway, or link it: tpctl lr link ROUTER %[1]s CIDR", sw)
-	case len(links) > 1:
-		return nil, fmt.Errorf("switch %s is linked to routers in several networks, %s and %s: say which one is meant by --subnet", sw, links[0].Net.Masked(), links[1].Net.Masked())
+	case links[0].Net.Masked() != links[len(links)-1].Net.Masked(): // several routers may be in one
+		return nil, fmt.Errorf("switch %s is linked to routers in several networks, %s and %s: say which one is meant by --subnet", sw, links[0].Net.Masked(), links[len(links)-1].Net.Masked())
 	}
 	p, err := newPool(links[0].Net.String(), r.SubPool)
 	if err != nil {
@@ -156,10 +156,10 @@ func (d ipamDriver) poolOfSwitch(ctx context.Context, sw string, r *ipam.Request
 		if err != nil {
 			return nil, err
 		}
-		switch held, err := d.store.HoldSubnet(ctx, p.subnet, self); {
+		switch again, err := d.store.HoldSubnet(ctx, p.subnet, self); {
 		case err != nil:
 			return nil, err
-		case held.Chassis == self:
+		case again:
 			return nil, fmt.Errorf("subnet %s of switch %s was given to Docker on this host just now, and no network was made of it: "+
 				"either another one is being made, or a route or name server of this host is in that subnet; if that is meant, say --subnet %[1]s, too", p.subnet, sw)
 		}
@@ -285,8 +285,11 @@ func (d ipamDriver) reserve(ctx context.Context, p pool, ip netip.Addr) (netip.A
 	defer end()
 	got, err := d.store.ReserveAddress(ctx, p.subnet, p.within, ip, d.given.last[p.within], self)
 	switch {
-	case err == nil && !ip.IsValid():
-		d.given.last[p.within] = got
+	case err == nil:
+		d.given.times[netip.PrefixFrom(got, p.subnet.Bits())]++
+		if !ip.IsValid() {
+			d.given.last[p.within] = got
+		}
 	case errors.Is(err, store.ErrFull):
 		err = fmt.Errorf("%w: see who has them with tpctl lsp show --all --filter owner~cnm:, or take a wider subnet", err)
 	case errors.Is(err, store.ErrConflict) && ip.IsValid():
@@ -295,9 +298,6 @@ func (d ipamDriver) reserve(ctx context.Context, p pool, ip netip.Addr) (netip.A
 		if ofSwarm, failed := d.ofSwarm(ctx, p.subnet); failed == nil && ofSwarm {
 			got, err = ip, nil
 		}
-	}
-	if err == nil {
-		d.given.times[netip.PrefixFrom(got, p.subnet.Bits())]++
 	}
 	return got, err
 }

@@ -105,6 +105,8 @@ func TestRequestPool(t *testing.T) {
 		b.create(topology.SwitchPort{Switch: "LS-two", Name: name, IP: net.Addr(), MAC: mac, Peer: "to-" + name},
 			topology.RouterPort{Router: "LR", Name: "to-" + name, Net: net, MAC: mac, Peer: name})
 	}
+	b.create(topology.Router{Name: "LR-2"}, topology.SwitchPort{Switch: "LS-A", Name: "to_LR-2", IP: netip.MustParseAddr("10.0.0.254"), MAC: topology.MACFromIP(netip.MustParseAddr("10.0.0.254")), Peer: "LR-2_to_LS-A"},
+		topology.RouterPort{Router: "LR-2", Name: "LR-2_to_LS-A", Net: netip.MustParsePrefix("10.0.0.254/24"), MAC: topology.MACFromIP(netip.MustParseAddr("10.0.0.254")), Peer: "to_LR-2"})
 	sw := func(name string) map[string]string { return map[string]string{"switch": name} }
 	for _, tt := range []struct {
 		name          string
@@ -338,6 +340,14 @@ func TestAddressOfSwarm(t *testing.T) {
 		t.Error(err)
 	}
 	b.wantReservations("10.0.0.3 hv3")
+	// A manager that leads again asks again for what it gave, and gives it back once.
+	if _, err := next.get(pool, "10.0.0.3"); err != nil {
+		t.Error(err)
+	}
+	if err := next.give(pool, "10.0.0.3"); err != nil {
+		t.Error(err)
+	}
+	b.wantReservations()
 }
 
 // What cannot be given back now is looked for again.

@@ -8,6 +8,14 @@ type locks struct {
 	held map[string]chan struct{} // closed when it is freed
 }
 
+// isHeld reports whether somebody has the lock of a name.
+func (l *locks) isHeld(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, held := l.held[name]
+	return held
+}
+
 // lock waits for the lock of a name, and returns what frees it.
 func (l *locks) lock(name string) (unlock func()) {
 	for {

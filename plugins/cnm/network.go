@@ -49,7 +49,11 @@ func (d *networkDriver) CreateNetwork(r *network.CreateNetworkRequest) error {
 	n, err := d.store.Network(ctx, r.NetworkID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return d.create(ctx, r.NetworkID, d.scope(ctx), w)
+		if err = d.create(ctx, r.NetworkID, d.scope(ctx), w); ctx.Err() != nil {
+			return errors.Join(fmt.Errorf("network %s is given up: Docker does not wait for it any more, or etcd has not answered in time",
+				topology.ShortDockerID(r.NetworkID)), err, d.giveUp(r.NetworkID))
+		}
+		return err
 	case err != nil:
 		return err
 	case n.Scope == store.ScopeSwarm && w.internal && !n.Internal: // the manager was not told
@@ -58,6 +62,17 @@ func (d *networkDriver) CreateNetwork(r *network.CreateNetworkRequest) error {
 		return fmt.Errorf("there is a network %s already, whose subnet is %s and not %s", r.NetworkID, n.Subnet, w.subnet)
 	}
 	return nil // Docker has not heard the answer when it asked before, or it is a worker of a swarm
+}
+
+// giveUp deletes a network that may have been made, and of which Docker will not
+// know.
+func (d *networkDriver) giveUp(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), releasePatience)
+	defer cancel()
+	if err := d.store.DeleteNetwork(ctx, id); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // AllocateNetwork implements network.Driver. The manager of a swarm calls it, and
@@ -120,20 +135,25 @@ func (d *networkDriver) onSwitch(ctx context.Context, n *store.Network, w wish) 
 	}
 	if len(links) == 0 {
 		if !n.Subnet.IsValid() {
-			return fmt.Errorf("switch %s is linked to no router, so it has no subnet of its own: give --subnet, or link it: tpctl lr link ROUTER %[1]s CIDR", w.sw)
+			return fmt.Errorf("switch %s is linked to no router, so it has no subnet of its own: give -o subnet=, or link it: tpctl lr link ROUTER %[1]s CIDR", w.sw)
 		}
 		return nil
 	}
-	i := 0
+	i, last := 0, links[len(links)-1].Net.Masked()
 	if n.Subnet.IsValid() {
 		i = slices.IndexFunc(links, func(l topology.RouterPort) bool { return l.Net.Masked() == n.Subnet })
-	} else if len(links) > 1 {
-		return fmt.Errorf("switch %s is linked to routers in several networks, %s and %s: say which one is meant by --subnet", w.sw, links[0].Net.Masked(), links[1].Net.Masked())
+	} else if first := links[0].Net.Masked(); first != last { // and no IPAM driver has said
+		return fmt.Errorf("switch %s is linked to routers in several networks, %s and %s: say which one is meant by -o subnet=", w.sw, first, last)
 	}
 	if i < 0 {
 		return fmt.Errorf("switch %s has the network %s of router %s, and the subnet %s is another: %s", w.sw, links[0].Net.Masked(), links[0].Router, n.Subnet, give(links[0], w.sw))
 	}
 	link := links[i]
+	for _, l := range links { // several routers may be in one network
+		if l.Net.Masked() == n.Subnet && l.Net.Addr() == n.Gateway {
+			link = l
+		}
+	}
 	if n.Gateway.IsValid() && n.Gateway != link.Net.Addr() {
 		return fmt.Errorf("the gateway of %s on switch %s is router %s with %s, and not %s: %s", n.Subnet, w.sw, link.Router, link.Net.Addr(), n.Gateway, give(link, w.sw))
 	}
@@ -216,7 +236,11 @@ func (d *networkDriver) DeleteNetwork(r *network.DeleteNetworkRequest) error {
 	case err != nil:
 		return err
 	}
-	return d.deleteNetwork(ctx, n)
+	err = d.deleteNetwork(ctx, n)
+	if errors.Is(err, store.ErrNotEmpty) { // Docker forgets it all the same
+		err = errors.Join(err, d.markFreed(ctx, n.ID))
+	}
+	return err
 }
 
 // FreeNetwork implements network.Driver.

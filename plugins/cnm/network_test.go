@@ -1,11 +1,17 @@
 package cnm
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"cni.tuplenet/attach"
 	"github.com/docker/go-plugins-helpers/network"
 	"github.com/google/go-cmp/cmp"
 
@@ -45,6 +51,9 @@ func TestNetwork(t *testing.T) {
 
 	b.create(topology.SwitchPort{Switch: id("net"), Name: "vm", IP: netip.MustParseAddr("10.20.3.9"), MAC: topology.MAC{2, 0, 0, 0, 0, 9}})
 	wantError(t, b.call("NetworkDriver.DeleteNetwork", named("net", ""), nil), "not empty", "vm")
+	if !b.record("net").Freed {
+		t.Error("Docker has forgotten the network, and nobody knows that")
+	}
 	if err := b.store.Delete(t.Context(), topology.SwitchPort{Switch: id("net"), Name: "vm"}.Key(), false); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +84,10 @@ func (b *bed) wantTopology() {
 
 func TestNetworkOptions(t *testing.T) {
 	b := newNetworkBed(t, central, func(c *Config) { c.PortSecurity = new(bool) })
-	b.create(topology.Router{Name: "LR-2"}, topology.Switch{Name: "bare"})
+	second := netip.MustParsePrefix("10.0.0.254/24")
+	b.create(topology.Router{Name: "LR-2"}, topology.Switch{Name: "bare"},
+		topology.SwitchPort{Switch: "LS-A", Name: "LS-A_to_LR-2", IP: second.Addr(), MAC: topology.MACFromIP(second.Addr()), Peer: "LR-2_to_LS-A"},
+		topology.RouterPort{Router: "LR-2", Name: "LR-2_to_LS-A", Net: second, MAC: topology.MACFromIP(second.Addr()), Peer: "LS-A_to_LR-2"})
 	internal := networkRequest("internal", "10.20.4.0/24", "10.20.4.1/24")
 	internal["Options"].(object)[internalKey] = true
 	for _, test := range []struct {
@@ -87,6 +99,7 @@ func TestNetworkOptions(t *testing.T) {
 		{"null", networkRequest("null", "0.0.0.0/0", "", "switch=LS-A", "mtu=1300", "port_security=on"), "LS-A  10.0.0.0/24 10.0.0.1 mtu 1300 secured"},
 		{"bare", networkRequest("bare", "10.9.0.0/24", "", "switch=bare"), "bare  10.9.0.0/24 invalid IP"},
 		{"router", networkRequest("router", "10.20.5.3/24", "10.20.5.254", "router=LR-2", "com.docker.network.driver.mtu=9000"), id("router") + " LR-2 10.20.5.0/24 10.20.5.254 mtu 9000"},
+		{"second router", networkRequest("second router", "10.0.0.0/24", "10.0.0.254/24", "switch=LS-A"), "LS-A  10.0.0.0/24 10.0.0.254"},
 		{"no router", networkRequest("no router", "10.20.6.0/24", "", "router="), id("no router") + "  10.20.6.0/24 10.20.6.1"},
 		{"ours alone", networkRequest("ours alone", "", "", "subnet=10.20.7.0/24", "gateway=10.20.7.9", "com.docker.network.bridge.name=x"), id("ours alone") + " LR 10.20.7.0/24 10.20.7.9"},
 		{"internal", internal, id("internal") + "  10.20.4.0/24 10.20.4.1 internal"},
@@ -114,7 +127,12 @@ func TestNetworkOptions(t *testing.T) {
 
 func TestNetworkRefused(t *testing.T) {
 	b := newNetworkBed(t, central)
-	b.create(topology.Switch{Name: "bare"})
+	third := netip.MustParsePrefix("10.8.0.7/24")
+	link := topology.RouterPort{Router: "LR-3", Name: "LR-3_to_wide", Net: third, MAC: topology.MACFromIP(third.Addr()), Peer: "wide_to_LR-3"}
+	other := topology.RouterPort{Router: "LR-3", Name: "LR-3_to_wide2", Net: netip.MustParsePrefix("10.9.0.8/24"), MAC: topology.MAC{2, 0, 0, 0, 0, 8}, Peer: "wide_to_LR-3b"}
+	b.create(topology.Switch{Name: "bare"}, topology.Switch{Name: "wide"}, topology.Router{Name: "LR-3"}, link, other,
+		topology.SwitchPort{Switch: "wide", Name: link.Peer, IP: third.Addr(), MAC: link.MAC, Peer: link.Name},
+		topology.SwitchPort{Switch: "wide", Name: other.Peer, IP: other.Net.Addr(), MAC: other.MAC, Peer: other.Name})
 	with := func(request object, key string, value any) object {
 		request[key] = value
 		return request
@@ -138,7 +156,8 @@ func TestNetworkRefused(t *testing.T) {
 		{"switch and router", networkRequest("net", subnet, gateway, "switch=LS-A", "router=LR"), []string{"exclude each other", "tpctl lr link LR LS-A"}},
 		{"the switch has another subnet", networkRequest("net", subnet, gateway, "switch=LS-A"), []string{"10.0.0.0/24", subnet, "--ipam-driver tuplenet --ipam-opt switch=LS-A", "--subnet 10.0.0.0/24 --gateway 10.0.0.1"}},
 		{"the switch has another gateway", networkRequest("net", "10.0.0.0/24", "10.0.0.9/24", "switch=LS-A"), []string{"10.0.0.1, and not 10.0.0.9", "--gateway 10.0.0.1"}},
-		{"the switch has no subnet", networkRequest("net", "", "", "switch=bare"), []string{"switch bare is linked to no router", "--subnet"}},
+		{"the switch has no subnet", networkRequest("net", "", "", "switch=bare"), []string{"switch bare is linked to no router", "-o subnet="}},
+		{"the switch has two subnets", networkRequest("net", "0.0.0.0/0", "", "switch=wide"), []string{"10.8.0.0/24 and 10.9.0.0/24", "-o subnet="}},
 		{"the router is not there", networkRequest("net", subnet, gateway, "router=LR-9"), []string{"router LR-9", "not found", "tpctl lr add LR-9"}},
 		{"the router has the subnet", networkRequest("net", "10.0.0.0/24", "10.0.0.1/24"), []string{"router LR has the network 10.0.0.0/24 already", "-o switch=LS-A"}},
 		{"the router has a part of the subnet", networkRequest("net", "10.0.0.0/16", "10.0.7.1/16"), []string{"router LR has the network 10.0.0.0/24 already", "--subnet"}},
@@ -165,8 +184,10 @@ func TestNetworkRefused(t *testing.T) {
 			wantError(t, b.call("NetworkDriver.CreateNetwork", test.request, nil), test.words...)
 		})
 	}
-	if err := b.store.Delete(t.Context(), topology.Switch{Name: "bare"}.Key(), false); err != nil {
-		t.Fatal(err)
+	for _, key := range []topology.Key{{Kind: topology.KindSwitch, Name: "bare"}, {Kind: topology.KindSwitch, Name: "wide"}, {Kind: topology.KindRouter, Name: "LR-3"}} {
+		if err := b.store.Delete(t.Context(), key, true); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b.wantTopology()
 }
@@ -221,6 +242,57 @@ func TestNetworkOfOthers(t *testing.T) {
 	b.must("NetworkDriver.DeleteNetwork", named("other", ""), nil)
 	b.must("NetworkDriver.DeleteNetwork", named("net", ""), nil)
 	b.wantTopology()
+}
+
+// leaving is a log that ends a call of Docker's when a network has been made.
+type leaving struct {
+	slog.Handler
+	leave func()
+}
+
+func (l leaving) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "network made" {
+		l.leave()
+	}
+	return l.Handler.Handle(ctx, r)
+}
+
+// A network that Docker does not wait for is not made: nobody would remove it.
+func TestNetworkOfNobody(t *testing.T) {
+	b := newNetworkBed(t, central)
+	ctx, cancel := context.WithCancel(t.Context())
+	p := New(b.plugin.cfg, b.store, slog.New(leaving{b.plugin.log.Handler(), cancel}))
+	p.self = "hv1"
+	body, err := json.Marshal(networkRequest("net", "10.20.3.0/24", "10.20.3.1/24"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = methods["NetworkDriver.CreateNetwork"](ctx, p, body)
+	wantError(t, err, "given up", "Docker does not wait")
+	b.wantTopology()
+}
+
+// An agent that does not answer delays a call as long as that waits, and not by
+// what others wait.
+func TestAgentHangs(t *testing.T) {
+	b := newStoreBed(t)
+	l, err := net.Listen("unix", filepath.Join(b.runDir, attach.SocketName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 3)
+	for range cap(ended) {
+		go func() { _, err := b.plugin.chassis(ctx); ended <- err }()
+		if _, err := l.Accept(); err != nil { // each asks, though none is answered
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	for range cap(ended) {
+		wantError(t, <-ended, "which chassis this host is")
+	}
 }
 
 func TestNetworkWithoutAgent(t *testing.T) {

@@ -37,7 +37,6 @@ type wish struct {
 	gateway  netip.Addr
 	secured  *bool
 	internal bool
-	chosen   bool // an IPAM driver has chosen subnet and gateway, or its user has
 }
 
 // parseOptions reads what CreateNetwork is told: options of Docker, and among
@@ -152,7 +151,6 @@ func (w *wish) addPools(v4 []*network.IPAMData, v6 int) error {
 				return err
 			}
 		}
-		w.chosen = true
 	}
 	if w.gateway.IsValid() {
 		switch {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/vishvananda/netlink"
 
@@ -19,15 +17,12 @@ import (
 	"tuplenet/internal/topology"
 )
 
-// maxName bounds the names of networks that are taken over from Docker, bytes.
-const maxName = 255
-
 // pass is one comparison.
 type pass struct {
 	*reconciler
 	ctx     context.Context
 	self    string // system-id
-	info    engineInfo
+	none    string // id of Docker's own network none, as store.Network.Engine
 	records []store.Network
 	listed  map[string]dockerNetwork // by id
 	detail  map[string]dockerNetwork // with its endpoints, as far as it was asked for
@@ -47,27 +42,26 @@ func (r *reconciler) pass(ctx context.Context) (next time.Duration, err error) {
 	if p.records, err = r.store.Networks(ctx); err != nil {
 		return 0, err
 	}
-	if p.info, err = r.engine.info(ctx); err != nil {
-		return 0, err
-	}
-	if name := p.info.name(); name != r.engineName {
-		r.engineName = name
-		clear(r.lost)
-	}
 	listed, err := r.engine.networks(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for _, n := range listed {
 		p.listed[n.ID] = n
+		if n.Driver == nullDriver {
+			p.none = n.ID
+		}
+	}
+	// An engine that cannot read its networks answers all the same, that it has none.
+	if p.none == "" {
+		return 0, fmt.Errorf("the Docker Engine at %s lists its networks without its own, none: it cannot read them all; restart it, and see its log", r.engine.socket)
+	}
+	if p.none != r.lostBy {
+		r.lostBy = p.none
+		clear(r.lost)
 	}
 	if err := p.tellNames(); err != nil {
 		return 0, err
-	}
-	// Docker's own network none is kept where the local networks are. An engine that
-	// cannot read that place answers all the same, that it has no networks.
-	if !slices.ContainsFunc(listed, func(n dockerNetwork) bool { return n.Driver == "null" }) {
-		return 0, fmt.Errorf("the Docker Engine at %s lists its networks without its own, none: it cannot read them all; restart it, and see its log", r.engine.socket)
 	}
 	// A network is removed once it has no endpoints.
 	for _, step := range []func() error{p.endEndpoints, p.endNetworks, p.endReservations} {
@@ -87,14 +81,14 @@ func (p *pass) after(d time.Duration) {
 }
 
 // isDead notes that Docker does not have what, and reports whether that is so for
-// long enough.
-func (p *pass) isDead(what string) bool {
+// as long as life. A clock that is set changes nothing of that.
+func (p *pass) isDead(what string, life time.Duration) bool {
 	since, ok := p.lost[what]
 	if !ok {
 		since = p.now()
 	}
 	p.still[what] = since
-	left := grace - p.now().Sub(since)
+	left := life - p.now().Sub(since)
 	if left > 0 {
 		p.after(left)
 	}
@@ -111,11 +105,11 @@ func (p *pass) tellNames() error {
 			continue
 		}
 		edit := func(n *store.Network) {
-			if isName(in.Name) {
+			if store.CheckNetworkName(in.Name) == nil {
 				n.Name = in.Name
 			}
 			if n.Scope == store.ScopeLocal && n.Chassis == p.self {
-				n.Engine = p.info.name()
+				n.Engine = p.none
 			}
 		}
 		told := n
@@ -129,9 +123,11 @@ func (p *pass) tellNames() error {
 	return nil
 }
 
-// isName reports whether a name of Docker's, which may be any text, can be shown.
-func isName(name string) bool {
-	return name != "" && len(name) <= maxName && utf8.ValidString(name) && !strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) })
+// later notes that something cannot be ended now. It does not keep the rest from
+// that, and is tried again.
+func (p *pass) later(what string, err error) {
+	p.log.Warn("cannot end what Docker does not have, will try again", "what", what, "error", err)
+	p.after(retryRemoval)
 }
 
 // endNetworks removes the networks of this engine that it does not have any more:
@@ -141,17 +137,17 @@ func (p *pass) endNetworks() error {
 	for _, n := range p.records {
 		if n.Freed {
 			if gone, err := p.endFreed(p.ctx, n); err != nil {
-				return err
+				p.later("network "+n.ID, err)
 			} else if !gone {
 				p.after(retryRemoval)
 			}
 			continue
 		}
-		if _, ok := p.listed[n.ID]; ok || n.Scope != store.ScopeLocal || n.Chassis != p.self || n.Engine == "" || n.Engine != p.info.name() {
+		if _, ok := p.listed[n.ID]; ok || n.Scope != store.ScopeLocal || n.Chassis != p.self || n.Engine != p.none {
 			continue
 		}
 		what := "network " + n.ID
-		if !p.isDead(what) {
+		if !p.isDead(what, grace) {
 			continue
 		}
 		if _, err := p.endpointsOf(n.ID); !errors.Is(err, errGone) {
@@ -160,14 +156,9 @@ func (p *pass) endNetworks() error {
 			}
 			continue
 		}
-		err := p.store.DeleteNetwork(p.ctx, n.ID)
-		switch {
-		case errors.Is(err, store.ErrNotEmpty):
-			p.log.Warn("a network was removed from Docker while the plugin was away, and its switch cannot be removed yet", "network", n, "id", n.ID, "error", err)
-			p.after(retryRemoval)
+		if err := p.store.DeleteNetwork(p.ctx, n.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
+			p.later(what, err)
 			continue
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return err
 		}
 		p.log.Info("removed a network that was removed from Docker while the plugin was away", "network", n, "id", n.ID, "subnet", n.Subnet)
 		delete(p.still, what)
@@ -220,20 +211,26 @@ func (p *pass) endEndpoints() error {
 		if !owned && !slices.Contains(veths, hostEnd(name)) {
 			continue // it is somebody else's, of that name
 		}
+		if p.endpoints.isHeld(hostEnd(name)) { // it is just being made, or removed
+			p.after(grace)
+			continue
+		}
 		if owned {
 			n, err := p.endpointsOf(id.Network)
 			if err != nil && !errors.Is(err, errGone) {
 				return err
 			}
-			if hasEndpoint(n, id.Container) {
+			if hasEndpoint(n, id.Container) { // until it has a container, or Docker has forgotten it
+				p.after(grace)
 				continue
 			}
 		}
-		if !p.isDead("veth " + name) {
+		if !p.isDead("veth "+name, grace) {
 			continue
 		}
 		if err := p.endEndpoint(name, id, owned); err != nil {
-			return err
+			p.later("veth "+name, err)
+			continue
 		}
 		delete(p.still, "veth "+name)
 	}
@@ -296,12 +293,8 @@ func removeLink(name string) error {
 }
 
 // endReservations ends what Docker was given, has not given back, and does not
-// have. A manager of a swarm also has addresses that it does not tell of.
+// have.
 func (p *pass) endReservations() error {
-	switch state := p.info.Swarm.LocalNodeState; {
-	case p.info.Swarm.ControlAvailable, state != "" && state != "inactive" && state != "active":
-		return nil
-	}
 	all, err := p.store.Reservations(p.ctx)
 	if err != nil {
 		return err
@@ -310,9 +303,9 @@ func (p *pass) endReservations() error {
 		if r.Chassis != p.self {
 			continue
 		}
-		// The clock may have been set back.
-		if left := reservationLife - p.now().Sub(time.Unix(r.Since, 0)); left > 0 {
-			p.after(min(left, reservationLife))
+		// One that was made since is another, of the same address.
+		what := fmt.Sprintf("reservation %s %s %d", r.Subnet, r.IP, r.Since)
+		if !p.isDead(what, reservationLife) {
 			continue
 		}
 		has, err := p.has(r)
@@ -329,16 +322,24 @@ func (p *pass) endReservations() error {
 			err = p.store.ReleaseSubnet(p.ctx, r.Subnet, p.self)
 		}
 		if err != nil {
-			return err
+			p.later(what, err)
+			continue
 		}
+		delete(p.still, what)
 	}
 	return nil
 }
 
 // has reports whether Docker has what was reserved for it, or cannot tell.
 func (p *pass) has(r store.Reservation) (bool, error) {
-	for _, n := range p.records { // of a cluster whose store Docker does not reach
-		if _, ok := p.listed[n.ID]; !ok && n.Subnet == r.Subnet && n.Scope != store.ScopeLocal {
+	for _, n := range p.records {
+		if n.Subnet != r.Subnet {
+			continue
+		}
+		// What a swarm has, its manager alone knows, and does not tell. Another network
+		// is one of a cluster whose store Docker does not reach, or of another engine.
+		_, ok := p.listed[n.ID]
+		if n.Scope == store.ScopeSwarm || !ok && (n.Scope != store.ScopeLocal || n.Chassis == p.self && n.Engine != p.none) {
 			return true, nil
 		}
 	}

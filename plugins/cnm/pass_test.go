@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
@@ -63,7 +64,7 @@ func (b *passBed) failingPass(after time.Duration, words ...string) {
 func (b *passBed) network(name string, edit ...func(*store.Network)) {
 	b.t.Helper()
 	n := store.Network{ID: id(name), Switch: id(name), Made: true, Subnet: netip.MustParsePrefix("10.20.3.0/24"), Gateway: netip.MustParseAddr("10.20.3.1"),
-		Scope: store.ScopeLocal, Chassis: "hv1", Engine: "ENGINE@/var/lib/docker"}
+		Scope: store.ScopeLocal, Chassis: "hv1", Engine: id("none")}
 	for _, f := range edit {
 		f(&n)
 	}
@@ -116,13 +117,13 @@ func TestNames(t *testing.T) {
 			t.Errorf("something is due in %s", next)
 		}
 	}
-	for name, want := range map[string]string{"new": "tp-docker-net1 ENGINE@/var/lib/docker", "elsewhere": "moved ", "global": "the world ", "other": " ", "strange": " ENGINE@/var/lib/docker"} {
+	for name, want := range map[string]string{"new": "tp-docker-net1 " + id("none"), "elsewhere": "moved ", "global": "the world ", "other": " ", "strange": " " + id("none")} {
 		if n := b.record(name); n.Name+" "+n.Engine != want {
 			t.Errorf("%s is %q %q, want %q", name, n.Name, n.Engine, want)
 		}
 	}
 	for name, want := range map[string]bool{"a b/c": true, "ä": true, "": false, "a\n": false, "a\x00": false, strings.Repeat("x", 255): true, strings.Repeat("x", 256): false, "\xff": false} {
-		if isName(name) != want {
+		if (store.CheckNetworkName(name) == nil) != want {
 			t.Errorf("%q: %t", name, !want)
 		}
 	}
@@ -172,16 +173,37 @@ func TestNetworkEnds(t *testing.T) {
 	b.wantNetworks("there")
 }
 
+// What cannot be ended does not keep the rest from it.
+func TestOneThatCannotEnd(t *testing.T) {
+	b := newPassBed(t)
+	b.network("stuck")
+	b.network("shared", func(n *store.Network) { n.Made, n.Switch = false, "LS-A" })
+	b.reserve("10.20.3.9", "hv1")
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: []string{b.endpoint}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
+	if _, err := etcd.Put(t.Context(), "/tuplenet/globals/device_ids", "nonsense"); err != nil {
+		t.Fatal(err)
+	}
+	b.pass(0)
+	if next := b.pass(reservationLife); next != retryRemoval {
+		t.Errorf("the next one is due in %s", next)
+	}
+	b.wantNetworks("stuck")
+	b.wantReserved()
+}
+
 // Nothing ends that may be somebody else's, or may be there after all.
 func TestNetworkStays(t *testing.T) {
 	for name, edit := range map[string]func(*store.Network){
-		"of another host":           func(n *store.Network) { n.Chassis = "hv2" },
-		"of another engine":         func(n *store.Network) { n.Engine = "OTHER@/var/lib/docker" },
-		"of another data directory": func(n *store.Network) { n.Engine = "ENGINE@/data/docker" },
-		"of an unknown engine":      func(n *store.Network) { n.Engine = "" },
-		"of all hosts":              func(n *store.Network) { n.Scope = store.ScopeGlobal },
-		"of a swarm":                func(n *store.Network) { n.Scope = store.ScopeSwarm },
-		"of no scope":               func(n *store.Network) { n.Scope = "" },
+		"of another host":      func(n *store.Network) { n.Chassis = "hv2" },
+		"of another engine":    func(n *store.Network) { n.Engine = id("other") },
+		"of an unknown engine": func(n *store.Network) { n.Engine = "" },
+		"of all hosts":         func(n *store.Network) { n.Scope = store.ScopeGlobal },
+		"of a swarm":           func(n *store.Network) { n.Scope = store.ScopeSwarm },
+		"of no scope":          func(n *store.Network) { n.Scope = "" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newPassBed(t)
@@ -229,12 +251,10 @@ func TestNetworkStays(t *testing.T) {
 	t.Run("Docker answers errors in between", func(t *testing.T) {
 		b.t = t
 		b.docker.has()
-		for _, path := range []string{"/info", "/networks"} {
-			b.pass(time.Hour)
-			b.docker.answer(path, says(http.StatusServiceUnavailable, ""))
-			b.failingPass(time.Hour, path, "503")
-			b.docker.answer(path, nil)
-		}
+		b.pass(time.Hour)
+		b.docker.answer("/networks", says(http.StatusServiceUnavailable, ""))
+		b.failingPass(time.Hour, "/networks", "503")
+		b.docker.answer("/networks", nil)
 		b.pass(time.Hour)
 		b.wantNetworks("n1")
 	})
@@ -242,9 +262,11 @@ func TestNetworkStays(t *testing.T) {
 		b.t = t
 		clear(b.r.lost)
 		b.pass(0)
-		b.docker.answer("/info", says(http.StatusOK, `{"ID":"OTHER"}`))
+		other := dockerNet("none", "null", "")
+		other["Id"] = id("other") // its directory is not mounted, say
+		b.docker.set(other)
 		b.pass(time.Hour)
-		b.docker.answer("/info", nil)
+		b.docker.has()
 		b.pass(time.Hour)
 		b.wantNetworks("n1")
 	})
@@ -277,14 +299,25 @@ func TestEndpointEnds(t *testing.T) {
 	if before := len(devices(t)); before != 10 {
 		t.Fatalf("there are %d ends: %q", before, devices(t))
 	}
+	making := b.r.endpoints.lock(endpointID(id("n2"), id("lone")).Device()) // for longer than that
 	if next := b.pass(0); next != grace {
 		t.Errorf("the next one is due in %s", next)
 	}
+	if next := b.pass(grace); next != grace {
+		t.Errorf("while an endpoint is made, the next one is due in %s", next)
+	}
+	if now := len(devices(t)); now != 6 {
+		t.Errorf("what is just being made, and what Docker has, are not left alone: there are %q", devices(t))
+	}
+	making()
+	b.pass(0)
 	b.pass(grace - time.Second)
-	if now := len(devices(t)); now != 10 {
+	if now := len(devices(t)); now != 6 {
 		t.Errorf("too early: there are %q", devices(t))
 	}
-	b.pass(time.Second)
+	if next := b.pass(time.Second); next != grace {
+		t.Errorf("as Docker has an endpoint whose interface is on the host, the next one is due in %s", next)
+	}
 	if now := devices(t); len(now) != 4 || !slices.Contains(now, containerEnd(endpointID(id("n1"), id("kept")))) || !slices.Contains(now, "tcp-0") {
 		t.Errorf("there are %q", now)
 	}
@@ -340,7 +373,7 @@ func TestReservationsEnd(t *testing.T) {
 	for ip, chassis := range map[string]string{"10.20.3.2": "hv1", "10.20.3.3": "hv1", "10.20.3.4": "hv1", "10.20.3.5": "hv2"} {
 		b.reserve(ip, chassis)
 	}
-	if next := b.pass(0); next <= 0 || next > reservationLife {
+	if next := b.pass(0); next != reservationLife {
 		t.Errorf("the next one is due in %s", next)
 	}
 	b.wantReserved("10.20.3.0/24", "10.20.3.2", "10.20.3.3", "10.20.3.4", "10.20.3.5")
@@ -350,41 +383,41 @@ func TestReservationsEnd(t *testing.T) {
 	b.wantReserved("10.20.3.0/24", "10.20.3.2", "10.20.3.3", "10.20.3.5")
 
 	// Unless somebody else may have them, or Docker does not say.
-	for name, tell := range map[string]func(){
-		"a manager of a swarm":     func() { b.docker.info["Swarm"] = object{"LocalNodeState": "active", "ControlAvailable": true} },
-		"a locked swarm":           func() { b.docker.info["Swarm"] = object{"LocalNodeState": "locked"} },
-		"an error about a network": func() { b.docker.has(own); b.docker.answer("/networks/"+id("n1"), says(500, "")) },
+	b.docker.has(own)
+	b.docker.answer("/networks/"+id("n1"), says(500, ""))
+	if _, err := b.r.pass(t.Context()); err == nil {
+		t.Error("an error about a network was not told")
+	}
+	b.docker.answer("/networks/"+id("n1"), nil)
+	b.wantReserved("10.20.3.0/24", "10.20.3.2", "10.20.3.3", "10.20.3.5")
+	for name, tt := range map[string]struct {
+		listed bool
+		edit   func(*store.Network)
+	}{
+		"a cluster's network":   {false, func(n *store.Network) { n.Scope = store.ScopeGlobal }},
+		"one of a swarm":        {true, func(n *store.Network) { n.Scope, n.Chassis = store.ScopeSwarm, "hv2" }},
+		"one of another engine": {false, func(n *store.Network) { n.Engine = id("other") }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.t = t
 			b.docker.has()
-			info := b.docker.info["Swarm"]
-			tell()
-			_, _ = b.r.pass(t.Context())
-			b.docker.info["Swarm"] = info
-			b.docker.answer("/networks/"+id("n1"), nil)
+			b.network("g", tt.edit)
+			if tt.listed {
+				b.docker.has(dockerNet("g", "tuplenet", "10.20.3.0/24"))
+			}
+			b.reserve("", "hv1") // the network has ended it
+			b.pass(0)
+			b.pass(reservationLife)
 			b.wantReserved("10.20.3.0/24", "10.20.3.2", "10.20.3.3", "10.20.3.5")
+			if err := b.store.DeleteNetwork(t.Context(), id("g")); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
-	t.Run("a cluster's network that Docker does not list", func(t *testing.T) {
-		b.t = t
-		b.docker.has()
-		b.network("g", func(n *store.Network) { n.Scope = store.ScopeGlobal })
-		b.reserve("", "hv1") // the network has ended it
-		b.pass(0)
-		b.wantReserved("10.20.3.0/24", "10.20.3.2", "10.20.3.3", "10.20.3.5")
-		if err := b.store.DeleteNetwork(t.Context(), id("g")); err != nil {
-			t.Fatal(err)
-		}
-	})
-	t.Run("the clock was set back", func(t *testing.T) {
-		b.t = t
-		if next := b.pass(-time.Hour); next != reservationLife {
-			t.Errorf("the next one is due in %s", next)
-		}
-		b.pass(time.Hour)
-		b.wantReserved("10.20.3.5")
-	})
+	b.t = t
+	b.docker.has()
+	b.pass(reservationLife)
+	b.wantReserved("10.20.3.5")
 }
 
 func TestPassWithoutAgentOrEtcd(t *testing.T) {

@@ -29,7 +29,7 @@ type Plugin struct {
 	given  given
 	again  chan struct{} // see lookAgain
 
-	endpoints locks // by id: what is done to an endpoint, is done one after another
+	endpoints locks // by device: what is done to an endpoint, is done one after another
 
 	mu   sync.Mutex
 	self string // this host's system-id, once the agent has told it
@@ -44,25 +44,29 @@ func New(cfg Config, st *store.Store, log *slog.Logger) *Plugin {
 // chassis returns this host's system-id, which its agent knows.
 func (p *Plugin) chassis(ctx context.Context) (string, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.self != "" {
-		return p.self, nil
+	self := p.self
+	p.mu.Unlock()
+	if self != "" {
+		return self, nil
 	}
-	answer, err := p.status(ctx)
+	answer, err := p.status(ctx) // each caller for itself: an agent that hangs delays them by no more than that
 	if err != nil {
 		return "", fmt.Errorf("find out which chassis this host is: %w", err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.self = answer.Chassis
 	return p.self, nil
 }
 
-// status asks the agent whether containers could be attached.
-func (p *Plugin) status(ctx context.Context) (attach.Answer, error) {
+// status asks the agent whether containers could be attached, to switches if there
+// are any.
+func (p *Plugin) status(ctx context.Context, switches ...attach.Switch) (attach.Answer, error) {
 	agent, err := attach.Dial(p.cfg.RunDir)
 	if err != nil {
 		return attach.Answer{}, err
 	}
 	defer agent.Close(0)
 	defer context.AfterFunc(ctx, func() { agent.Close(0) })()
-	return agent.Ask(attach.Request{Op: attach.Status, Plugin: attach.CNM, Bridge: p.cfg.Bridge, Etcd: p.cfg.etcd()}, patience)
+	return agent.Ask(attach.Request{Op: attach.Status, Plugin: attach.CNM, Bridge: p.cfg.Bridge, Etcd: p.cfg.etcd(), Switches: switches}, patience)
 }

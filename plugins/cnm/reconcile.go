@@ -81,9 +81,9 @@ func (p *Plugin) lookAgain() {
 // all the time.
 type reconciler struct {
 	*Plugin
-	engineName string               // that lost is about
-	lost       map[string]time.Time // what Docker does not have, and since when
-	now        func() time.Time
+	lostBy string               // the engine that lost is about, as store.Network.Engine
+	lost   map[string]time.Time // what Docker does not have, and since when
+	now    func() time.Time
 }
 
 func (p *Plugin) newReconciler() *reconciler {

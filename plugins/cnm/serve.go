@@ -89,14 +89,21 @@ func silent[D, Q any](do func(D, *Q) error) func(D, *Q) (struct{}, error) {
 	return func(d D, q *Q) (struct{}, error) { return struct{}{}, do(d, q) }
 }
 
-// call has a driver carry out what a body says. No body is an empty request:
-// Docker sends none where there is nothing to say.
+// errRepeated is the error of a call whose answer Docker has missed, as the plugin
+// was killed meanwhile: Docker calls again, without what it had said.
+var errRepeated = errors.New("tpcnm was started anew in the middle of this call, which Docker has repeated without its arguments: try again")
+
+// call has a driver carry out what a body says. Docker sends none where there is
+// nothing to say.
 func call[D, Q, A any](d D, do func(D, *Q) (A, error), body []byte) (any, error) {
 	request := new(Q)
-	if len(bytes.TrimSpace(body)) > 0 {
+	switch _, plain := any(request).(*struct{}); {
+	case len(bytes.TrimSpace(body)) > 0:
 		if err := json.Unmarshal(body, request); err != nil {
 			return nil, fmt.Errorf("the call cannot be understood: %w", err)
 		}
+	case !plain:
+		return nil, errRepeated
 	}
 	return do(d, request)
 }

@@ -53,13 +53,16 @@ func TestWrongCalls(t *testing.T) {
 	}{
 		{"NetworkDriver.CreateNetwerk", "{}", http.StatusNotFound, `did you mean \"NetworkDriver.CreateNetwork\"?`},
 		{"", "", http.StatusNotFound, "tpcnm knows no call"},
+		{"NetworkDriver.CreateEndpoint", "", http.StatusInternalServerError, "repeated without its arguments: try again"},
+		{"IpamDriver.ReleaseAddress", "\n", http.StatusInternalServerError, "repeated without its arguments"},
+		{"IpamDriver.GetCapabilities", "", http.StatusOK, ""},
 		{"NetworkDriver.Join", "{", http.StatusInternalServerError, "the call cannot be understood"},
 		{"NetworkDriver.Join", `{"NetworkID": 1}`, http.StatusInternalServerError, "NetworkID of type string"},
 		{"NetworkDriver.Join", `{} {}`, http.StatusInternalServerError, "the call cannot be understood"},
 		{"NetworkDriver.Join", strings.Repeat(" ", maxBody+1), http.StatusInternalServerError, "the call cannot be read: http: request body too large"},
 	} {
 		status, text := post(test.path, test.body)
-		if status != test.status || !strings.HasPrefix(text, `{"Err":"`) || !strings.Contains(text, test.words) {
+		if status != test.status || strings.HasPrefix(text, `{"Err":"`) != (test.status != http.StatusOK) || !strings.Contains(text, test.words) {
 			t.Errorf("%s is answered with %d and %s, want %d and %s", test.path, status, text, test.status, test.words)
 		}
 	}
@@ -132,6 +135,9 @@ func TestLocks(t *testing.T) {
 	var l locks
 	unlock := l.lock("a")
 	l.lock("b")()
+	if !l.isHeld("a") || l.isHeld("b") {
+		t.Errorf("held are %v, want a alone", l.held)
+	}
 	waited := make(chan struct{})
 	go func() {
 		defer close(waited)

@@ -58,7 +58,7 @@ func (s *server) check(ctx context.Context, r attach.Request) error {
 // That a switch is full is not said: another container may leave at any moment,
 // and a runtime takes a node out of service for what is said here, with all that
 // run on it.
-func (s *server) status(ctx context.Context, r attach.Request) error {
+func (s *server) status(ctx context.Context, r attach.Request) (answer attach.Answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	st, err := s.stores.get(r.Etcd)
@@ -66,23 +66,26 @@ func (s *server) status(ctx context.Context, r attach.Request) error {
 		err = s.checkBridge(r)
 	}
 	if err != nil {
-		return err
+		return answer, err
 	}
 	if err := s.agent.View(ctx, func(*topology.Model, int) {}); err != nil {
-		return fail(attach.CodeUnavailable, "%s", err)
+		return answer, fail(attach.CodeUnavailable, "%s", err)
 	}
 	if _, err := st.Get(ctx, topology.Chassis{Name: s.agent.Chassis()}.Key()); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return fail(attach.CodeUnavailable, "%s", err)
+		return answer, fail(attach.CodeUnavailable, "%s", err)
 	}
 	for _, sw := range r.Switches {
-		if _, err := s.place(ctx, sw); err != nil {
-			return fail(attach.CodeUnavailable, "%s", err)
+		p, err := s.place(ctx, sw)
+		if err != nil {
+			return answer, fail(attach.CodeUnavailable, "%s", err)
 		}
+		answer.Routed = p.routed
 	}
 	if !s.agent.Forwards() {
-		return fail(attach.CodeLimited, "Open vSwitch does not answer, or does not have the agent's flows")
+		return answer, fail(attach.CodeLimited, "Open vSwitch does not answer, or does not have the agent's flows")
 	}
-	return nil
+	answer.Chassis, answer.Bridge = s.agent.Chassis(), s.agent.Bridge()
+	return answer, nil
 }
 
 // checkBridge refuses to work for a plugin that means another bridge.

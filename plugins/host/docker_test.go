@@ -21,6 +21,15 @@ func TestDocker(t *testing.T) {
 	if a := m.ask(request(attach.Status, "-", endpoint)); a.Error != nil || a.Chassis != "hv1" || a.Bridge != "br-int" {
 		t.Errorf("status: %+v", a)
 	}
+	for _, test := range []struct {
+		sw, subnet string
+		routed     bool
+	}{{"LS-A", "10.0.0.1/29", true}, {"LS-A", "10.0.0.0/29", true}, {"LS-A", "", true}, {"LS-B", "10.0.5.1/24", false}} {
+		of := func(r *attach.Request) { r.Switches = []attach.Switch{{Name: test.sw, Subnet: test.subnet}} }
+		if a := m.ask(request(attach.Status, "-", endpoint, of)); a.Error != nil || a.Routed != test.routed {
+			t.Errorf("status of %+v: %+v", test, a)
+		}
+	}
 	if a := m.mustAdd("-", endpoint); a.Port != "e1" || a.IP != "10.0.0.2/29" {
 		t.Errorf("got %+v", a)
 	}

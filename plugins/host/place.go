@@ -17,6 +17,7 @@ type place struct {
 	net      netip.Prefix // that addresses are taken from
 	bits     int          // of the network that containers are in, which is that or, around it, the router's
 	gateway  netip.Addr   // zero if there is none
+	routed   bool         // somebody has the gateway's address
 	reserved []netip.Prefix
 	pool     bool // ports have been made in advance for this host
 }
@@ -70,6 +71,7 @@ func (s *server) place(ctx context.Context, sw attach.Switch) (place, error) {
 	default:
 		err = p.part(net, links, hasGateway)
 	}
+	p.routed = hasGateway || slices.ContainsFunc(links, func(l netip.Prefix) bool { return l.Addr() == p.gateway })
 	if err == nil && p.net.Bits() < 16 {
 		err = fail(attach.CodeConfig, "subnet %s of switch %s is wider than /16: ports of a switch are told apart by the low 16 bits of their addresses", p.net, sw.Name)
 	}

@@ -217,7 +217,7 @@ func (c *conversation) carryOut(ctx context.Context, r attach.Request) (attach.A
 	case attach.Collect:
 		return c.collect(ctx, r)
 	case attach.Status:
-		return attach.Answer{Chassis: c.agent.Chassis(), Bridge: c.agent.Bridge()}, c.status(ctx, r)
+		return c.status(ctx, r)
 	}
 	return attach.Answer{}, fail(attach.CodeUnsupported, "this agent does not know the operation %q; plugin and agent are of different versions", r.Op)
 }

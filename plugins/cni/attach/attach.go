@@ -166,6 +166,10 @@ type Answer struct {
 	Chassis string `json:"chassis,omitempty"` // system-id of this host
 	Bridge  string `json:"bridge,omitempty"`  // the agent's bridge of Open vSwitch
 
+	// Routed says, of Status, that a port of the last of the switches has the address
+	// of its gateway.
+	Routed bool `json:"routed,omitempty"`
+
 	// Pending says that Release, or Collect, could not reach etcd: the agent
 	// goes on by itself.
 	Pending bool `json:"pending,omitempty"`
