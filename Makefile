@@ -21,9 +21,12 @@ build: ## bin/tuplenet and its names
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/tuplenet .
 	@for name in tpctl tpcni tpcnm; do ln -sf tuplenet bin/$$name; done
 
-man: build ## packaging/man, the manual pages, and docs/tpctl.md, which says the same
+man: build ## the manual pages in packaging/man, and what else the program says of itself: docs/tpctl.md, docs/configuration.md, packaging/etc/agent.yaml
 	SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git -c safe.directory='*' log -1 --format=%ct)} bin/tuplenet man packaging/man
 	bin/tuplenet man --markdown >docs/tpctl.md
+	bin/tuplenet man --configuration >docs/configuration.md
+	@mkdir -p packaging/etc
+	bin/tuplenet man --agent-yaml >packaging/etc/agent.yaml
 
 docker-plugin: build ## bin/docker-plugin, of which `docker plugin create` makes a managed plugin, for swarm
 	@packaging/docker/build.sh bin/tuplenet bin/docker-plugin
@@ -33,7 +36,7 @@ test-deps:
 	@packaging/deps.sh test
 
 test: test-deps build ## all tests: unit, golden, scenarios with real Open vSwitch
-	go test -count=1 -timeout 8m $(PACKAGES)
+	go test -count=1 -timeout 15m $(PACKAGES)
 
 test-kernel: ## scenarios on the kernel's datapath, in an emulated machine; ONLY=. for all of them
 	@packaging/deps.sh kernel

@@ -50,7 +50,7 @@ var dockerCases = []storeCase{
 		"docker-record-unreadable /tuplenet/cnm/reserved/10.20.3.0-24/10.20.4.1x: tpctl check --repair /tuplenet/cnm/reserved/10.20.3.0-24/10.20.4.1x",
 		"strange-key /tuplenet/cnm/other/x: etcdctl del /tuplenet/cnm/other/x"}},
 	{"no switch", lose(lose(lose(made, "LS/"+netID), "LS/"+netID+"/lsp/to_R"), "LS/"+netID+"/lsp/e1"), []string{
-		"docker-switch-missing Docker network web (hv1): tpctl lrp del R to_" + netID + "; etcdctl del /tuplenet/cnm/network/" + netID,
+		"docker-switch-missing Docker network web (hv1): tpctl lrp del --force R to_" + netID + "; etcdctl del /tuplenet/cnm/network/" + netID,
 		"peer-missing router port R/to_" + netID + ": follows from Docker network web (hv1)"}},
 	{"no switch, but its ports", lose(made, "LS/"+netID), []string{
 		"docker-switch-missing Docker network web (hv1): follows from switch " + netID,
@@ -76,6 +76,9 @@ var dockerCases = []storeCase{
 	{"the other half", lose(made, "LR/R/lrp/to_"+netID), []string{
 		"docker-link-missing Docker network web (hv1): tpctl lrp add R to_" + netID + " 10.20.3.1/24 f2:01:0a:14:03:01 to_R",
 		"peer-missing switch port " + netID + "/to_R: follows from Docker network web (hv1)"}},
+	{"halves that do not fit", strings.Replace(made, ",peer=to_R", ",peer=to_Q", 1), []string{
+		"peer-missing router port R/to_" + netID + ": tpctl lrp del --force R to_" + netID,
+		"peer-one-sided switch port " + netID + "/to_R: tpctl lsp del --force " + netID + " to_R"}},
 	{"an unreadable half", lose(made, "LR/R/lrp/to_"+netID) + "LR/R/lrp/to_" + netID + " nonsense", []string{
 		"unreadable-value router port R/to_" + netID + ": tpctl lrp del R to_" + netID}},
 	{"a link whose address a container has", lose(lose(made, "LS/"+netID+"/lsp/to_R"), "LR/R/lrp/to_"+netID) +

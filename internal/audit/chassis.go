@@ -138,14 +138,14 @@ func (a *audit) gone(key topology.Key, has *carried) {
 	}
 	for _, p := range has.patches {
 		a.found(PatchPortGone, p.Key(), Finding{What: "chassis " + key.Name + ", whose bridge " + p.Peer + " it leads to, has no record",
-			Cure: startAgent, Remedy: []string{command(append([]string{"tpctl", "patchport", "del"}, operands(p.Switch, p.Name)...)...)}, Advice: ifGone}, key)
+			Cure: startAgent, Remedy: []string{Command(append([]string{"tpctl", "patchport", "del"}, operands(p.Switch, p.Name)...)...)}, Advice: ifGone}, key)
 	}
 	for _, r := range has.routers {
 		f := Finding{What: "chassis " + key.Name + ", which it is pinned to, has no record",
 			Cure: startAgent, Remedy: []string{delAll(r.Key())}, Advice: ifGone}
 		for _, p := range a.pluggedOf[r.Name] {
 			if sp, ok := a.plugged(p); ok && a.leadsOut(sp.Switch) {
-				f.Remedy = []string{command("tpctl", "edge", "remove", "--vip", p.Net.Addr().String())}
+				f.Remedy = []string{Command("tpctl", "edge", "remove", "--vip", p.Net.Addr().String())}
 				break
 			}
 		}

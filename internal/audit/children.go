@@ -113,7 +113,7 @@ func (a *audit) delPorts(list []topology.SwitchPort) (commands []string) {
 	case len(list) > many && all == len(list):
 		return []string{delAll(first.Key().ParentKey())}
 	case together:
-		commands = append(commands, command(append([]string{"tpctl", "ls", "unprovision", "--node", first.Pool}, operands(first.Switch)...)...))
+		commands = append(commands, Command(append([]string{"tpctl", "ls", "unprovision", "--node", first.Pool}, operands(first.Switch)...)...))
 	}
 	for _, p := range list {
 		if !together || a.isUsed(p.Key()) {

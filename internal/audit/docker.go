@@ -110,7 +110,7 @@ func (a *audit) docker(now time.Time) {
 				Cure: startAgent + ", and remove it " + removeInDocker(n), Advice: ifGone})
 		case n.Scope == store.ScopeLocal && n.Name == "" && !slices.ContainsFunc(a.portsOf[n.Switch], isWorkload):
 			a.abandonedNetwork(DockerNetworkUnlisted, item, Finding{What: "Docker on " + n.Chassis + " has not said that it has it, and no container is on it",
-				Cure: "see whether it is there, on " + n.Chassis + ": " + command("docker", "network", "inspect", n.ID), Advice: "If it is not there, delete it."})
+				Cure: "see whether it is there, on " + n.Chassis + ": " + Command("docker", "network", "inspect", n.ID), Advice: "if it is not there"})
 		case n.Freed && !slices.ContainsFunc(a.portsOf[n.Switch], isWorkload):
 			a.abandonedNetwork(DockerNetworkLeaked, item, Finding{What: "Docker has removed it, and no port of it is left", Cure: "start the plugin for Docker on any host, which ends it"})
 		}
@@ -120,7 +120,7 @@ func (a *audit) docker(now time.Time) {
 }
 
 // forget is the command that deletes what the plugin keeps.
-func forget(item *store.Item) string { return command("etcdctl", "del", item.Path) }
+func forget(item *store.Item) string { return Command("etcdctl", "del", item.Path) }
 
 // removeInDocker is what removes a network as a whole.
 func removeInDocker(n *store.Network) string {
@@ -128,7 +128,7 @@ func removeInDocker(n *store.Network) string {
 	if n.Chassis != "" {
 		where = "on " + n.Chassis
 	}
-	return where + ": " + command("docker", "network", "rm", n.String())
+	return where + ": " + Command("docker", "network", "rm", n.String())
 }
 
 // isGone reports whether a chassis has neither a record nor an agent that runs.
@@ -168,6 +168,24 @@ func (a *audit) hasChildren(device topology.Key) bool {
 // store.Network.Link.
 func linkKey(n *store.Network) topology.Key {
 	return topology.RouterPort{Router: n.Router, Name: "to_" + n.ID}.Key()
+}
+
+// EndsLink reports whether a port is an end of the link of a network to its
+// router, see store.Network.Link: tpctl deletes it by force only.
+func EndsLink(n store.Network, port topology.Stored) bool {
+	switch p := port.(type) {
+	case topology.SwitchPort:
+		return p.Switch == n.Switch && p.Peer == "to_"+n.ID
+	case topology.RouterPort:
+		return p.Router == n.Router && p.Name == "to_"+n.ID
+	}
+	return false
+}
+
+// endsLink reports whether a port is an end of the link of any network.
+func (a *audit) endsLink(key topology.Key) bool {
+	item := a.byKey[key]
+	return item != nil && slices.ContainsFunc(a.dockered.networks, func(n *store.Item) bool { return EndsLink(*n.Network, item.Entity) })
 }
 
 // lostLink returns which ends of the link of a network to its router are gone. An
@@ -276,12 +294,12 @@ func (a *audit) gateway(item *store.Item) {
 		Cure: "give a router that address there; or remove it " + removeInDocker(n) + ", and make it again with the gateway that there is"})
 }
 
-// abandonedNetwork adds a finding about a network that no Docker can remove.
+// abandonedNetwork adds a finding about a network that no Docker may know.
 func (a *audit) abandonedNetwork(kind Kind, item *store.Item, f Finding) {
 	n := item.Network
 	f.Remedy = []string{forget(item)}
 	if n.Made && len(a.dockered.bySwitch[n.Switch]) == 1 {
-		f.Remedy = []string{command(append([]string{"tpctl", "ls", "del", "-r", "--force"}, operands(n.Switch)...)...)}
+		f.Remedy = []string{Command(append([]string{"tpctl", "ls", "del", "-r", "--force"}, operands(n.Switch)...)...)}
 	}
 	a.foundNetwork(kind, item, f)
 }

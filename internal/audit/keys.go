@@ -18,7 +18,7 @@ func (a *audit) keys() {
 		case store.Version:
 			hasVersion = true
 		case store.Strange:
-			a.foundKey(StrangeKey, item, Finding{What: "TupleNet has no such key", Remedy: []string{command("etcdctl", "del", item.Path)}})
+			a.foundKey(StrangeKey, item, Finding{What: "TupleNet has no such key", Remedy: []string{Command("etcdctl", "del", item.Path)}})
 		case store.Talk:
 			if !item.Leased {
 				a.foundKey(StaleCommand, item, Finding{What: "it has no lease, so it stays though nobody waits for it any more",
@@ -52,7 +52,7 @@ func (a *audit) unreadable(item store.Item) {
 	f := Finding{What: fmt.Sprintf("its value %q cannot be used: %v", item.Value, item.Err)}
 	switch {
 	case !utf8.ValidString(item.Path) || topology.CheckName(key.Name) != nil || key.Parent != "" && topology.CheckName(key.Parent) != nil:
-		f.Remedy = []string{command("etcdctl", "del", item.Path)} // tpctl takes no such name
+		f.Remedy = []string{Command("etcdctl", "del", item.Path)} // tpctl takes no such name
 	case key.Kind == topology.KindSwitch || key.Kind == topology.KindRouter:
 		// What hangs on it is not to go with it.
 		f.Remedy = []string{a.describeAgain(item)}
@@ -88,5 +88,5 @@ func (a *audit) describeAgain(item store.Item) string {
 	if err != nil {
 		panic(err) // these are strings
 	}
-	return command("echo", string(text)) + " | tpctl apply -f -" + force
+	return Command("echo", string(text)) + " | tpctl apply -f -" + force
 }

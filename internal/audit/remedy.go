@@ -63,8 +63,8 @@ var objects = map[topology.Kind]string{
 	topology.KindChassis:     "ch",
 }
 
-// command puts words together as a shell reads them.
-func command(words ...string) string {
+// Command puts words together as a shell reads them.
+func Command(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
 		quoted[i] = quote(w)
@@ -82,7 +82,7 @@ func operands(args ...string) []string {
 
 // tpctl is the command that does verb to an object of a kind.
 func tpctl(kind topology.Kind, verb string, args ...string) string {
-	return command(append([]string{"tpctl", objects[kind], verb}, operands(args...)...)...)
+	return Command(append([]string{"tpctl", objects[kind], verb}, operands(args...)...)...)
 }
 
 // quote returns a word as a shell takes it for one.
@@ -98,8 +98,8 @@ func quote(word string) string {
 
 // del is the command that deletes an entity.
 func (a *audit) del(key topology.Key) string {
-	if key.Kind == topology.KindSwitchPort && a.isUsed(key) {
-		return command(append([]string{"tpctl", objects[key.Kind], "del", "--force"}, operands(key.Parent, key.Name)...)...)
+	if key.Kind == topology.KindSwitchPort && a.isUsed(key) || a.endsLink(key) {
+		return Command(append([]string{"tpctl", objects[key.Kind], "del", "--force"}, operands(key.Parent, key.Name)...)...)
 	}
 	if key.Parent != "" {
 		return tpctl(key.Kind, "del", key.Parent, key.Name)
@@ -109,12 +109,12 @@ func (a *audit) del(key topology.Key) string {
 
 // delAll is the command that deletes a switch or router with what hangs on it.
 func delAll(key topology.Key) string {
-	return command(append([]string{"tpctl", objects[key.Kind], "del", "-r"}, operands(key.Name)...)...)
+	return Command(append([]string{"tpctl", objects[key.Kind], "del", "-r"}, operands(key.Name)...)...)
 }
 
 // repairOnly is the command for what nothing but a repair mends.
 func repairOnly(name string) string {
-	return command(append([]string{"tpctl", "check", "--repair"}, operands(name)...)...)
+	return Command(append([]string{"tpctl", "check", "--repair"}, operands(name)...)...)
 }
 
 // ifGone is when what depends on a host is to be deleted.
@@ -133,7 +133,7 @@ func revise(key topology.Key, property string) string {
 	if key.Parent != "" {
 		device = key.ParentKey()
 	}
-	export := command(append([]string{"tpctl", "export"}, operands(device.Name)...)...)
+	export := Command(append([]string{"tpctl", "export"}, operands(device.Name)...)...)
 	return "give it another " + property + ": " + export + " > FILE, edit that, tpctl apply -f FILE"
 }
 

@@ -66,7 +66,7 @@ func (a *audit) leadsOn(r topology.StaticRoute, sw string, next map[topology.Key
 			f.Follows = cause.String()
 		} else {
 			f.Cure = "make a port that has it: " + tpctl(topology.KindSwitchPort, "add", sw, "PORT", r.NextHop.String()) +
-				"; or one that leads to it: " + command(append([]string{"tpctl", "patchport", "add"}, operands(sw, "PORT", "CHASSIS", "BRIDGE")...)...)
+				"; or one that leads to it: " + Command(append([]string{"tpctl", "patchport", "add"}, operands(sw, "PORT", "CHASSIS", "BRIDGE")...)...)
 			f.Remedy = []string{a.del(key)}
 		}
 		a.found(NextHopNobody, key, f)

@@ -170,6 +170,11 @@ func (s *session) children(kind topology.Kind, args []string) ([]topology.Stored
 	if key.Name == "" {
 		return s.list(kind, key.Parent)
 	}
+	if kind == topology.KindSwitchPort {
+		if key, err = s.portMeant(key); err != nil {
+			return nil, err
+		}
+	}
 	return s.find(key)
 }
 

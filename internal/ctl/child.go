@@ -15,7 +15,7 @@ var (
 	parentFlag = Flag{Name: "parent", Value: "PORT", Usage: "make it a child of `PORT`, of any switch, whose host holds workloads of its own"}
 	tagFlag    = Flag{Name: "tag", Value: "N", Usage: "with --parent, the VLAN id of its packets there, `N` from 1 to 4094; default: the lowest that is free"}
 	orphanFlag = Flag{Name: forceFlag.Name, Usage: "do it although the parent does not exist yet"}
-	usedFlag   = Flag{Name: forceFlag.Name, Usage: "do it although a container uses the port, or others are its children"}
+	usedFlag   = Flag{Name: forceFlag.Name, Usage: "do it although a container or a Docker network uses the port, or others are its children"}
 )
 
 // parentage reads which port a child hangs on, and its tag there; 0: any.

@@ -27,7 +27,7 @@ func All() []Command {
 		{
 			Object: "ls", Verb: "show", Alias: "s", Args: []string{"[SWITCH]"},
 			Usage:   "show one or all logical switches",
-			Notes:   "Of a switch that Docker networks are on it also shows these: their names in Docker, and the hosts that made them. SWITCH may be such a name, too.",
+			Notes:   "Of a switch that Docker networks are on it also shows these: their names in Docker, and the hosts that made them; one is shown as removed if Docker has removed it and the switch is still in use. SWITCH may be such a name, too.",
 			Example: "tpctl ls show",
 			list:    listSwitches, fields: []string{"name", "id", "security", "docker"},
 		},
@@ -52,14 +52,14 @@ func All() []Command {
 		{
 			Object: "lsp", Verb: "del", Alias: "d", Args: []string{"SWITCH", "PORT"}, Flags: []Flag{usedFlag},
 			Usage:   "delete a port of a logical switch",
-			Notes:   "A container's port, which goes with the container, and a port that others are children of are deleted with --force only.",
+			Notes:   "A container's port, which goes with the container, a port that others are children of, and one that links a Docker network to its router are deleted with --force only. PORT may be the first 12 digits, or more, of the id that Docker gave it.",
 			Example: "tpctl lsp del LS-A lsp-alice",
 			run:     deleteSwitchPort,
 		},
 		{
 			Object: "lsp", Verb: "show", Alias: "s", Args: []string{"SWITCH", "[PORT]"}, Flags: []Flag{allFlag},
 			Usage:   "show one or all ports of a logical switch",
-			Notes:   "Of a child it also shows parent and tag, of a container's port the owner, of a port that \"tpctl ls provision\" made the pool, and where port security is on, that; of a port that a container of Docker has, the name of the network. SWITCH may be such a name, too.",
+			Notes:   "Of a child it also shows parent and tag, of a container's port the owner, of a port that \"tpctl ls provision\" made the pool, and where port security is on, that; of a port that a container of Docker has, the name of the network. SWITCH may be such a name, too, and PORT the first 12 digits, or more, of the id that Docker gave it.",
 			Example: "tpctl lsp show LS-A",
 			list:    listSwitchPorts, fields: []string{"name", "ip", "mac", "peer", "chassis", "parent", "tag", "security", "owner", "pool", "docker", "switch"},
 		},
@@ -107,8 +107,9 @@ func All() []Command {
 			run:     addRouterPort,
 		},
 		{
-			Object: "lrp", Verb: "del", Alias: "d", Args: []string{"ROUTER", "PORT"},
+			Object: "lrp", Verb: "del", Alias: "d", Args: []string{"ROUTER", "PORT"}, Flags: []Flag{networksFlag},
 			Usage:   "delete a port of a logical router",
+			Notes:   "One that links a Docker network to the router is deleted with --force only.",
 			Example: "tpctl lrp del LR-central LR-central_to_LS-A",
 			run:     deleteRouterPort,
 		},

@@ -48,6 +48,9 @@ func linkRouter(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkRelink(lr, sw); err != nil {
+		return err
+	}
 	if _, err := reference(sw + "_to_" + lr); err != nil {
 		return err
 	}
@@ -123,7 +126,7 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 		return err
 	}
 	if len(networks) > 0 && !s.set(networksFlag) {
-		return errInUse(key, networks)
+		return errInUse(key.String(), networks)
 	}
 	var lost []string
 	if kind == topology.KindSwitch && s.set(recursiveFlag) {
@@ -147,7 +150,7 @@ func (s *session) deleteDevice(kind topology.Kind, arg string) error {
 		return err
 	}
 	if kind == topology.KindRouter && len(networks) > 0 {
-		lost = append(lost, "the containers of "+listNetworks(networks)+" have no way out of their networks now")
+		lost = append(lost, cutOff(networks))
 	} else {
 		forgotten, err := s.forgetNetworks(networks)
 		if err != nil {

@@ -1,11 +1,13 @@
 package ctl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"tuplenet/internal/audit"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
@@ -25,7 +27,7 @@ func listSwitches(s *session, args []string) ([]object, error) {
 	}
 	on := map[string]shownNetworks{}
 	for _, n := range networks {
-		on[n.Switch] = append(on[n.Switch], shownNetwork{n.ID, n.Name, n.Chassis, n.Scope, n.Subnet.String(), n.Title()})
+		on[n.Switch] = append(on[n.Switch], shownNetwork{n.ID, n.Name, n.Chassis, n.Scope, n.Subnet.String(), n.Freed})
 	}
 	objects := objectsOf(switches)
 	for i, o := range objects {
@@ -45,15 +47,30 @@ type shownNetwork struct {
 	Chassis string      `json:"chassis,omitempty"`
 	Scope   store.Scope `json:"scope"`
 	Subnet  string      `json:"subnet"`
+	Removed bool        `json:"removed,omitempty"` // by Docker; what is left of it is in use
+}
 
-	title string
+// String names a network, and says where it is and whether it still is.
+func (n shownNetwork) String() string {
+	var about []string
+	if n.Chassis != "" {
+		about = append(about, n.Chassis)
+	}
+	if n.Removed {
+		about = append(about, "removed")
+	}
+	title := topology.ShortDockerID(cmp.Or(n.Name, n.ID))
+	if len(about) > 0 {
+		title += " (" + strings.Join(about, ", ") + ")"
+	}
+	return title
 }
 
 // String implements fmt.Stringer, for plain output.
 func (l shownNetworks) String() string {
 	titles := make([]string, len(l))
 	for i, n := range l {
-		titles[i] = n.title
+		titles[i] = n.String()
 	}
 	return strings.Join(titles, ", ")
 }
@@ -137,9 +154,6 @@ func (s *session) meant(device topology.Key) (string, error) {
 	return s.switchOfNetwork(device.Name, err)
 }
 
-// shortestID is how many digits of an id are taken for one: what Docker shows.
-const shortestID = 12
-
 // switchOfNetwork returns the switch that the Docker networks of a name, or an id,
 // are on; if there are none, notFound, the error that says that there is no switch
 // of that name.
@@ -150,7 +164,7 @@ func (s *session) switchOfNetwork(name string, notFound error) (string, error) {
 	}
 	var switches, places []string
 	for _, n := range all {
-		isID := len(name) >= shortestID && strings.HasPrefix(n.ID, name)
+		isID := n.ID == name || topology.StartsDockerID(name) && strings.HasPrefix(n.ID, name)
 		if n.Name != name && !isID || slices.Contains(switches, n.Switch) {
 			continue
 		}
@@ -179,15 +193,22 @@ func (s *session) networksOf(device topology.Key) ([]store.Network, error) {
 }
 
 // errInUse refuses to delete what Docker networks need.
-func errInUse(device topology.Key, networks []store.Network) error {
-	first := networks[0]
-	where := ""
-	if first.Chassis != "" {
-		where = " on " + first.Chassis
+func errInUse(what string, networks []store.Network) error {
+	i := slices.IndexFunc(networks, func(n store.Network) bool { return !n.Freed })
+	if i < 0 {
+		return fmt.Errorf("%s is in use by %s, which Docker has removed already: the rest goes with the last port on switch %s, or with --%s",
+			what, listNetworks(networks), networks[0].Switch, networksFlag.Name)
 	}
-	return fmt.Errorf(`%s is in use by %s: remove that first ("docker network rm %s"%s), or use --%s`,
-		device, listNetworks(networks), first, where, networksFlag.Name)
+	where := ""
+	if networks[i].Chassis != "" {
+		where = " on " + networks[i].Chassis
+	}
+	return fmt.Errorf(`%s is in use by %s: remove that first ("%s"%s), or use --%s`,
+		what, listNetworks(networks), removal(networks[i].String()), where, networksFlag.Name)
 }
+
+// removal is the command that removes a network, whose name may be any text.
+func removal(network string) string { return audit.Command("docker", "network", "rm", network) }
 
 // listNetworks returns "Docker networks a (hv1), b (hv2)".
 func listNetworks(networks []store.Network) string {
@@ -209,11 +230,14 @@ func (s *session) forgetNetworks(networks []store.Network) (notes []string, err 
 		if err := s.store.DeleteNetwork(s.ctx, n.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return notes, err
 		}
+		if n.Freed {
+			continue
+		}
 		where := "Docker"
 		if n.Chassis != "" {
 			where = "the Docker of " + n.Chassis
 		}
-		notes = append(notes, fmt.Sprintf(`%s may still know network %s: "docker network rm %[2]s" there ends that`, where, n))
+		notes = append(notes, fmt.Sprintf(`%s may still know network %s: "%s" there ends that`, where, n, removal(n.String())))
 	}
 	return notes, nil
 }
@@ -225,7 +249,7 @@ func (s *session) notThere(name string, notFound error) error {
 	if sw == "" || err != nil {
 		return notFound
 	}
-	return fmt.Errorf(`%w; the Docker network of that name is on switch %s: "docker network rm %s" removes it`, notFound, sw, name)
+	return fmt.Errorf(`%w; the Docker network of that name is on switch %s: "%s" removes it`, notFound, sw, removal(name))
 }
 
 // switchesOf returns the names of the switches that networks are on.

@@ -220,7 +220,7 @@ func checkPeer(v source, named []topology.Key, port topology.RouterPort) error {
 
 // deleteSwitchPort refuses a port that others need, unless it is forced to.
 func deleteSwitchPort(s *session, args []string) error {
-	key, err := childKey(topology.KindSwitchPort, args)
+	key, err := s.portKey(args)
 	if err != nil {
 		return err
 	}
@@ -228,17 +228,17 @@ func deleteSwitchPort(s *session, args []string) error {
 	if !s.set(forceFlag) {
 		check = func(v *store.View) error { return s.checkUnused(v, key) }
 	}
-	return s.deleteChildIf(check, topology.KindSwitchPort, "port", args)
+	return s.deletePort(check, key)
 }
 
 // deleteRouterPort deletes a port also when routes use it, as the original
 // does, but tells of them.
 func deleteRouterPort(s *session, args []string) error {
-	if err := s.deleteChild(topology.KindRouterPort, "port", args); err != nil {
-		return err
-	}
 	key, err := childKey(topology.KindRouterPort, args)
 	if err != nil {
+		return err
+	}
+	if err := s.deletePort(nil, key); err != nil {
 		return err
 	}
 	routes, err := s.list(topology.KindStaticRoute, key.Parent)

@@ -22,7 +22,7 @@ func checkSecured(p topology.SwitchPort) error {
 }
 
 func securePort(s *session, args []string) error {
-	key, err := childKey(topology.KindSwitchPort, args)
+	key, err := s.portKey(args)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,8 @@ func traceCommands() []Command {
 		Object: "trace", Args: []string{"[PORT]"}, Flags: traceFlags, reads: true, steps: true,
 		Usage: "follow a packet from a switch port to its end",
 		Notes: "Has the agent of PORT's chassis send a marked packet as if the workload had sent it, and shows its way as the agents tell it: a line for each switch and router that it came through, with chassis, " +
-			"ports, the table that decided and the object whose flow that was; what was done to it; and where it ended, or why it was dropped there. The packet is a real one: it is delivered.\n" +
+			"ports, the table that decided and the object whose flow that was; what was done to it; and where it ended, or why it was dropped there. The packet is a real one: it is delivered. " +
+			"PORT may be the first 12 digits, or more, of the id that Docker gave it; it is shown so, but in JSON and by --format tuplenet.\n" +
 			"--dry computes the way from the store, without any agent, and shows all ways if there are several. --compare does both: where they differ, a node's flows are not what the store wants.\n" +
 			"--all sends an ICMP echo reply, which no workload answers, from each port to each other; where NAT is on the way, an echo request.\n" +
 			"The exit status is 0 if the packet arrived: at a workload, in the physical network, or at a router that answered it.",
@@ -381,5 +382,5 @@ func (r traced) title() string {
 	if r.Note != "" {
 		title += "\nnote: " + r.Note
 	}
-	return title
+	return topology.ShortDockerIDs(title)
 }

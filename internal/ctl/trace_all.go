@@ -156,7 +156,7 @@ func (t *tracing) printMatrix(ports []topology.SwitchPort, results []traced) err
 	}
 	arrived, elsewhere, wrong := 0, 0, []string{}
 	for i, from := range ports {
-		row := []string{fmt.Sprint(i + 1), from.Name}
+		row := []string{fmt.Sprint(i + 1), topology.ShortDockerID(from.Name)}
 		for j := range ports {
 			r := results[i*len(ports)+j]
 			if r.End.OK() {
@@ -172,7 +172,7 @@ func (t *tracing) printMatrix(ports []topology.SwitchPort, results []traced) err
 				row = append(row, "ok")
 			default:
 				row = append(row, cmp.Or(r.blamed(), from.Chassis))
-				wrong = append(wrong, fmt.Sprintf("%s -> %s: %s", r.From, r.To, r.what()))
+				wrong = append(wrong, fmt.Sprintf("%s -> %s: %s", topology.ShortDockerID(r.From), topology.ShortDockerID(r.To), r.what()))
 			}
 		}
 		rows = append(rows, row)

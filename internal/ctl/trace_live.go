@@ -38,6 +38,9 @@ func (s *session) newTracing(opts traceOptions) (*tracing, error) {
 		return nil, err
 	}
 	t.model.Replace(t.changes)
+	if err := t.nameWhole(&t.probe.Port, &t.probe.To); err != nil {
+		return nil, err
+	}
 	t.network = sync.OnceValue(func() *trace.Network {
 		if t.compare {
 			return trace.NewNetwork(t.changes, t.settings)
@@ -56,6 +59,22 @@ func (s *session) newTracing(opts traceOptions) (*tracing, error) {
 		}
 	}
 	return t, nil
+}
+
+// nameWhole makes names of ports whole that are the beginning of an id of Docker.
+func (t *tracing) nameWhole(names ...*string) (err error) {
+	var known []string
+	for e := range t.model.All() {
+		if p, ok := e.(topology.SwitchPort); ok {
+			known = append(known, p.Name)
+		}
+	}
+	for _, name := range names {
+		if *name, err = portNamed(*name, known); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settings asks the agent of a chassis how it runs; one that does not answer runs

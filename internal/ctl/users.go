@@ -105,7 +105,7 @@ func (s *session) warning(sw string) (string, error) {
 	var text string
 	if len(networks) > 0 {
 		if !s.set(networksFlag) {
-			return "", errInUse(key, networks)
+			return "", errInUse(key.String(), networks)
 		}
 		text = "\nit is the switch of " + listNetworks(networks)
 	}

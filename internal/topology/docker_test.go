@@ -18,6 +18,15 @@ func TestDockerNames(t *testing.T) {
 			t.Errorf("IsDockerID(%q) = %v", name, !(name == id))
 		}
 	}
+	for name, starts := range map[string]bool{id: false, id[:63]: true, id[:12]: true, id[:11]: false, "": false, "LS-A-is-a-name": false, strings.ToUpper(id[:12]): false} {
+		if StartsDockerID(name) != starts {
+			t.Errorf("StartsDockerID(%q) = %v", name, !starts)
+		}
+	}
+	text := "switch port " + id + "/to_" + id + ", no x" + id
+	if got, want := ShortDockerIDs(text), "switch port 0123456789ab/to_0123456789ab, no x"+id; got != want {
+		t.Errorf("ShortDockerIDs(%q) = %q, want %q", text, got, want)
+	}
 	for owner, network := range map[string]string{
 		"cnm:" + id + "/" + id + "/eth": id, "cnm:n/e/eth": "n", "cnm:n": "", "cni:k8s/1/eth0": "", "": "", "cnm:/e/eth": "",
 	} {

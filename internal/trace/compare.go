@@ -26,7 +26,7 @@ type Difference struct {
 	Pending bool `json:"pending,omitempty"`
 }
 
-// String says it in a sentence.
+// String says it in a sentence, with the ids of Docker in it as Docker shows them.
 func (d Difference) String() string {
 	if d.Pending {
 		return "the flows for it were not there yet: trace it again"
@@ -35,7 +35,7 @@ func (d Difference) String() string {
 	if d.Table != "" {
 		where += ", table " + d.Table
 	}
-	text := fmt.Sprintf("%s: the packet should have %s, and has %s", where, d.Want, d.Got)
+	text := topology.ShortDockerIDs(fmt.Sprintf("%s: the packet should have %s, and has %s", where, d.Want, d.Got))
 	if d.Unseen {
 		text += "; rather than flows, the network between the hosts or the agent there may be the matter"
 	}

@@ -7,12 +7,15 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"tuplenet/internal/topology"
 )
 
 // WriteGraph draws the path: a box for each chassis with the devices that the
 // packet came through there, from the port that sent it to its end. With ascii
 // there are no other characters in it.
 func (p Path) WriteGraph(w io.Writer, from string, ascii bool) error {
+	p, from = p.short(), topology.ShortDockerID(from)
 	var out strings.Builder
 	fmt.Fprintln(&out, from)
 	for i := 0; i < len(p.Hops); {
@@ -78,6 +81,7 @@ func writeBox(w io.Writer, title string, lines []string) {
 
 // WriteDot prints the path for Graphviz.
 func (p Path) WriteDot(w io.Writer, from string) error {
+	p, from = p.short(), topology.ShortDockerID(from)
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "digraph trace {\n  rankdir=LR;\n  node [shape=box];\n  start [label=%q, shape=oval];\n", from)
 	fmt.Fprintf(out, "  end [label=%q, shape=oval];\n", p.End.String())

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -434,6 +435,42 @@ delivered to lsp-bob on hv2
 	b.Reset()
 	if err := p.WriteDot(&b, "lsp-alice"); err != nil || !strings.Contains(b.String(), `hop0 -> hop1 [label="Geneve to hv2 (192.168.1.11)"];`) {
 		t.Errorf("%v\n%s", err, b.String())
+	}
+}
+
+// Ids of Docker are shown as Docker shows them, but in commands, and but for tools.
+func TestDockerIDs(t *testing.T) {
+	t.Parallel()
+	id := strings.Repeat("4f7eaf3175f10e2d", 4)
+	m := model(t, strings.NewReplacer("LS-B", id, "lsp-bob", id).Replace(twoHosts))
+	records := toBob()
+	records[len(records)-1].Steps[0].Ends[0].Iface = id
+	records[1].Steps[0].Object = "switch port " + id + "/" + id
+	p := Assemble(records, m)
+	p.Warnings = []string{"a warning about " + id}
+	p.End.Remedy = "tpctl lsp del " + id + " " + id
+	shown := map[string]func(io.Writer) error{
+		"text":   func(w io.Writer) error { return p.WriteText(w, TextOptions{}) },
+		"tables": func(w io.Writer) error { return p.WriteText(w, TextOptions{Tables: true}) },
+		"graph":  func(w io.Writer) error { return p.WriteGraph(w, id, true) },
+		"dot":    func(w io.Writer) error { return p.WriteDot(w, id) },
+	}
+	for name, write := range shown {
+		var b strings.Builder
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.ReplaceAll(b.String(), p.End.Remedy, "")
+		if strings.Contains(got, id[:13]) || !strings.Contains(got, "delivered to 4f7eaf3175f1 on hv2") || got == b.String() {
+			t.Errorf("%s:\n%s", name, b.String())
+		}
+	}
+	if last := p.Hops[len(p.Hops)-1]; last.To != id || p.End.Port != id || p.Warnings[0] != "a warning about "+id {
+		t.Errorf("the path itself has changed: %+v", p)
+	}
+	d := Difference{Chassis: "hv1", Want: "gone to " + id, Got: "stayed"}
+	if got := d.String(); got != "on hv1: the packet should have gone to 4f7eaf3175f1, and has stayed" {
+		t.Error(got)
 	}
 }
 

@@ -20,9 +20,35 @@ type TextOptions struct {
 	Cut func(name string, columns int) string
 }
 
+// short returns the path with the ids of Docker in it as Docker shows them.
+func (p Path) short() Path {
+	p.Hops = slices.Clone(p.Hops)
+	for i := range p.Hops {
+		h := &p.Hops[i]
+		for _, text := range []*string{&h.Device, &h.From, &h.To, &h.Object, &h.Redirected} {
+			*text = topology.ShortDockerIDs(*text)
+		}
+		h.Changes, h.Assumed, h.Visits = shortened(h.Changes), shortened(h.Assumed), slices.Clone(h.Visits)
+		for j, v := range h.Visits {
+			h.Visits[j].Object = topology.ShortDockerIDs(v.Object)
+		}
+	}
+	p.Warnings = shortened(p.Warnings)
+	return p
+}
+
+func shortened(texts []string) []string {
+	texts = slices.Clone(texts)
+	for i, text := range texts {
+		texts[i] = topology.ShortDockerIDs(text)
+	}
+	return texts
+}
+
 // WriteText prints the path for people: a line for each hop with what was done to
 // the packet below it, then what became of it.
 func (p Path) WriteText(w io.Writer, o TextOptions) error {
+	p = p.short()
 	lines := o.fit(func(short func(string) string) (rows [][]string) {
 		for _, h := range p.Hops {
 			ports := short(h.From)

@@ -77,12 +77,14 @@ func (v Verdict) OK() bool {
 	return v.Outcome == Delivered || v.Outcome == Left || v.Outcome == Answered
 }
 
-// String returns the sentence, and what can be done.
+// String returns the sentence with the ids of Docker in it as Docker shows them,
+// and what can be done.
 func (v Verdict) String() string {
+	text := topology.ShortDockerIDs(v.Text)
 	if v.Remedy == "" {
-		return v.Text
+		return text
 	}
-	return v.Text + "; " + v.Remedy
+	return text + "; " + v.Remedy
 }
 
 // Spoil makes a packet that arrived one that its receiver drops: it was broken
