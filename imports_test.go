@@ -22,7 +22,7 @@ const (
 // arrows point one way: docs/design.md, section 2.
 var rooms = map[string][]string{
 	".":                 {"modes", "plugins/cni"},
-	"modes":             {"plugins/cni", "plugins/cnm", "plugins/host", "plugins/install", "plugins/underlay", "embedded", "internal/agent", "internal/metrics", "internal/lab", "internal/ctl", "internal/explain", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology", "internal/suggest"},
+	"modes":             {"plugins/cni", "plugins/cnm", "plugins/host", "plugins/install", "plugins/underlay", "embedded", "internal/agent", "internal/metrics", "internal/config", "internal/lab", "internal/ctl", "internal/explain", "internal/doctor", "internal/cleanup", "flows", "internal/store", "internal/ovs", "internal/topology", "internal/suggest"},
 	"plugins/cni":       {},
 	"plugins/cnm":       {"plugins/cni", "internal/store", "internal/suggest", "internal/topology"},
 	"plugins/host":      {"plugins/cni", "internal/store", "internal/ovs", "internal/topology"},
@@ -30,6 +30,7 @@ var rooms = map[string][]string{
 	"plugins/underlay":  {"plugins/cni", "internal/store", "internal/topology"},
 	"embedded":          {},
 	"internal/agent":    {"flows", "internal/explain", "internal/metrics", "internal/store", "internal/ovs", "internal/packet", "internal/status", "internal/trace", "internal/topology"},
+	"internal/config":   {"flows", "internal/agent", "internal/metrics", "internal/ovs", "internal/store", "internal/suggest"},
 	"internal/metrics":  {},
 	"internal/lab":      {"internal/suggest", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/bench":    {"flows", "internal/store", "internal/ovs", "internal/topology"},

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/client/pkg/v3/types"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -194,6 +195,14 @@ var errStopped = errors.New("the server has stopped; it may have been removed fr
 
 // Failed yields an error when the server ends otherwise than by Stop.
 func (s *Server) Failed() <-chan error { return s.failed }
+
+// Answer reads from the server, without asking the other members of its cluster: it
+// fails when this one does not get to it before ctx ends. That it refuses whom it
+// does not know is an answer, too.
+func (s *Server) Answer(ctx context.Context) error {
+	_, _ = s.etcd.Server.Range(ctx, &etcdserverpb.RangeRequest{Key: []byte("health"), Serializable: true})
+	return ctx.Err()
+}
 
 // Endpoints returns where clients reach the server, as store.Config takes it.
 func (s *Server) Endpoints() []string {

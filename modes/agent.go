@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +17,7 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"tuplenet/internal/agent"
+	"tuplenet/internal/config"
 	"tuplenet/internal/ovs"
 	"tuplenet/internal/store"
 	"tuplenet/plugins/host"
@@ -35,9 +33,10 @@ func agentCommand() *cli.Command {
 		Usage: "run the agent of this host (also: tuplenet without a mode)",
 		Description: "The agent binds the interfaces of br-int to the logical ports that their external_ids:iface-id\n" +
 			"names, and keeps flows and tunnels as the topology in etcd wants them. It needs a running Open\n" +
-			"vSwitch with a system-id. SIGTERM stops it and leaves everything in place. SIGUSR1 has it\n" +
-			"serve Go's profiles on pprof.sock in its run directory, until the next SIGUSR1.\n\n" +
-			example("tuplenet --interface eth0 --host 192.168.1.10:2379"),
+			"vSwitch with a system-id. SIGTERM stops it and leaves everything in place. What changes in its file it\n" +
+			"takes over while it runs, where that is possible, and says in its log where not; SIGHUP asks for it.\n" +
+			"With --check it says what its settings are and where each comes from, and ends.\n\n" +
+			example("tuplenet --interface eth0 --host 192.168.1.10:2379", "tuplenet agent --check"),
 		Flags:  agentFlags(),
 		Action: func(c *cli.Context) error { return runAgent(c, false) },
 	}
@@ -45,106 +44,105 @@ func agentCommand() *cli.Command {
 
 // agentFlags are those of the agent, on an ordinary node and on an edge.
 func agentFlags() []cli.Flag {
-	return slices.Concat(etcdFlags("host", "a"), []cli.Flag{
-		&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
-			Usage: "`ADDRESS` of the tunnels, or the interface that has it, also when it changes; of several, separated by commas, the first with an address"},
-		&cli.StringFlag{Name: "log", Aliases: []string{"l"}, EnvVars: []string{"TUPLENET_LOGDIR"},
-			Usage: "`DIRECTORY` of tuplenet.log, which is rotated at 50 MB; without it the log goes to standard error"},
-		&cli.StringFlag{Name: "log-level", EnvVars: []string{"TUPLENET_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error"},
-		&cli.StringFlag{Name: "log-format", EnvVars: []string{"TUPLENET_LOG_FORMAT"}, Value: "text", Usage: "`FORMAT`: text or json"},
-	}, hostFlags(), edgeFlags(), ipfixFlags(), []cli.Flag{
-		&cli.BoolFlag{Name: "on-demand", Value: true, DisableDefaultText: true,
-			Usage: "flows to ports on other hosts are made when traffic goes there (the default, except on an edge); --on-demand=false makes all of them at once [$ONDEMAND]"},
-		&cli.StringFlag{Name: "idle", EnvVars: []string{"ONDEMAND_IDLE"}, DefaultText: "300",
-			Usage: "`SECONDS` after which flows made on demand go, if no packet has met them"},
-		&cli.BoolFlag{Name: "redirect", Value: true, DisableDefaultText: true,
-			Usage: "edges forward what this host cannot deliver itself (the default) [$ENABLE_REDIRECT]"},
-		metricsFlag(),
+	return slices.Concat([]cli.Flag{configFlag()}, settingFlags(config.Agent()), []cli.Flag{
+		&cli.BoolFlag{Name: "check", Usage: "say whether the settings are right, what they are and where each comes from, and end", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "with --check: print one JSON object a line", DisableDefaultText: true},
+		&cli.BoolFlag{Name: "release", Hidden: true},                            // takes back what an agent that was killed holds, and ends
 		&cli.StringFlag{Name: "interval", Aliases: []string{"i"}, Hidden: true}, // of agents that polled
 	})
 }
 
-// hostFlags say where an agent and its Open vSwitch have their files.
-func hostFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "rundir", EnvVars: []string{"TUPLENET_RUNDIR"}, Value: "/var/run/tuplenet",
-			Usage: "`DIRECTORY` of the agent's pid file and state, on a file system that ends with the machine; an agent is alone there"},
-		&cli.StringFlag{Name: "ovs-rundir", EnvVars: []string{"OVS_RUNDIR"}, Value: "/var/run/openvswitch", Usage: "`DIRECTORY` of Open vSwitch's sockets"},
-		&cli.StringFlag{Name: "ovsdb", EnvVars: []string{"TUPLENET_OVSDB_PATH"}, DefaultText: "db.sock in --ovs-rundir", Usage: "`SOCKET` of ovsdb-server"},
-	}
-}
-
-// ovsConfig returns what hostFlags say of Open vSwitch.
-func ovsConfig(c *cli.Context, log *slog.Logger) ovs.Config {
-	return ovs.Config{RunDir: c.String("ovs-rundir"), Database: socketEndpoint(c.String("ovsdb")), Log: log}
-}
-
-// runAgent runs the agent of an ordinary node, or of an edge if the flags or
+// runAgent runs the agent of an ordinary node, or of an edge if the settings or
 // the mode, isGateway, say so.
 func runAgent(c *cli.Context, isGateway bool) error {
-	// An agent that was killed may have left traffic held, and this one may not
-	// get as far as to find that: with the NIC in a bridge, its address may come
-	// only when ovs-vswitchd forwards. If it does, it tries again and tells.
-	_ = ovs.Release(c.Context, ovsConfig(c, nil))
 	if c.Args().Present() {
 		return fmt.Errorf("the agent takes no argument %q (see %s --help)", c.Args().First(), c.App.Name)
 	}
-	cfg, err := edgeConfig(c)
+	read := func(must bool) (*config.Resolved, error) {
+		path := c.String("config")
+		if must && path == "" {
+			path = config.AgentFile
+		}
+		return resolve(config.Sources{Flag: given(c), Env: os.Getenv, Gateway: isGateway}, path, config.AgentFile, config.Agent())
+	}
+	settings, err := read(false)
+	switch {
+	case c.Bool("check"):
+		return checkAgent(c, settings, err)
+	case c.Bool("json"):
+		return errors.New("--json belongs to --check")
+	}
+	// An agent that was killed may have left traffic held, and this one may not
+	// get as far as to find that: with the NIC in a bridge, its address may come
+	// only when ovs-vswitchd forwards. If it does, it tries again and tells.
+	_ = ovs.Release(c.Context, settings.OVS)
+	if err != nil || c.Bool("release") {
+		return err
+	}
+	address, err := agent.TunnelAddress(settings.Interface)
 	if err != nil {
 		return err
 	}
-	cfg.Gateway = cfg.Gateway || isGateway
-	if err := demandConfig(c, &cfg); err != nil {
-		return err
-	}
-	if err := ipfixConfig(c, &cfg.Settings); err != nil {
-		return err
-	}
-	if cfg.Metrics, err = metricsAddress(c.String("metrics")); err != nil {
-		return err
-	}
-	address, err := agent.TunnelAddress(c.String("interface"))
-	if err != nil {
-		return err
-	}
-	etcd, err := etcdConfig(c, "host")
-	if err != nil {
-		return err
-	}
-	log, closeLog, err := newLog(c)
+	level := new(slog.LevelVar)
+	log, closeLog, err := newLog(c.App.ErrWriter, settings.Config, level)
 	if err != nil {
 		return err
 	}
 	defer closeLog()
-	etcd.Log = log
-
-	idle := idleSettings(cfg.Gateway)
-	for _, setting := range slices.Sorted(maps.Keys(idle)) {
-		log.Warn("going on without what a setting asks for", "setting", setting, "reason", idle[setting])
+	for _, note := range settings.Notes() {
+		log.Warn("a setting is not as it was meant", "note", note)
 	}
 
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer stop()
-	pid, err := agent.TakeRunDir(ctx, c.String("rundir"), replacePatience)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	pid, err := agent.TakeRunDir(ctx, settings.RunDir, replacePatience)
 	if err != nil {
 		return err
 	}
 	defer pid.Release()
-	go serveProfiles(ctx, c.String("rundir"), log)
+	go serveProfiles(ctx, settings.RunDir, log)
 
+	etcd := settings.Etcd
+	etcd.Log = log
 	st, err := store.New(etcd)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	cfg.Store, cfg.OVS, cfg.RunDir, cfg.Log = st, ovsConfig(c, log), c.String("rundir"), log
-	cfg.Plugins = pluginServer{c.String("rundir"), log}
-	cfg.TunnelIP, cfg.Interface, cfg.Version = address, c.String("interface"), version()
+	changes := make(chan agent.Settings)
+	follower := &config.Follower{Read: read, Running: settings, Level: level, Changes: changes, Log: log}
+	go follower.Run(ctx, hangup, watch(ctx, c, log))
+
+	cfg := agent.Config{
+		Store: st, OVS: settings.OVS, TunnelIP: address, Interface: settings.Interface, RunDir: settings.RunDir, Log: log,
+		Gateway: settings.Gateway, Metrics: settings.Metrics, Version: version(),
+		Settings: settings.Settings, Changes: changes,
+		Plugins: pluginServer{settings.RunDir, log},
+	}
+	cfg.OVS.Log = log
+	newService(ctx, log).heartbeat(&cfg)
 	err = stopped(ctx, agent.Run(ctx, cfg))
-	if err != nil && c.String("log") != "" { // else it is on standard error
+	if err != nil && settings.LogDir != "" { // else it is on standard error
 		log.Error("agent ends", "error", err)
 	}
 	return err
+}
+
+// watch tells of changes of the agent's file; nil if it cannot.
+func watch(ctx context.Context, c *cli.Context, log *slog.Logger) <-chan struct{} {
+	path := c.String("config")
+	level := slog.LevelWarn
+	if path == "" {
+		path, level = config.AgentFile, slog.LevelDebug // few have it
+	}
+	changed, err := config.Watch(ctx, path, log)
+	if err != nil {
+		log.Log(ctx, level, "changes of the configuration are not noticed; SIGHUP has it read", "error", err)
+	}
+	return changed
 }
 
 // pluginServer serves plugins on a socket in the run directory.
@@ -157,38 +155,6 @@ func (p pluginServer) Serve(ctx context.Context, h *agent.Host) {
 	host.Serve(ctx, p.runDir, h, p.log)
 }
 
-// demandConfig reads what the flags say of flows on demand.
-func demandConfig(c *cli.Context, cfg *agent.Config) (err error) {
-	if cfg.OnDemand, err = notSwitchedOff(c, "on-demand", "ONDEMAND"); err != nil {
-		return err
-	}
-	if cfg.Gateway {
-		cfg.OnDemand = false
-	}
-	if cfg.Redirect, err = notSwitchedOff(c, "redirect", "ENABLE_REDIRECT"); err != nil {
-		return err
-	}
-	cfg.IdleTimeout = 5 * time.Minute
-	if v := c.String("idle"); v != "" {
-		seconds, err := strconv.Atoi(v)
-		if err != nil || seconds < 1 || seconds > 86400 {
-			return fmt.Errorf("invalid --idle (ONDEMAND_IDLE) %q, want seconds from 1 to 86400", v)
-		}
-		cfg.IdleTimeout = time.Duration(seconds) * time.Second
-	}
-	return nil
-}
-
-// idleSettings returns the settings in the environment that have no effect, and
-// why.
-func idleSettings(isGateway bool) map[string]string {
-	idle := map[string]string{}
-	if isGateway && os.Getenv("ONDEMAND") == "1" {
-		idle["ONDEMAND=1"] = "a gateway makes the flows of the whole topology"
-	}
-	return idle
-}
-
 // stopped returns nil for the error of what a signal has ended.
 func stopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -197,38 +163,21 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
-// socketEndpoint returns the OVSDB endpoint of a socket's path; what is an
-// endpoint already stays as it is.
-func socketEndpoint(path string) string {
-	if path == "" || strings.Contains(path, ":") {
-		return path
-	}
-	return "unix:" + path
-}
-
-// newLog makes the logger that --log, --log-level and --log-format ask for.
-func newLog(c *cli.Context) (*slog.Logger, func(), error) {
-	var out io.Writer = c.App.ErrWriter
+// newLog makes the logger that settings ask for. Its level can be set while it is
+// used.
+func newLog(out io.Writer, settings config.Config, level *slog.LevelVar) (*slog.Logger, func(), error) {
 	done := func() {}
-	if dir := c.String("log"); dir != "" {
-		file := &lumberjack.Logger{Filename: filepath.Join(dir, "tuplenet.log"), MaxSize: 50, MaxBackups: 3}
+	if settings.LogDir != "" {
+		file := &lumberjack.Logger{Filename: filepath.Join(settings.LogDir, "tuplenet.log"), MaxSize: 50, MaxBackups: 3}
 		if _, err := file.Write(nil); err != nil {
 			return nil, nil, fmt.Errorf("log directory: %w", err)
 		}
 		out, done = file, func() { file.Close() }
 	}
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-		return nil, nil, fmt.Errorf("invalid --log-level %q, want debug, info, warn or error", c.String("log-level"))
-	}
+	level.Set(settings.LogLevel)
 	options := &slog.HandlerOptions{Level: level}
-	switch format := c.String("log-format"); format {
-	case "text":
-		return slog.New(slog.NewTextHandler(out, options)), done, nil
-	case "json":
+	if settings.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(out, options)), done, nil
-	default:
-		done()
-		return nil, nil, fmt.Errorf("invalid --log-format %q, want text or json", format)
 	}
+	return slog.New(slog.NewTextHandler(out, options)), done, nil
 }

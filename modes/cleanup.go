@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -32,7 +31,7 @@ func cleanupCommand() *cli.Command {
 			"gives the sysctls back their values of before. It refuses to while an agent runs. Other flows and\n" +
 			"ports stay, and br-int does if --bridge is not given. The chassis in etcd is left to tpctl ch del.\n\n" +
 			example("tuplenet cleanup", "tuplenet cleanup --yes"),
-		Flags: append(hostFlags(),
+		Flags: append(append(hostFlags(), configFlag()),
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask, remove it", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "bridge", Usage: "remove br-int, too, with the ports of others that are in it", DisableDefaultText: true},
 			&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print one JSON object a line, and do not ask", DisableDefaultText: true},
@@ -45,11 +44,11 @@ func runCleanup(c *cli.Context) error {
 	if c.Args().Present() {
 		return fmt.Errorf("cleanup takes no argument %q (see %s --help)", c.Args().First(), c.App.Name)
 	}
-	cfg := cleanup.Config{
-		OVS:    ovsConfig(c, slog.New(slog.DiscardHandler)), // what matters is in the error
-		RunDir: c.String("rundir"),
-		Bridge: c.Bool("bridge"),
+	host, err := hostConfig(c)
+	if err != nil {
+		return err
 	}
+	cfg := cleanup.Config{OVS: host.OVS, RunDir: host.RunDir, Bridge: c.Bool("bridge")}
 	held, runs := agent.HoldRunDir(cfg.RunDir)
 	if held != nil {
 		defer held.Release()

@@ -12,6 +12,7 @@ import (
 	"cni.tuplenet/attach"
 	"github.com/urfave/cli/v2"
 
+	"tuplenet/internal/config"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 	"tuplenet/plugins/install"
@@ -77,10 +78,9 @@ func installConfig(c *cli.Context) (install.Config, error) {
 		return install.Config{}, fmt.Errorf("cni %s takes no argument %q (see %s --help)", c.Command.Name, c.Args().First(), c.Command.HelpName)
 	}
 	for _, f := range c.Command.Flags {
-		if name := f.Names()[0]; c.IsSet(name) && c.String(name) == "" {
-			if _, text := f.(*cli.StringFlag); text {
-				return install.Config{}, fmt.Errorf("--%s is empty: leave it out, or say what it should be", name)
-			}
+		value, _ := f.(cli.DocGenerationFlag)
+		if name := f.Names()[0]; c.IsSet(name) && value != nil && value.TakesValue() && fmt.Sprint(c.Value(name)) == "" {
+			return install.Config{}, fmt.Errorf("--%s is empty: leave it out, or say what it should be", name)
 		}
 	}
 	executable, err := os.Executable()
@@ -157,9 +157,12 @@ func askAgent(n *install.Network, etcd store.Config) error {
 
 // withoutEnvironment makes flags be what was typed, and nothing else.
 func withoutEnvironment(flags []cli.Flag) []cli.Flag {
-	for _, f := range flags {
-		if text, ok := f.(*cli.StringFlag); ok {
-			text.EnvVars = nil
+	for i, f := range flags {
+		switch f := f.(type) {
+		case *cli.StringFlag:
+			f.EnvVars = nil
+		case textFlag:
+			flags[i] = f.StringFlag
 		}
 	}
 	return flags
@@ -168,22 +171,17 @@ func withoutEnvironment(flags []cli.Flag) []cli.Flag {
 // pluginEtcd returns the way to etcd that flags say; for a plugin that has no
 // agent, also what the environment and the file of tpctl say.
 func pluginEtcd(c *cli.Context, alone bool) (store.Config, error) {
-	path, fromFile := c.String("config"), map[string]string{}
+	typed, settings := config.Sources{Flag: given(c)}, config.Etcd("host", "a")
 	if alone {
-		path = cmp.Or(path, os.Getenv("TUPLENET_CONFIG"))
+		typed.Env = os.Getenv
+		resolved, err := resolve(typed, cmp.Or(c.String("config"), os.Getenv("TUPLENET_CONFIG")), config.ClientFile, settings)
+		return resolved.Etcd, err
 	}
-	if alone || path != "" {
-		var err error
-		if fromFile, err = readClientFile(path); err != nil {
-			return store.Config{}, err
-		}
+	for i := range settings { // what nobody says the agent knows
+		settings[i].Default = ""
 	}
-	return parseEtcd(func(s etcdSetting) string {
-		if typed := c.String(s.flag("host")); typed != "" || !alone {
-			return cmp.Or(typed, fromFile[s.key])
-		}
-		return cmp.Or(os.Getenv(s.env), fromFile[s.key], s.initial)
-	})
+	resolved, err := resolve(typed, c.String("config"), os.DevNull, settings)
+	return resolved.Etcd, err
 }
 
 func uninstallCNI(c *cli.Context) error {

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 
 	"tuplenet/internal/doctor"
@@ -70,19 +69,13 @@ func runCNM(c *cli.Context) error {
 	log.Info("serves Docker's networks", "socket", cfg.Socket, "docker", cfg.DockerSocket,
 		"etcd", strings.Join(st.Endpoints(), ","), "prefix", st.Prefix(), "version", version())
 	// Docker asks as soon as it is told that the plugin is there, and it is answered.
-	notify(log, daemon.SdNotifyReady)
-	context.AfterFunc(ctx, func() { notify(log, daemon.SdNotifyStopping) })
+	systemd := newService(ctx, log)
+	systemd.ready()
+	go systemd.feed(ctx, func(ctx context.Context) error { return cnm.Answer(ctx, cfg.Socket) })
 	var first sync.WaitGroup
 	first.Go(func() { warn(ctx, log, cfg) })
 	defer first.Wait()
 	return stopped(ctx, cnm.New(cfg, st, log).Serve(ctx, listener))
-}
-
-// notify tells systemd, if that has started the plugin and wants to know.
-func notify(log *slog.Logger, state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
-		log.Warn("telling systemd", "state", state, "error", err)
-	}
 }
 
 // warn logs what will make calls fail, as things are now. Docker itself may be

@@ -99,8 +99,11 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 			Open:  func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, command.ReadOnly()) },
 			Reach: func() (*store.Store, error) { return ctlReach(c, command.ReadOnly()) },
 			Bridge: func(ctx context.Context, raw bool) (explain.Bridge, error) {
-				quiet := slog.New(slog.DiscardHandler) // what matters is in the answer
-				cfg := agent.Config{OVS: ovsConfig(c, quiet), RunDir: c.String("rundir"), Log: quiet}
+				host, err := hostConfig(c)
+				if err != nil {
+					return explain.Bridge{}, err
+				}
+				cfg := agent.Config{OVS: host.OVS, RunDir: host.RunDir, Log: host.OVS.Log}
 				open := func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, true) }
 				return agent.Explain(ctx, open, cfg, raw)
 			},
@@ -136,6 +139,11 @@ func ctlOpen(ctx context.Context, c *cli.Context, readOnly bool) (*store.Store, 
 	if err != nil {
 		return nil, err
 	}
+	return openStore(ctx, cfg)
+}
+
+// openStore connects to etcd for somebody who can name another.
+func openStore(ctx context.Context, cfg store.Config) (*store.Store, error) {
 	st, err := store.Open(ctx, cfg)
 	if err != nil && !errors.Is(err, store.ErrVersion) {
 		return nil, fmt.Errorf("%w (-e or TUPLENET_ENDPOINTS names another etcd)", err)
@@ -153,7 +161,7 @@ func ctlReach(c *cli.Context, readOnly bool) (*store.Store, error) {
 }
 
 func ctlConfig(c *cli.Context, readOnly bool) (store.Config, error) {
-	cfg, err := etcdConfig(c, "endpoints")
+	cfg, err := etcdConfig(c)
 	if err != nil {
 		return store.Config{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"tuplenet/internal/agent"
+	"tuplenet/internal/config"
 	"tuplenet/internal/doctor"
 	"tuplenet/internal/store"
 )
@@ -24,9 +25,7 @@ func doctorCommand() *cli.Command {
 			"what to do about it, and ends with status 1 if anything is bad. It changes nothing. Paths are tested from this host to the others\n" +
 			"and not back: run it on the others, too. It needs root, for its pings.\n\n" +
 			example("tuplenet doctor --interface eth0 -e 192.168.1.10:2379"),
-		Flags: slices.Concat(etcdFlags("endpoints", "e"), hostFlags(), []cli.Flag{
-			&cli.StringFlag{Name: "interface", Aliases: []string{"f"}, EnvVars: []string{"TUPLENET_INTERFACE"}, Value: "eth0,br0",
-				Usage: "`ADDRESS` of the tunnels, or the interface that has it, as the agent has it"},
+		Flags: slices.Concat([]cli.Flag{configFlag()}, settingFlags(config.Etcd("endpoints", "e")), settingFlags(config.Interface()), hostFlags(), []cli.Flag{
 			&cli.DurationFlag{Name: "timeout", Value: time.Second, Usage: "`TIME` that another host may take to answer a ping, and etcd or an agent a question"},
 			&cli.StringSliceFlag{Name: "only", Usage: "`CHECK` to carry out, such as flows; may be given several times"},
 			&cli.BoolFlag{Name: "verbose", Usage: "print all details, such as each flow that is not as it should be", DisableDefaultText: true},
@@ -43,7 +42,12 @@ func runDoctor(c *cli.Context) error {
 	if c.Duration("timeout") <= 0 {
 		return fmt.Errorf("invalid --timeout %s, want a time above 0 such as 1s", c.Duration("timeout"))
 	}
-	if _, err := etcdConfig(c, "endpoints"); err != nil {
+	etcd, err := doctorEtcd(c)
+	if err != nil {
+		return err
+	}
+	host, err := hostConfig(c, config.Interface()...)
+	if err != nil {
 		return err
 	}
 	checks, err := chosenChecks(c.StringSlice("only"))
@@ -51,13 +55,13 @@ func runDoctor(c *cli.Context) error {
 		return err
 	}
 	env := &doctor.Env{
-		Open:   func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, true) },
-		Reach:  func() (*store.Store, error) { return ctlReach(c, true) },
+		Open:   func(ctx context.Context) (*store.Store, error) { return openStore(ctx, etcd) },
+		Reach:  func() (*store.Store, error) { return store.New(etcd) },
 		Wait:   c.Duration("timeout"),
-		RunDir: c.String("rundir"),
-		OVS:    ovsConfig(c, slog.New(slog.DiscardHandler)), // what matters is in the finding
+		RunDir: host.RunDir,
+		OVS:    host.OVS,
 	}
-	env.TunnelIP, env.TunnelErr = agent.TunnelAddress(c.String("interface"))
+	env.TunnelIP, env.TunnelErr = agent.TunnelAddress(host.Interface)
 	say := func(f doctor.Finding) error {
 		_, err := fmt.Fprintln(c.App.Writer, f)
 		if c.Bool("verbose") {
@@ -82,6 +86,18 @@ func runDoctor(c *cli.Context) error {
 		return cli.Exit("", 1) // what is bad has been told
 	}
 	return nil
+}
+
+// doctorEtcd resolves how etcd is reached: as the agent does or, where its file says
+// nothing of etcd, as tpctl.
+func doctorEtcd(c *cli.Context) (store.Config, error) {
+	resolved, err := settingsOf(c, config.AgentFile, config.Etcd("endpoints", "e"))
+	cfg := resolved.Etcd
+	if err == nil && !resolved.FileSays() {
+		cfg, err = etcdConfig(c)
+	}
+	cfg.DialTimeout, cfg.ReadOnly, cfg.Log = ctlDialTimeout, true, slog.New(slog.DiscardHandler) // what matters is in the finding
+	return cfg, err
 }
 
 // chosenChecks returns the checks of those names, or all if there are none.

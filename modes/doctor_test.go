@@ -173,7 +173,7 @@ func TestDoctor(t *testing.T) {
 	for _, wrong := range []struct{ flag, value, says string }{
 		{"--only", "flow", `unknown check "flow"; did you mean "flows"?`},
 		{"--timeout", "0s", "invalid --timeout 0s"},
-		{"--endpoints", "10.0.1.10", "invalid endpoint"},
+		{"--endpoints", "10.0.1.10", `invalid --endpoints "10.0.1.10", want HOST:PORT`},
 	} {
 		if out, stderr, err := doctor(wrong.flag, wrong.value); err == nil || out != "" || !strings.Contains(stderr, wrong.says) {
 			t.Errorf("%s %s: %v, %q, %q", wrong.flag, wrong.value, err, out, stderr)

@@ -2,6 +2,7 @@ package modes
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os/signal"
@@ -70,6 +71,9 @@ func runEtcd(c *cli.Context) error {
 		return err
 	}
 	defer server.Stop()
+	systemd := newService(ctx, slog.Default())
+	systemd.ready()
+	go systemd.feed(ctx, server.Answer)
 	fmt.Fprintf(c.App.Writer, "etcd serves %s, its data is in %s\n", strings.Join(server.Endpoints(), ", "), cfg.DataDir)
 	select {
 	case <-ctx.Done():

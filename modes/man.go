@@ -2,6 +2,7 @@ package modes
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/urfave/cli/v2"
+
+	"tuplenet/internal/config"
 )
 
 // manCommand writes the manual pages, for those who make packages.
@@ -23,6 +26,8 @@ func manCommand() *cli.Command {
 		Hidden:      true,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "markdown", Usage: "print what tpctl.1 says as Markdown instead", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "configuration", Usage: "print the reference of the agent's settings instead", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "agent-yaml", Usage: "print the packaged example of the agent's file instead", DisableDefaultText: true},
 		},
 		Action: writeManuals,
 	}
@@ -31,7 +36,14 @@ func manCommand() *cli.Command {
 var definition = regexp.MustCompile(`(?m)^(.+)\n:   `)
 
 func writeManuals(c *cli.Context) error {
-	if c.Bool("markdown") {
+	switch {
+	case c.Bool("configuration"):
+		_, err := io.WriteString(c.App.Writer, config.Reference())
+		return err
+	case c.Bool("agent-yaml"):
+		_, err := io.WriteString(c.App.Writer, config.Example())
+		return err
+	case c.Bool("markdown"):
 		// What is a definition in a manual page is an item of a list here.
 		text := definition.ReplaceAllString(ctlManual(2), "- $1: ")
 		_, err := fmt.Fprintf(c.App.Writer, "# tpctl\n\n<!-- Written by make man, from what tpctl says of itself. -->\n\n%s\n", strings.TrimSpace(text))

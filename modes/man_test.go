@@ -64,23 +64,30 @@ func checkManual(t *testing.T, page, called string, cmd *cli.Command) {
 	}
 }
 
-// TestReference fails when docs/tpctl.md says something else than tpctl does.
+// TestReference fails when a file that make man writes says something else than the
+// program does.
 func TestReference(t *testing.T) {
-	committed, err := os.ReadFile("../docs/tpctl.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var now, stderr bytes.Buffer
-	if status := Run([]string{"tuplenet", "man", "--markdown"}, "", nil, &now, &stderr); status != 0 {
-		t.Fatalf("tuplenet man --markdown: status %d: %s", status, &stderr)
-	}
-	has, wants := strings.Split(string(committed), "\n"), strings.Split(now.String(), "\n")
-	for i, line := range wants {
-		if i >= len(has) || has[i] != line {
-			t.Fatalf("docs/tpctl.md is out of date (make man writes it anew), first in line %d, which should be\n%s", i+1, line)
+	for file, flag := range map[string]string{
+		"docs/tpctl.md":            "--markdown",
+		"docs/configuration.md":    "--configuration",
+		"packaging/etc/agent.yaml": "--agent-yaml",
+	} {
+		committed, err := os.ReadFile("../" + file)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if !slices.Equal(has, wants) {
-		t.Error("docs/tpctl.md is out of date (make man writes it anew)")
+		var now, stderr bytes.Buffer
+		if status := Run([]string{"tuplenet", "man", flag}, "", nil, &now, &stderr); status != 0 {
+			t.Fatalf("tuplenet man %s: status %d: %s", flag, status, &stderr)
+		}
+		has, wants := strings.Split(string(committed), "\n"), strings.Split(now.String(), "\n")
+		for i, line := range wants {
+			if i >= len(has) || has[i] != line {
+				t.Fatalf("%s is out of date (make man writes it anew), first in line %d, which should be\n%s", file, i+1, line)
+			}
+		}
+		if !slices.Equal(has, wants) {
+			t.Errorf("%s is out of date (make man writes it anew)", file)
+		}
 	}
 }

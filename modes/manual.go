@@ -7,7 +7,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"tuplenet/internal/config"
 	"tuplenet/internal/ctl"
+	"tuplenet/plugins/cnm"
 )
 
 // The manual, in Markdown, from what the commands say of themselves. All that is
@@ -51,6 +53,17 @@ const aboutNames = `"tpctl completion bash", "zsh" or "fish" prints what makes t
 ` + "```" + `
 source <(tpctl completion bash)
 ` + "```" + `
+
+`
+
+const aboutFiles = config.AgentFile + `
+:   Settings of this host's agent, a key a line, such as ` + "`log_level: info`" + `. A flag of the agent has its key here, with underlines for dashes, but for --host (endpoints) and --log (log\_dir). "tuplenet agent --check" prints all keys, and says whether the file is right. The agent takes changes over while it runs, where that is possible, and says in its log where not.
+
+` + config.ClientFile + `
+:   How tools, tpctl for one, reach etcd: endpoints, prefix, cacert, cert, key, user, password.
+
+` + cnm.DefaultConfig + `
+:   Settings of the plugin for Docker, in JSON.
 
 `
 
@@ -129,6 +142,7 @@ func hostManual() string {
 			b.WriteString(entryOf(2, "tuplenet "+cmd.Name+" "+sub.Name, sub, "", sub.Flags))
 		}
 	}
+	b.WriteString(heading(1, "FILES") + aboutFiles)
 	b.WriteString(heading(1, "SEE ALSO") + "tpctl(1), ovs-vswitchd(8), ovs-vsctl(8)\n")
 	return b.String()
 }

@@ -42,6 +42,12 @@ type Config struct {
 	Changes  <-chan Settings // all settings anew, while the agent runs; nil: they stay
 
 	Plugins PluginServer // runs beside the agent; nil: none
+
+	// Heartbeat, if set, is called again and again with what keeps the node from doing
+	// all that is asked of it, as /readyz says it: often at first, every HeartbeatEvery
+	// once nothing is missing. While the agent's loop hangs, it is not.
+	Heartbeat      func(missing []string)
+	HeartbeatEvery time.Duration
 }
 
 // PluginServer serves plugins that plug workloads in on an agent's host.
@@ -120,6 +126,9 @@ func Run(ctx context.Context, cfg Config) error {
 			return err
 		}
 		go metrics.Serve(ctx, l, &scraper{a: a}, a.log)
+	}
+	if cfg.Heartbeat != nil {
+		go a.beat(ctx)
 	}
 	a.updates = cfg.Store.Watch(ctx)
 	admitted := make(chan error, 1)

@@ -27,7 +27,7 @@ var pluginDirs = []string{"/opt/cni/bin", "/usr/lib/cni"}
 // checkContainers tells whether containers can be attached on this host, by the
 // agent, to the networks that are configured here, and by Docker.
 func checkContainers(ctx context.Context, env *Env) []Finding {
-	return append(checkAttach(env), checkDocker(ctx, cnm.DefaultConfig, dockerSocket)...)
+	return append(checkAttach(env), checkDocker(ctx, cnm.DefaultConfig, dockerSocket, env.RunDir)...)
 }
 
 // checkAttach asks the agent, if there is one, and looks at CNI's networks.

@@ -12,7 +12,7 @@ import (
 	"cni.tuplenet/attach"
 )
 
-// fakeAgent answers STATUS: there is one switch, LS-A.
+// fakeAgent answers STATUS: its bridge is br-int, and there is one switch, LS-A.
 func fakeAgent(t *testing.T) (runDir string) {
 	t.Helper()
 	runDir, err := os.MkdirTemp("", "doctor") // the path of a socket has to be short
@@ -34,6 +34,7 @@ func fakeAgent(t *testing.T) (runDir string) {
 			var r attach.Request
 			var a attach.Answer
 			if json.NewDecoder(c).Decode(&r) == nil {
+				a.Bridge = "br-int"
 				for _, s := range r.Switches {
 					if s.Name != "LS-A" {
 						a.Error = attach.Errorf(attach.CodeUnavailable, "switch %s not found in etcd", s.Name)

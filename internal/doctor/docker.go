@@ -13,7 +13,7 @@ import (
 
 // Docker tells whether tpcnm, the plugin for Docker, can do its work with the
 // configuration in a file, and an Open vSwitch whose sockets are in a directory. It
-// takes three seconds, or four, when those hang that it asks.
+// takes some seconds when those hang that it asks.
 func Docker(ctx context.Context, file, ovsRunDir string) []Finding {
 	cfg, err := cnm.ReadConfig(file)
 	if err != nil {
@@ -21,7 +21,7 @@ func Docker(ctx context.Context, file, ovsRunDir string) []Finding {
 	}
 	var below []Finding
 	var both sync.WaitGroup
-	both.Go(func() { below = checkOVS(ctx, &Env{OVS: ovs.Config{RunDir: ovsRunDir, Bridge: cfg.Bridge}}) })
+	both.Go(func() { below = checkOVS(ctx, &Env{OVS: ovs.Config{RunDir: ovsRunDir, Bridge: cnm.Bridge(cfg)}}) })
 	found := append(of("configuration", good("", "%s can be used", file)), checkPlugin(ctx, cfg)...)
 	both.Wait()
 	return append(found, of("Open vSwitch", below...)...)
@@ -59,12 +59,13 @@ func checkPlugin(ctx context.Context, cfg cnm.Config) (found []Finding) {
 const dockerSocket = "/run/docker/plugins/tuplenet.sock"
 
 // checkDocker tells in short whether Docker's networks work on a host that has the
-// plugin's configuration in file, or its socket.
-func checkDocker(ctx context.Context, file, socket string) []Finding {
+// plugin's configuration in file, or its socket. A configuration for another agent,
+// which has another run directory, or on a host without Docker says nothing.
+func checkDocker(ctx context.Context, file, socket, runDir string) []Finding {
 	const subject = "of Docker"
 	cfg, err := cnm.ReadConfig(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(socket); err != nil {
+		if !exists(socket) {
 			return nil
 		}
 		return []Finding{note(subject, "the plugin tpcnm was started with another configuration than "+file, "see what it finds: tpcnm --config FILE --check")}
@@ -73,6 +74,9 @@ func checkDocker(ctx context.Context, file, socket string) []Finding {
 		f := unreadable(err)
 		f.Subject = subject
 		return []Finding{f}
+	}
+	if !sameDir(cfg.RunDir, runDir) || !exists(cfg.Socket) && !exists(cfg.DockerSocket) {
+		return nil
 	}
 	var found []Finding
 	for _, f := range checkPlugin(ctx, cfg) {
@@ -90,4 +94,18 @@ func checkDocker(ctx context.Context, file, socket string) []Finding {
 		return []Finding{good(subject, "the plugin tpcnm works with the configuration %s", file)}
 	}
 	return found
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func sameDir(a, b string) bool {
+	in, err := os.Stat(a)
+	if err != nil {
+		return a == b
+	}
+	of, err := os.Stat(b)
+	return err == nil && os.SameFile(in, of)
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func checkOVS(ctx context.Context, env *Env) []Finding {
 
 func checkBridge(env *Env, h ovs.Health) (findings []Finding) {
 	if h.Bridge == "" {
-		return []Finding{bad("", "has no integration bridge br-int", "start the agent, which makes it")}
+		return []Finding{bad("", "has no integration bridge "+cmp.Or(env.OVS.Bridge, "br-int"), "start the agent, which makes it")}
 	}
 	if h.FailMode != "secure" {
 		findings = append(findings, bad(h.Bridge, "its fail mode is standalone, in which it forwards without flows, as an ordinary switch does",

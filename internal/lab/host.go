@@ -41,10 +41,15 @@ const bridgePhy = "br-phy"
 // hostDevices are the devices of a host that the lab makes itself.
 var hostDevices = []string{"lo", "eth0", "eth1", "br-int", bridgePhy}
 
+// agentFile has the settings of a host's agent that people change while it runs, and
+// nothing at first.
+const agentFile = "agent.yaml"
+
 // on is the place of a host.
 func (l *Lab) on(host string, echo *transcript) place {
 	dir := l.path(host)
 	return place{name: host, ns: l.namespace(host), echo: echo, env: append(l.env(l.etcdAddress()),
+		"TUPLENET_CONFIG="+filepath.Join(dir, agentFile), // not what this machine has in /etc
 		"TUPLENET_INTERFACE="+l.uplink(host), "TUPLENET_RUNDIR="+dir, "TUPLENET_LOGDIR="+dir,
 		"OVS_RUNDIR="+dir, "OVS_DBDIR="+dir, "OVS_LOGDIR="+dir)}
 }
@@ -76,6 +81,9 @@ func (l *Lab) startHost(ctx context.Context, h Host) error {
 	host := l.on(h.Name, echo)
 	if err := os.Mkdir(l.path(h.Name), 0o755); err != nil {
 		return fmt.Errorf("host %s: %w", h.Name, err)
+	}
+	if err := os.WriteFile(l.path(h.Name, agentFile), []byte("# Settings of the agent, see docs/configuration.md\n"), 0o644); err != nil {
+		return fmt.Errorf("settings of host %s: %w", h.Name, err)
 	}
 	if err := addNamespace(ctx, host); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"tuplenet/internal/lab"
 )
@@ -25,6 +26,8 @@ var refused = []struct{ command, says string }{
 		"NetworkDriver.CreateNetwork: the gateway of 10.20.1.0/24 on switch LS_A is router LR-central with 10.20.1.1, and not 10.20.1.254: give --ipam-driver tuplenet --ipam-opt switch=LS_A, or --subnet 10.20.1.0/24 --gateway 10.20.1.1"},
 	{"network create -d tuplenet --ipam-driver tuplenet --subnet 10.20.1.0/24 no",
 		"NetworkDriver.CreateNetwork: router LR-central has the network 10.20.1.0/24 already (port LR-central_to_LS_A), which the subnet 10.20.1.0/24 overlaps: give another --subnet, or be on its switch: -o switch=LS_A"},
+	{"network create -d tuplenet --subnet 10.30.1.0/24 no",
+		"NetworkDriver.CreateNetwork: the last two numbers of the gateway 10.30.1.1 are those of 10.20.1.1, another port of router LR-central (LR-central_to_LS_A), which tells its ports apart by them: give --subnet with another --gateway, or leave it to --ipam-driver tuplenet"},
 	{"network create -d tuplenet --ipam-driver tuplenet --subnet 10.20.3.0/24 --subnet 10.20.4.0/24 no",
 		"NetworkDriver.CreateNetwork: 2 subnets are given, but a network of TupleNet has one: give one --subnet"},
 	{"network create -d tuplenet --subnet 10.20.3.0/24 --ipv6 --subnet fd00::/64 no",
@@ -80,7 +83,11 @@ func TestDockerErrors(t *testing.T) {
 	c.do(c.KillEtcd(t.Context(), "etcd"))
 	var both sync.WaitGroup
 	both.Go(func() { e.refuses(run, withoutEtcd) })
+	begun := time.Now()
 	e.docker("rm", "-f", "first")
+	if took := time.Since(begun); took > 12*time.Second { // 7, of a machine that does nothing else
+		t.Errorf("without etcd docker rm -f takes %s", took)
+	}
 	both.Wait()
 	c.do(c.StartEtcd(t.Context(), "etcd"))
 	c.do(c.WaitReady(t.Context()))

@@ -224,4 +224,23 @@ func dockerAddresses(t *testing.T, e *engine) {
 		e.docker("rm", "-f", "one", "two")
 		e.docker("network", "rm", name)
 	}
+
+	// The router has 10.20.1.1, and can have no gateway that ends alike.
+	gateways := map[string]string{"first": "10.160.0.1", "second": "10.160.1.2", "alike": "10.30.1.3"}
+	for _, name := range []string{"first", "second", "alike"} {
+		create := []string{"network", "create", "-d", "tuplenet", "--ipam-driver", "tuplenet", name}
+		if name == "alike" {
+			create = append(create, "--subnet", "10.30.1.0/24")
+		}
+		e.docker(create...)
+		e.up(name, name)
+		if routes := e.in(name, "ip", "route"); !strings.HasPrefix(routes, "default via "+gateways[name]+" ") {
+			t.Errorf("network %s, want the gateway %s: %s", name, gateways[name], routes)
+		}
+		e.ping(name, gateways[name])
+	}
+	for name := range gateways {
+		e.docker("rm", "-f", name)
+		e.docker("network", "rm", name)
+	}
 }

@@ -1,6 +1,7 @@
 package cnm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,9 +22,12 @@ import (
 	"tuplenet/internal/topology"
 )
 
-// checkPatience bounds how long any of those that the plugin works with may take
-// to answer Check.
-const checkPatience = 2 * time.Second
+// How long those may take to answer Check that the plugin works with. The agent
+// says after two seconds that its etcd does not answer.
+const (
+	checkPatience = 2 * time.Second
+	agentAnswers  = checkPatience + time.Second
+)
 
 // Finding is one thing that Check has looked at.
 type Finding struct {
@@ -138,7 +142,8 @@ func (c checker) router(ctx context.Context, st *store.Store) Finding {
 }
 
 // agent asks the agent of this host whether containers can be attached, and so
-// what it finds of Open vSwitch.
+// what it finds of Open vSwitch, and then whether it is the one that the
+// configuration means. How etcd is reached by the configuration is etcd's affair.
 func (c checker) agent(context.Context) []Finding {
 	client, err := attach.Dial(c.cfg.RunDir)
 	if failed := (*attach.Error)(nil); errors.As(err, &failed) && failed.Code == attach.CodeIO {
@@ -148,11 +153,34 @@ func (c checker) agent(context.Context) []Finding {
 			"start the agent on this host, or name its run directory by \"rundir\"")}
 	}
 	defer client.Close(0)
-	answer, err := client.Ask(attach.Request{Op: attach.Status, Plugin: attach.CNM, Bridge: c.cfg.Bridge, Etcd: c.cfg.etcd()}, checkPatience)
+	answer, err := client.Ask(attach.Request{Op: attach.Status, Plugin: attach.CNM}, agentAnswers)
 	if err != nil {
 		return []Finding{bad("agent", "attaches no container now: "+err.Error(), "see tuplenet doctor")}
 	}
-	return []Finding{good("agent", "attaches containers of host %s to %s", answer.Chassis, answer.Bridge)}
+	found := []Finding{good("agent", "attaches containers of host %s to %s", answer.Chassis, answer.Bridge)}
+	_, err = askAgent(c.cfg.RunDir, attach.Request{Bridge: c.cfg.Bridge, Etcd: &attach.Etcd{Prefix: c.cfg.DataStorePrefix}})
+	if failed := (*attach.Error)(nil); errors.As(err, &failed) && failed.Code == attach.CodeConfig {
+		found = append(found, bad("configuration", failed.Msg, "have it name the agent's, or start the agent with that"))
+	}
+	return found
+}
+
+// askAgent asks the agent with that run directory whether it attaches containers.
+func askAgent(runDir string, r attach.Request) (attach.Answer, error) {
+	client, err := attach.Dial(runDir)
+	if err != nil {
+		return attach.Answer{}, err
+	}
+	defer client.Close(0)
+	r.Op, r.Plugin = attach.Status, attach.CNM
+	return client.Ask(r, agentAnswers)
+}
+
+// Bridge returns the bridge that the agent of this host works with; if it does not
+// say, the one that the configuration names, or nothing.
+func Bridge(cfg Config) string {
+	answer, _ := askAgent(cfg.RunDir, attach.Request{}) // what is wrong Check says
+	return cmp.Or(answer.Bridge, cfg.Bridge)
 }
 
 // managedPlugin is a plugin that Docker runs itself, of its /plugins.
@@ -207,9 +235,6 @@ func runs(p managedPlugin) Finding {
 	return good("plugin", "Docker runs it as %[1]s, which is its name as a driver: -d %[1]s", p.Name)
 }
 
-// pluginDirs are where Docker looks for plugins that it does not run itself.
-var pluginDirs = []string{"/run/docker/plugins", "/var/run/docker/plugins"}
-
 // socket asks the plugin itself, as Docker does.
 func (c checker) socket(ctx context.Context) Finding {
 	path := c.cfg.Socket
@@ -223,11 +248,18 @@ func (c checker) socket(ctx context.Context) Finding {
 		return bad("plugin", "nobody answers at "+path, "start tpcnm, as a service: systemctl start tuplenet-cnm; its log says why if it ends")
 	case !slices.Contains(does, "NetworkDriver"):
 		return bad("plugin", fmt.Sprintf("at %s answers a plugin that is not for networks", path), "give this one another place by \"socket\"")
-	case !slices.Contains(pluginDirs, filepath.Dir(path)):
-		return note("plugin", fmt.Sprintf("answers at %s, and Docker looks for plugins in %s", path, pluginDirs[0]),
-			"unless a .spec file leads Docker there, leave \"socket\" out")
 	}
-	return good("plugin", "Docker finds it by %s: -d %s", path, strings.TrimSuffix(filepath.Base(path), ".sock"))
+	file := foundBy(path)
+	if file == "" {
+		return note("plugin", fmt.Sprintf("answers at %s, and Docker looks for plugins in %s", path, pluginDirs[0]), leadDocker(path))
+	}
+	return good("plugin", "Docker finds it by %s: -d %s", file, strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)))
+}
+
+// Answer asks the plugin at a socket whether it is there.
+func Answer(ctx context.Context, socket string) error {
+	_, err := activate(ctx, socket)
+	return err
 }
 
 // activate asks the plugin at a socket what it does, as Docker does first.

@@ -57,10 +57,18 @@ func TestCheck(t *testing.T) {
 	wrong.EgressRouter, wrong.DataStorePrefix, wrong.Bridge = "LR-Central", "/other", "br-other"
 	b.wantFindings(wrong, etcd, "note topology: etcd has nothing under /other/; ",
 		"BAD router: egress_router_name is LR-Central, and there is no such router, so that networks cannot be created; make it: tpctl lr add LR-Central; or ",
-		"BAD agent: attaches no container now: data_store_prefix is /other, but this host's agent works with /tuplenet; see tuplenet doctor", engine, elsewhere, scope)
+		agent, "BAD configuration: data_store_prefix is /other, but this host's agent works with /tuplenet; have it name the agent's, or start the agent with that", engine, elsewhere, scope)
 	wrong.DataStorePrefix = cfg.DataStorePrefix
 	b.wantFindings(wrong, etcd, topo, `BAD router: egress_router_name is LR-Central, and there is no such router, so that networks cannot be created; did you mean "LR-central"?; make it: `,
-		"BAD agent: attaches no container now: bridge is br-other, but this host's agent works with br-int; ", engine, elsewhere, scope)
+		agent, "BAD configuration: bridge is br-other, but this host's agent works with br-int; have it name the agent's, or start the agent with that", engine, elsewhere, scope)
+	if bridge := Bridge(wrong); bridge != "br-int" {
+		t.Errorf("the agent's bridge is %q", bridge)
+	}
+
+	// An etcd that does not answer is no fault of the agent's.
+	dead := cfg
+	dead.EtcdCluster = "127.0.0.1:1"
+	b.wantFindings(dead, "BAD etcd 127.0.0.1:1: does not answer: ", agent, engine, elsewhere, scope)
 
 	// Docker may run the plugin itself.
 	managed := `[{"Name":"other:1","Enabled":true,"Config":{"Interface":{"Socket":"other.sock"}}},{"Name":"tuplenet:latest","Enabled":%t,"Config":{"Interface":{"Socket":"plugin.sock"}}}]`
@@ -78,8 +86,12 @@ func TestCheck(t *testing.T) {
 	}
 
 	docker.stop()
-	b.stop()
 	b.etcd.Stop()
+	b.wantFindings(cfg, "BAD etcd "+b.endpoint+": does not answer: ", "BAD agent: attaches no container now: reading chassis hv1: etcd at unix://", "BAD Docker: ", elsewhere)
+	b.stop()
+	if bridge := Bridge(wrong); bridge != "br-other" {
+		t.Errorf("without an agent the bridge is %q", bridge)
+	}
 	cfg.Socket = filepath.Join(b.dir, "none.sock")
 	b.wantFindings(cfg, "BAD etcd "+b.endpoint+": does not answer: ", "BAD agent: nobody answers at "+b.runDir+"/attach.sock, so that no container is attached; start the agent",
 		"BAD Docker: ask the Docker Engine at ", "BAD plugin: nobody answers at "+cfg.Socket+"; start tpcnm")

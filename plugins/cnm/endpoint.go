@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	cni "cni.tuplenet"
 	"cni.tuplenet/attach"
@@ -24,9 +23,9 @@ const (
 	ifPrefix     = "eth"
 )
 
-// agentPatience is how long the agent may take for one request: it has bounds of
-// its own for etcd and Open vSwitch, which are narrower.
-const agentPatience = 20 * time.Second
+// agentPatience is how long the agent may take for one step of an endpoint: it has
+// bounds of its own for etcd and Open vSwitch, which are narrower.
+const agentPatience = 2 * patience
 
 // endpointID names an endpoint to the agent.
 func endpointID(network, endpoint string) attach.ID {
@@ -74,7 +73,7 @@ func (d *networkDriver) CreateEndpoint(r *network.CreateEndpointRequest) (*netwo
 	given, err := e.create(d.ctx)
 	if d.ctx.Err() != nil {
 		if err == nil {
-			err = e.releaseEndpoint(e.id)
+			_, err = e.releaseEndpoint(e.id)
 		}
 		return nil, errors.Join(fmt.Errorf("endpoint %s is given up: Docker does not wait for it any more", topology.ShortDockerID(r.EndpointID)), err)
 	}
@@ -133,7 +132,7 @@ func (e *endpoint) create(ctx context.Context) (given attach.Answer, err error) 
 	if err != nil {
 		return given, err
 	}
-	agent, err := attach.Dial(e.cfg.RunDir)
+	agent, err := e.dial(ctx)
 	if err != nil {
 		return given, err
 	}
@@ -144,7 +143,7 @@ func (e *endpoint) create(ctx context.Context) (given attach.Answer, err error) 
 			if made {
 				err = errors.Join(err, e.pair.Remove())
 			}
-			agent.Close(releasePatience) // which takes back what was not kept
+			agent.Close(patience) // which takes back what was not kept
 			return
 		}
 		agent.Close(0)
@@ -182,7 +181,8 @@ func (e *endpoint) clear() error {
 		return err
 	}
 	e.log.Info("an endpoint that was left behind is made anew", "network", e.id.Network, "endpoint", e.id.Container)
-	return e.releaseEndpoint(e.id)
+	_, err = e.releaseEndpoint(e.id)
+	return err
 }
 
 // reserved returns the addresses that Docker was given by our IPAM driver, and
@@ -269,7 +269,7 @@ func (e *endpoint) end(given attach.Answer) {
 	if !e.ip.IsValid() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), releasePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := e.store.ReleaseAddress(ctx, e.network.Subnet, e.ip, ""); err != nil {
 		e.log.Warn("the reservation of an address stays for a while", "ip", e.ip, "error", err)
@@ -338,28 +338,30 @@ func (d *networkDriver) Leave(*network.LeaveRequest) error { return nil }
 // DeleteEndpoint implements network.Driver. Docker forgets the endpoint whatever
 // the answer is.
 func (d *networkDriver) DeleteEndpoint(r *network.DeleteEndpointRequest) error {
-	if err := d.deleteEndpoint(endpointID(r.NetworkID, r.EndpointID)); err != nil {
+	ctx, cancel := d.bounded() // for all of it
+	defer cancel()
+	pending, err := d.deleteEndpoint(endpointID(r.NetworkID, r.EndpointID))
+	if err != nil || pending {
 		d.lookAgain()
 		return err
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, releasePatience)
-	defer cancel()
 	d.endFreedOf(ctx, r.NetworkID)
 	return nil
 }
 
-// deleteEndpoint takes an endpoint back, whatever there is of it.
-func (p *Plugin) deleteEndpoint(id attach.ID) error {
+// deleteEndpoint takes an endpoint back, whatever there is of it, and reports
+// whether etcd is away, so that its port goes later.
+func (p *Plugin) deleteEndpoint(id attach.ID) (pending bool, err error) {
 	defer p.endpoints.lock(id.Device())()
 	return p.releaseEndpoint(id)
 }
 
 // releaseEndpoint is deleteEndpoint for who has the endpoint's lock. What the agent
 // cannot do now it does by itself later, as the endpoint has no device any more.
-func (p *Plugin) releaseEndpoint(id attach.ID) error {
+func (p *Plugin) releaseEndpoint(id attach.ID) (pending bool, err error) {
 	host, err := cni.OpenNetns("")
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer host.Close()
 	agent, asking := attach.Dial(p.cfg.RunDir)
@@ -370,7 +372,7 @@ func (p *Plugin) releaseEndpoint(id attach.ID) error {
 	removing := host.Delete(id.Device())
 	var answer attach.Answer
 	if asking == nil {
-		answer, asking = agent.Hear(attach.Release, releasePatience)
+		answer, asking = agent.Hear(attach.Release, patience)
 	}
 	var failed *attach.Error
 	switch {
@@ -382,7 +384,7 @@ func (p *Plugin) releaseEndpoint(id attach.ID) error {
 	case asking == nil:
 		p.log.Info("endpoint deleted", "network", id.Network, "endpoint", id.Container)
 	}
-	return errors.Join(removing, asking)
+	return answer.Pending, errors.Join(removing, asking)
 }
 
 // EndpointInfo implements network.Driver.

@@ -250,7 +250,12 @@ func TestEndpointWithoutAgent(t *testing.T) {
 	}
 	// The simulated datapath does not notice that a device has gone.
 	b.ovs.Vsctl("del-port", endpointID(id("net"), id("ep")).Device())
+	// It is waited for while it starts, as Docker may start its containers before it.
+	var starting sync.WaitGroup
+	starting.Go(func() { b.must("NetworkDriver.CreateEndpoint", endpointRequest("net", "early", "10.0.0.9/24"), nil) })
 	b.startAgent()
+	starting.Wait()
+	b.must("NetworkDriver.DeleteEndpoint", named("net", "early"), nil)
 	b.eventually("the agent has taken the port back", func() bool { return len(b.ports("LS-A")) == 1 })
 }
 
@@ -275,7 +280,11 @@ func TestEndpointWithoutEtcd(t *testing.T) {
 	if took := time.Since(begun); took > 2*patience {
 		t.Errorf("Docker waits for %s", took)
 	}
+	begun = time.Now()
 	b.must("NetworkDriver.DeleteEndpoint", named("net", "ep"), nil)
+	if took := time.Since(begun); took > patience {
+		t.Errorf("Docker waits for %s, and asks for more then", took)
+	}
 	if left := devices(t); len(left) > 0 {
 		t.Errorf("there are interfaces left: %q", left)
 	}

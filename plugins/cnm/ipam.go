@@ -205,7 +205,8 @@ func (p *Plugin) linksOf(ctx context.Context, sw string) ([]topology.RouterPort,
 	return links, nil
 }
 
-// freePool reserves the first subnet of the configured pools that nobody has.
+// freePool reserves the first subnet of the configured pools that nobody has, and
+// chooses its gateway.
 func (d ipamDriver) freePool(ctx context.Context) (*ipam.RequestPoolResponse, error) {
 	if len(d.cfg.AddressPools) == 0 {
 		return nil, errors.New("which subnet the network is to have has to be said: give --subnet and --gateway, or set default_address_pools in the plugin's configuration file")
@@ -222,7 +223,12 @@ func (d ipamDriver) freePool(ctx context.Context) (*ipam.RequestPoolResponse, er
 		if err != nil {
 			return nil, err
 		}
-		return &ipam.RequestPoolResponse{PoolID: subnet.String(), Pool: subnet.String()}, nil
+		gateway, err := d.gatewayOf(ctx, subnet, d.cfg.EgressRouter)
+		if err != nil {
+			return nil, errors.Join(err, d.store.ReleaseSubnet(ctx, subnet, self))
+		}
+		p := pool{subnet, subnet}
+		return &ipam.RequestPoolResponse{PoolID: p.String(), Pool: p.String(), Data: map[string]string{gatewayKey: p.cidr(gateway)}}, nil
 	}
 	return nil, errors.New("all subnets of default_address_pools in the plugin's configuration file are in use: " +
 		"remove networks (docker network prune), add a pool, or give --subnet and --gateway")
@@ -263,9 +269,12 @@ func (d ipamDriver) RequestAddress(r *ipam.RequestAddressRequest) (*ipam.Request
 	}
 	if r.Options[addressType] == gatewayKey {
 		if !ip.IsValid() {
-			ip = p.subnet.Addr().Next()
+			ip, err = d.gatewayOf(ctx, p.subnet, d.cfg.EgressRouter)
 		}
-	} else if ip, err = d.reserve(ctx, p, ip); err != nil {
+	} else {
+		ip, err = d.reserve(ctx, p, ip)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &ipam.RequestAddressResponse{Address: p.cidr(ip)}, nil

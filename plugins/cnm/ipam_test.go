@@ -181,7 +181,7 @@ func TestFreePool(t *testing.T) {
 	var last string
 	for _, want := range []string{"10.0.1.0/24", "10.64.0.0/26", "10.64.0.64/26"} { // LR has 10.0.0.0/24
 		a, err := d.RequestPool(&ipam.RequestPoolRequest{})
-		if err != nil || a.PoolID != want || a.Pool != want {
+		if err != nil || a.PoolID != want || a.Pool != want || a.Data[gatewayKey] != netip.PrefixFrom(netip.MustParsePrefix(want).Addr().Next(), netip.MustParsePrefix(want).Bits()).String() {
 			t.Errorf("got %+v, %v, want %s", a, err, want)
 		}
 		last = want
@@ -200,6 +200,38 @@ func TestFreePool(t *testing.T) {
 	release(d)
 	b.wantReservations("10.0.1.0/24 hv1", "10.64.0.0/26 hv1")
 	wantError(t, d.ReleasePool(&ipam.ReleasePoolRequest{PoolID: "x"}), `invalid pool "x"`)
+}
+
+// The gateway that nobody names is one that the egress router can have: it tells
+// its ports apart by the last two numbers, and has 10.0.0.1.
+func TestGatewayChosen(t *testing.T) {
+	d, b := newIPAM(t, central, func(c *Config) {
+		c.AddressPools = []AddressPool{{netip.MustParsePrefix("10.64.0.0/16"), 24}, {netip.MustParsePrefix("10.65.0.0/30"), 30}}
+	})
+	b.plugin.self = "hv1"
+	for _, want := range []string{"10.64.0.2/24", "10.64.1.1/24"} {
+		a, err := d.RequestPool(&ipam.RequestPoolRequest{})
+		if err != nil || a.Data[gatewayKey] != want {
+			t.Fatalf("got %+v, %v, want the gateway %s", a, err, want)
+		}
+		b.must("NetworkDriver.CreateNetwork", networkRequest(a.Pool, a.Pool, a.Data[gatewayKey]), nil)
+	}
+	b.must("NetworkDriver.CreateNetwork", networkRequest("null", "0.0.0.0/0", "", "subnet=10.67.0.0/24"), nil)
+	if n := b.record("null"); n.Gateway.String() != "10.67.0.3" {
+		t.Errorf("with --ipam-driver null the gateway is %s", n.Gateway)
+	}
+	for pool, want := range map[string]string{"10.68.0.0/24": "10.68.0.4/24", "10.68.5.0/24": "10.68.5.1/24",
+		"10.0.0.0/24": "10.0.0.1/24", "10.67.0.0/24": "10.67.0.3/24"} { // those are switches' that are there
+		a, err := d.RequestAddress(&ipam.RequestAddressRequest{PoolID: pool, Options: map[string]string{addressType: gatewayKey}})
+		if err != nil || a.Address != want {
+			t.Errorf("%s: got %+v, %v, want %s", pool, a, err, want)
+		}
+	}
+
+	d.cfg.AddressPools = d.cfg.AddressPools[1:]
+	_, err := d.RequestPool(&ipam.RequestPoolRequest{})
+	wantError(t, err, "router LR can have no address in 10.65.0.0/30", "take a wider subnet")
+	b.wantReservations()
 }
 
 func TestRequestAddress(t *testing.T) {

@@ -67,7 +67,7 @@ func (d *networkDriver) CreateNetwork(r *network.CreateNetworkRequest) error {
 // giveUp deletes a network that may have been made, and of which Docker will not
 // know.
 func (d *networkDriver) giveUp(id string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), releasePatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := d.store.DeleteNetwork(ctx, id); !errors.Is(err, store.ErrNotFound) {
 		return err
@@ -176,15 +176,18 @@ func (d *networkDriver) onOwnSwitch(ctx context.Context, n *store.Network, w wis
 	if !n.Subnet.IsValid() {
 		return errors.New("the network has no subnet: give --subnet, or with --ipam-driver null -o subnet=")
 	}
-	if !n.Gateway.IsValid() {
-		n.Gateway = n.Subnet.Addr().Next()
-	}
 	n.Router = d.cfg.EgressRouter
 	switch {
 	case w.router != nil:
 		n.Router = *w.router
 	case n.Internal:
 		n.Router = ""
+	}
+	if !n.Gateway.IsValid() {
+		var err error
+		if n.Gateway, err = d.gatewayOf(ctx, n.Subnet, n.Router); err != nil {
+			return err
+		}
 	}
 	if n.Router == "" {
 		return nil
@@ -209,7 +212,11 @@ func (d *networkDriver) checkRouter(ctx context.Context, n store.Network) error 
 		case port.Net.Overlaps(n.Subnet):
 			return fmt.Errorf("router %s has the network %s already (port %s), which the subnet %s overlaps: give another --subnet%s", n.Router, port.Net.Masked(), port.Name, n.Subnet, d.orSwitch(ctx, port, n))
 		case topology.PortID(port.Net.Addr()) == topology.PortID(n.Gateway):
-			return fmt.Errorf("the last two numbers of the gateway %s are those of %s, another port of router %s (%s), which tells its ports apart by them: give another --gateway", n.Gateway, port.Net.Addr(), n.Router, port.Name)
+			remedy := "give --subnet with another --gateway"
+			if n.Router == d.cfg.EgressRouter {
+				remedy += ", or leave it to --ipam-driver tuplenet"
+			}
+			return fmt.Errorf("the last two numbers of the gateway %s are those of %s, another port of router %s (%s), which tells its ports apart by them: %s", n.Gateway, port.Net.Addr(), n.Router, port.Name, remedy)
 		}
 	}
 	return nil

@@ -161,7 +161,8 @@ func TestNetworkRefused(t *testing.T) {
 		{"the router is not there", networkRequest("net", subnet, gateway, "router=LR-9"), []string{"router LR-9", "not found", "tpctl lr add LR-9"}},
 		{"the router has the subnet", networkRequest("net", "10.0.0.0/24", "10.0.0.1/24"), []string{"router LR has the network 10.0.0.0/24 already", "-o switch=LS-A"}},
 		{"the router has a part of the subnet", networkRequest("net", "10.0.0.0/16", "10.0.7.1/16"), []string{"router LR has the network 10.0.0.0/24 already", "--subnet"}},
-		{"the router takes two gateways for one", networkRequest("net", "10.1.0.0/24", "10.1.0.1/24"), []string{"10.1.0.1", "10.0.0.1", "--gateway"}},
+		{"the router takes two gateways for one", networkRequest("net", "10.1.0.0/24", "10.1.0.1/24"), []string{"10.1.0.1", "10.0.0.1", "give --subnet with another --gateway, or leave it to --ipam-driver tuplenet"}},
+		{"another router takes two gateways for one", networkRequest("net", "10.1.0.0/24", "10.1.0.7/24", "router=LR-3"), []string{"10.8.0.7, another port of router LR-3 (LR-3_to_wide), which tells its ports apart by them: give --subnet with another --gateway"}},
 		{"there is no subnet", networkRequest("net", "0.0.0.0/0", ""), []string{"no subnet", "-o subnet="}},
 		{"the subnet is too wide", networkRequest("net", "10.0.0.0/8", "10.0.0.1/8"), []string{"wider than /16"}},
 		{"the subnet is too small", networkRequest("net", "10.1.1.0/31", ""), []string{"10.1.1.0/31", "no room"}},
@@ -291,7 +292,7 @@ func TestAgentHangs(t *testing.T) {
 	}
 	cancel()
 	for range cap(ended) {
-		wantError(t, <-ended, "which chassis this host is")
+		wantError(t, <-ended, "which chassis this host is", "the agent of this host has not answered in time")
 	}
 }
 

@@ -130,9 +130,9 @@ func (p *pass) later(what string, err error) {
 	p.after(retryRemoval)
 }
 
-// endNetworks removes the networks of this engine that it does not have any more:
-// they were removed while the plugin was away. Those that several engines know are
-// not one engine's to end.
+// endNetworks removes the networks that Docker has removed, and that are still
+// there: what it asked for could not be done then, or the plugin was away. Those
+// that several engines know are not one engine's to end.
 func (p *pass) endNetworks() error {
 	for _, n := range p.records {
 		if n.Freed {
@@ -160,7 +160,7 @@ func (p *pass) endNetworks() error {
 			p.later(what, err)
 			continue
 		}
-		p.log.Info("removed a network that was removed from Docker while the plugin was away", "network", n, "id", n.ID, "subnet", n.Subnet)
+		p.log.Info("removed a network that Docker has removed while the plugin or etcd was away", "network", n, "id", n.ID, "subnet", n.Subnet)
 		delete(p.still, what)
 	}
 	return nil
@@ -243,7 +243,8 @@ func (p *pass) endEndpoint(name string, id attach.ID, owned bool) error {
 		return removeLink(name)
 	}
 	p.log.Info("removing an endpoint that Docker does not have", "network", id.Network, "endpoint", id.Container, "device", name)
-	return p.deleteEndpoint(id)
+	_, err := p.deleteEndpoint(id)
+	return err
 }
 
 // hostEnd returns the name of the host's end of the veth pair that a container's

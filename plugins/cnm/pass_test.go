@@ -1,6 +1,8 @@
 package cnm
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -171,6 +173,40 @@ func TestNetworkEnds(t *testing.T) {
 	}
 	b.pass(retryRemoval)
 	b.wantNetworks("there")
+}
+
+// What is said of a network that goes late: why it does.
+func TestNetworkEndsLate(t *testing.T) {
+	b := newPassBed(t)
+	var said bytes.Buffer
+	b.r.log = slog.New(slog.NewTextHandler(&said, nil))
+	b.network("missed")
+	b.network("refused", func(n *store.Network) { n.Freed = true })
+	ip := netip.MustParseAddr("10.20.3.2")
+	port := topology.SwitchPort{Switch: id("refused"), Name: "p", IP: ip, MAC: topology.MACFromIP(ip)}
+	b.create(port)
+	b.pass(0)
+	b.pass(grace)
+	b.wantNetworks("refused")
+	if err := b.store.Delete(t.Context(), port.Key(), false); err != nil {
+		t.Fatal(err)
+	}
+	b.pass(retryRemoval)
+	b.wantNetworks()
+	for network, want := range map[string]string{
+		"missed":  `"removed a network that Docker has removed while the plugin or etcd was away"`,
+		"refused": `"network goes when its last port does","network goes when its last port does","network deleted"`,
+	} {
+		var messages []string
+		for line := range strings.Lines(said.String()) {
+			if _, message, _ := strings.Cut(line, "msg="); strings.Contains(line, id(network)) {
+				messages = append(messages, message[:strings.Index(message[1:], `"`)+2])
+			}
+		}
+		if got := strings.Join(messages, ","); got != want {
+			t.Errorf("of network %s it says %s\nwant %s", network, got, want)
+		}
+	}
 }
 
 // What cannot be ended does not keep the rest from it.

@@ -2,6 +2,7 @@ package cnm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -12,11 +13,16 @@ import (
 	"tuplenet/internal/store"
 )
 
-// How long etcd and the agent may take for what Docker waits for. Docker itself
-// waits for longer.
+// patience is how long etcd and the agent may take for what Docker waits for.
+// Docker itself waits for longer, and makes several calls, one after another, where
+// a person gives it one command.
+const patience = 5 * time.Second
+
+// How long an agent that is just being started is waited for, and how often it is
+// looked for.
 const (
-	patience        = 10 * time.Second
-	releasePatience = 5 * time.Second
+	agentStarts = 3 * time.Second
+	agentPause  = 50 * time.Millisecond
 )
 
 // Plugin serves the engine of one host. Its methods may be called by several
@@ -59,14 +65,36 @@ func (p *Plugin) chassis(ctx context.Context) (string, error) {
 	return p.self, nil
 }
 
+// dial begins a conversation with the agent. As a host starts, Docker may be there
+// before it: and what Docker cannot start then of its containers it does not try
+// again.
+func (p *Plugin) dial(ctx context.Context) (*attach.Client, error) {
+	for end := time.Now().Add(agentStarts); ; {
+		agent, err := attach.Dial(p.cfg.RunDir)
+		var failed *attach.Error
+		if !errors.As(err, &failed) || failed.Code != attach.CodeTryLater || time.Now().After(end) {
+			return agent, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(agentPause):
+		}
+	}
+}
+
 // status asks the agent whether containers could be attached, to switches if there
 // are any.
 func (p *Plugin) status(ctx context.Context, switches ...attach.Switch) (attach.Answer, error) {
-	agent, err := attach.Dial(p.cfg.RunDir)
+	agent, err := p.dial(ctx)
 	if err != nil {
 		return attach.Answer{}, err
 	}
 	defer agent.Close(0)
 	defer context.AfterFunc(ctx, func() { agent.Close(0) })()
-	return agent.Ask(attach.Request{Op: attach.Status, Plugin: attach.CNM, Bridge: p.cfg.Bridge, Etcd: p.cfg.etcd(), Switches: switches}, patience)
+	answer, err := agent.Ask(attach.Request{Op: attach.Status, Plugin: attach.CNM, Bridge: p.cfg.Bridge, Etcd: p.cfg.etcd(), Switches: switches}, patience)
+	if err != nil && ctx.Err() != nil { // which has ended the conversation
+		err = fmt.Errorf("the agent of this host has not answered in time: see what it waits for with tuplenet doctor, or in its log (%w)", ctx.Err())
+	}
+	return answer, err
 }

@@ -1,6 +1,7 @@
 package cnm
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -77,3 +78,34 @@ func (p pool) host(text string) (netip.Addr, error) {
 
 // cidr returns an address with the length of the subnet, as Docker wants it.
 func (p pool) cidr(ip netip.Addr) string { return netip.PrefixFrom(ip, p.subnet.Bits()).String() }
+
+// gatewayOf chooses the gateway of a network that is to be linked to a router, for
+// whom nobody has named one: what a router has in that subnet, as it may be that of
+// a switch; or the first address with other low 16 bits than those of the router's
+// ports, which it tells apart by them. Without a router it is the first address.
+func (p *Plugin) gatewayOf(ctx context.Context, subnet netip.Prefix, router string) (netip.Addr, error) {
+	first := subnet.Addr().Next()
+	if router == "" {
+		return first, nil
+	}
+	ports, _, err := p.store.List(ctx, topology.KindRouterPort, "")
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	taken := map[uint16]bool{}
+	for _, e := range ports {
+		port := e.(topology.RouterPort)
+		if port.Net.Masked() == subnet {
+			return port.Net.Addr(), nil
+		}
+		if port.Router == router {
+			taken[topology.PortID(port.Net.Addr())] = true
+		}
+	}
+	for ip := first; topology.IsHost(ip, subnet); ip = ip.Next() {
+		if !taken[topology.PortID(ip)] {
+			return ip, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("router %s can have no address in %s, as it tells its ports apart by the last two numbers of their addresses, and others have these: take a wider subnet", router, subnet)
+}

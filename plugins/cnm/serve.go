@@ -163,6 +163,9 @@ func (p *Plugin) write(w io.Writer, answer any) {
 // Serve serves Docker on a listener, and keeps what it was told in order with what
 // Docker has, until ctx ends. Calls that are under way then are carried out.
 func (p *Plugin) Serve(ctx context.Context, l net.Listener) error {
+	if foundBy(p.cfg.Socket) == "" {
+		p.log.Warn("Docker looks for plugins elsewhere, and does not find this one", "socket", p.cfg.Socket, "looks_in", pluginDirs[0], "remedy", leadDocker(p.cfg.Socket))
+	}
 	server := &http.Server{Handler: p.Handler(), ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)}
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup

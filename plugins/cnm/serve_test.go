@@ -1,6 +1,7 @@
 package cnm
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -108,7 +109,8 @@ func TestServeEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	p := New(b.plugin.cfg, b.store, slog.New(slog.DiscardHandler))
+	var log bytes.Buffer
+	p := New(b.plugin.cfg, b.store, slog.New(slog.NewTextHandler(&log, nil)))
 	go func() { ended <- p.Serve(ctx, l) }()
 	answered := make(chan error, 1)
 	other := *b
@@ -128,6 +130,9 @@ func TestServeEnds(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the plugin ended with: %v", err)
+	}
+	if n := strings.Count(log.String(), "Docker looks for plugins elsewhere"); n != 1 {
+		t.Errorf("that Docker does not look for its socket is said %d times:\n%s", n, &log)
 	}
 }
 

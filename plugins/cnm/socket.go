@@ -1,12 +1,15 @@
 package cnm
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -114,4 +117,41 @@ func (s *socket) end() error {
 		unlock()
 	}
 	return errors.Join(removing, s.UnixListener.Close())
+}
+
+// Where Docker looks for plugins that it does not run itself: for their sockets,
+// and for files that name these.
+var (
+	pluginDirs = []string{"/run/docker/plugins", "/var/run/docker/plugins"}
+	specDirs   = []string{"/etc/docker/plugins", "/usr/lib/docker/plugins"}
+)
+
+// foundBy returns the file by which Docker finds the plugin at a socket, whose name
+// is the driver's; empty: Docker does not find it.
+func foundBy(socket string) string {
+	if slices.Contains(pluginDirs, filepath.Dir(socket)) {
+		return socket
+	}
+	for _, dir := range specDirs {
+		for _, pattern := range []string{"*.spec", "*/*.spec", "*.json", "*/*.json"} {
+			files, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is a good one
+			for _, file := range files {
+				text, _ := os.ReadFile(file) // what this one may not read leads nowhere
+				at := strings.TrimSpace(string(text))
+				var spec struct{ Addr string }
+				if json.Unmarshal(text, &spec) == nil {
+					at = spec.Addr
+				}
+				if at == "unix://"+socket {
+					return file
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// leadDocker says how Docker is led to a socket that it does not look for.
+func leadDocker(socket string) string {
+	return fmt.Sprintf("leave \"socket\" out, or lead Docker there: echo unix://%s >%s/tuplenet.spec", socket, specDirs[0])
 }

@@ -132,3 +132,38 @@ func TestListenAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Docker finds a socket in its directory, or by a file that names it.
+func TestFoundBy(t *testing.T) {
+	const path = "/run/elsewhere/tuplenet.sock"
+	dir := t.TempDir()
+	was := specDirs
+	specDirs = []string{filepath.Join(dir, "none"), dir}
+	defer func() { specDirs = was }()
+	if found := foundBy("/run/docker/plugins/tuplenet.sock"); found != "/run/docker/plugins/tuplenet.sock" {
+		t.Errorf("its own directory is not where Docker finds %q", found)
+	}
+	for name, text := range map[string]string{"other.spec": "unix://" + path + "2", "tcp.json": `{"Addr": "https://example.com"}`, "broken.json": "{", "text.txt": "unix://" + path} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found := foundBy(path); found != "" {
+		t.Errorf("Docker finds it by %q", found)
+	}
+	for name, text := range map[string]string{"tp.spec": "unix://" + path + "\n", "tp.json": `{"Name": "tp", "Addr": "unix://` + path + `"}`, "tp/tp.spec": "unix://" + path} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if found := foundBy(path); found != file {
+			t.Errorf("Docker finds it by %q, want %s", found, file)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
