@@ -4,13 +4,13 @@ export CGO_ENABLED := 0
 # Under sudo git may refuse to look at somebody else's clone.
 export GOFLAGS := -buildvcs=false $(GOFLAGS)
 
-VERSION := $(shell git -c safe.directory='*' describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION := $(shell packaging/version.sh)
 LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
 # The CNI plugin is a module of its own, see plugins/cni/doc.go.
 PACKAGES := ./... cni.tuplenet/...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all deps test-deps build man docker-plugin test test-kernel soak demo bench lint fuzz clean
+.PHONY: all deps test-deps build man docker-plugin packages test test-packages test-kernel soak demo bench lint fuzz clean
 
 all: build
 
@@ -32,11 +32,20 @@ docker-plugin: build ## bin/docker-plugin, of which `docker plugin create` makes
 	@packaging/docker/build.sh bin/tuplenet bin/docker-plugin
 	@echo "next, on each host: docker plugin create tuplenet bin/docker-plugin && docker plugin enable tuplenet"
 
+packages: ## dist/*.deb and *.rpm; DIST=directory, ARCHITECTURES=amd64, VERSION=1.2.3
+	@VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' packaging/build.sh '$(or $(DIST),dist)' '$(ARCHITECTURES)'
+
 test-deps:
 	@packaging/deps.sh test
 
-test: test-deps build ## all tests: unit, golden, scenarios with real Open vSwitch
-	go test -count=1 -timeout 15m $(PACKAGES)
+# Scenarios count lost packets: what keeps all processors busy waits for them.
+test: test-deps build ## all tests: unit, golden, scenarios with real Open vSwitch, container runtimes
+	go test -count=1 -timeout 15m $(filter-out %/internal/runtimes,$(shell go list $(PACKAGES)))
+	go test -count=1 -timeout 15m ./internal/runtimes
+
+test-packages: ## build the packages, judge them, and install, upgrade and remove them on hosts that exchange packets
+	@packaging/deps.sh packages
+	@packaging/test.sh
 
 test-kernel: ## scenarios on the kernel's datapath, in an emulated machine; ONLY=. for all of them
 	@packaging/deps.sh kernel
@@ -55,8 +64,8 @@ bench: ## measure; ONLY='Compile|Latency' for a subset; writes docs/performance.
 
 lint: ## formatting, vet, staticcheck, systemd's units
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt would change these files"; exit 1; }
-	go vet $(PACKAGES)
-	go run $(STATICCHECK) $(PACKAGES)
+	go vet -tags packages $(PACKAGES)
+	go run $(STATICCHECK) -tags packages $(PACKAGES)
 	packaging/systemd/verify.sh
 
 fuzz: ## each fuzz target for FUZZTIME (20s)
