@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -150,8 +149,7 @@ func (s *session) setIPFIX(ctx context.Context, bridgeName string, want IPFIX) e
 // changeIPFIXOps returns the operations that make a row as it is wanted. If Open
 // vSwitch has to begin anew, it has ended when this returns.
 func (s *session) changeIPFIXOps(ctx context.Context, has, row *ipfix) ([]ovsdb.Operation, error) {
-	row.ExternalIDs = merged(has.ExternalIDs, row.ExternalIDs)
-	if has.String() == row.String() && maps.Equal(has.ExternalIDs, row.ExternalIDs) {
+	if has.String() == row.String() && has.isOurs() {
 		return nil, nil
 	}
 	if has.begunAs(row) {
@@ -176,8 +174,12 @@ func (r *ipfix) begunAs(row *ipfix) bool {
 	return slices.Equal(slices.Sorted(slices.Values(r.Targets)), row.Targets) && r.Domain != nil && *r.Domain == *row.Domain
 }
 
+// updateIPFIXOps leaves alone what others have in the row, also what they have
+// written by now and the replica does not show yet.
 func (s *session) updateIPFIXOps(has, row *ipfix) ([]ovsdb.Operation, error) {
-	return s.client.Where(has).Update(row, &row.Targets, &row.Sampling, &row.Domain, &row.Point, &row.ExternalIDs)
+	update, err1 := s.client.Where(has).Update(row, &row.Targets, &row.Sampling, &row.Domain, &row.Point)
+	sign, err2 := s.client.Where(has).Mutate(has, model.Mutation{Field: &has.ExternalIDs, Mutator: ovsdb.MutateOperationInsert, Value: row.ExternalIDs})
+	return append(update, sign...), errors.Join(err1, err2)
 }
 
 func (s *session) createIPFIXOps(b *bridge, row *ipfix) ([]ovsdb.Operation, error) {
