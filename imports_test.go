@@ -36,6 +36,7 @@ var rooms = map[string][]string{
 	"internal/bench":    {"flows", "internal/store", "internal/ovs", "internal/topology"},
 	"internal/soak":     {},
 	"internal/runtimes": {},
+	"internal/packages": {},
 	"internal/ctl":      {"flows", "internal/explain", "internal/audit", "internal/drawing", "internal/manifest", "internal/status", "internal/store", "internal/suggest", "internal/trace", "internal/topology"},
 	"internal/cleanup":  {"internal/agent", "internal/ovs"},
 	"internal/doctor":   {"plugins/cni", "plugins/cnm", "internal/agent", "internal/ovs", "internal/status", "internal/store", "internal/suggest", "internal/topology"},

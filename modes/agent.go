@@ -47,7 +47,7 @@ func agentFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{configFlag()}, settingFlags(config.Agent()), []cli.Flag{
 		&cli.BoolFlag{Name: "check", Usage: "say whether the settings are right, what they are and where each comes from, and end", DisableDefaultText: true},
 		&cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "with --check: print one JSON object a line", DisableDefaultText: true},
-		&cli.BoolFlag{Name: "release", Hidden: true},                            // takes back what an agent that was killed holds, and ends
+		&cli.BoolFlag{Name: "release", Usage: "let Open vSwitch go on where an agent that was killed had it wait for flows, and end", DisableDefaultText: true},
 		&cli.StringFlag{Name: "interval", Aliases: []string{"i"}, Hidden: true}, // of agents that polled
 	})
 }

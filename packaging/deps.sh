@@ -6,6 +6,7 @@
 #	deps.sh test	for the tests, too: traffic, a flow collector, paths, a web server, shells to complete in, what checks manual pages and metrics, and container runtimes
 #	deps.sh bench	for the benchmarks, too: the CNI plugins that ours is measured against
 #	deps.sh kernel	for the kernel's datapath, too: an emulator, and a kernel
+#	deps.sh packages	for the tests of packages, too: what judges them, and a system to install them in
 set -eu
 
 packages="openvswitch-switch iproute2 iputils-ping procps ethtool tcpdump"
@@ -38,7 +39,8 @@ test) packages="$packages iperf3 nfdump wget traceroute iputils-tracepath busybo
 	;;
 bench) packages="$packages iperf3 containernetworking-plugins" ;;
 kernel) packages="$packages iperf3 nfdump wget traceroute iputils-tracepath qemu-system-x86 busybox-static" ;;
-*) fail "deps.sh knows no $1, only test, bench and kernel" ;;
+packages) packages="$packages lintian rpmlint rpm debootstrap" ;;
+*) fail "deps.sh knows no $1, only test, bench, kernel and packages" ;;
 esac
 
 PATH=$PATH:/usr/local/go/bin
@@ -104,4 +106,15 @@ fi
 if [ "${1:-}" = test ] && ! [ -d "$bin/prometheus" ] && ! command -v promtool >/dev/null; then
 	command -v apt-get >/dev/null && quietly apt-get update || fail "the package prometheus cannot be had: apt-get update fails"
 	unpack prometheus "$bin/prometheus"
+fi
+
+# The distribution that this machine has, as it comes, with what the package depends on.
+if [ "${1:-}" = packages ] && ! [ -d "$bin/debian" ]; then
+	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	echo "making a root file system of $release"
+	rm -rf "$bin/debian.new"
+	quietly debootstrap --variant=minbase --include=systemd-sysv,dbus,openvswitch-switch,iproute2,iputils-ping "$release" "$bin/debian.new" ||
+		fail "debootstrap could not make a root file system of $release; its log is in $bin/debian.new/debootstrap"
+	rm -rf "$bin/debian.new/var/cache/apt/archives" "$bin/debian.new/var/lib/apt/lists"
+	mv "$bin/debian.new" "$bin/debian"
 fi

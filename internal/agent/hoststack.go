@@ -158,7 +158,11 @@ func RestoreSysctls(rundir string) (restored []string, err error) {
 		return err != nil || now != s.Set
 	})
 	for _, s := range ours {
-		if err := writeSysctl(s.Name, s.Was); err != nil {
+		err := writeSysctl(s.Name, s.Was)
+		if errors.Is(err, fs.ErrNotExist) { // its device has just gone
+			continue
+		}
+		if err != nil {
 			return restored, err
 		}
 		if s.Was != s.Set {

@@ -103,7 +103,7 @@ func (n Network) check() error {
 		return fmt.Errorf("the Docker network %s: %w", n.ID, err)
 	}
 	if n.Router != "" && !n.Gateway.IsValid() {
-		return fmt.Errorf("Docker network %s: it is linked to router %s, but has no gateway", n.ID, n.Router)
+		return fmt.Errorf("the Docker network %s: it is linked to router %s, but has no gateway", n.ID, n.Router)
 	}
 	if n.Gateway.IsValid() && !n.Subnet.Contains(n.Gateway) {
 		return fmt.Errorf("the Docker network %s: gateway %s is not in the subnet %s", n.ID, n.Gateway, n.Subnet)
