@@ -103,6 +103,7 @@ type agent struct {
 	carriers  map[flows.Carrier]bool
 	dests     map[string]bool                // chassis that flows lead to
 	patches   map[topology.Key]ovs.PatchSpec // by outer port
+	bindings  map[string]topology.Binding    // this chassis' own, by the port's bare name
 	hostPort  topology.HostStack             // the way to the host's stack; zero if there is none
 	hostFault string                         // why it does not work, if that was said
 	mtu       int                            // for workloads
@@ -177,6 +178,7 @@ func newAgent(cfg Config) *agent {
 		carriers: map[flows.Carrier]bool{},
 		dests:    map[string]bool{},
 		patches:  map[topology.Key]ovs.PatchSpec{},
+		bindings: map[string]topology.Binding{},
 		driven:   make(chan struct{}),
 		opened:   make(chan struct{}),
 		bad:      map[topology.Key]string{},
@@ -314,6 +316,10 @@ func (a *agent) loop(ctx context.Context, admitted <-chan error) error {
 			a.nicChanged(ctx, n)
 		case chassis := <-a.liveness.due:
 			a.liveness.judge(chassis)
+		case absence := <-a.liveness.denied:
+			if a.liveness.keep(absence) {
+				a.change(topology.Change{Entity: absence})
+			}
 		case c, open := <-a.commands:
 			if !open { // ctx has ended
 				a.commands = nil
@@ -367,14 +373,18 @@ func (a *agent) readUpdate(ctx context.Context, u store.Update) {
 	if u.Resumed {
 		a.liveness.unsettle()
 	}
+	own := topology.Chassis{Name: a.self}.Key()
+	registered := a.model.Told(own) != nil
 	a.took(a.applyUpdate(u))
+	if u.Restored && registered && a.synced {
+		a.register(ctx) // the backup may be of before this host took part
+	}
 	if u.Snapshot {
 		a.liveness.survey()
 	}
 	if u.Snapshot || u.Resumed {
 		note(a.host.returned)
 	}
-	own := topology.Chassis{Name: a.self}.Key()
 	if slices.ContainsFunc(u.Changes, func(c topology.Change) bool { return c.Key == own }) {
 		if a.synced && a.model.Told(own) == nil {
 			a.log.Warn("this host's record was deleted: nobody sends here any more until the agent is started anew", "chassis", a.self)
@@ -454,8 +464,14 @@ func (a *agent) took(r topology.Result) {
 			}
 		case topology.KindChassis, topology.KindPinned:
 			chassis = true
+			a.reconsider(key.Name)
 		case topology.KindPresence, topology.KindAbsence, topology.KindContender:
 			a.liveness.changed(key)
+			a.reconsider(key.Name)
+		case topology.KindBinding:
+			if key.Parent == a.self {
+				a.bindingChanged(key)
+			}
 		}
 	}
 	if chassis {
@@ -556,6 +572,7 @@ func (a *agent) renew(ctx context.Context) {
 	if !a.synced {
 		a.synced = true
 		note(a.host.returned)
+		a.unbindAll()
 		a.register(ctx)
 		// What the start took for a moment is half of the memory.
 		go debug.FreeOSMemory()

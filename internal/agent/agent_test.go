@@ -106,6 +106,7 @@ type host struct {
 	done    chan error
 	log     *logbook
 	metrics string // HOST:PORT, if the agent is to serve metrics
+	user    string // of etcd, whose password is "secret"; empty: none
 }
 
 // logbook keeps what an agent said.
@@ -158,7 +159,7 @@ func (h *host) start() {
 	t := h.site.t
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	st, err := store.New(store.Config{Endpoints: []string{h.site.endpoint}, Log: logTo(t)})
+	st, err := store.New(store.Config{Endpoints: []string{h.site.endpoint}, Username: h.user, Password: "secret", Log: logTo(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (a *agent) childChanged(name string) {
 		a.change(topology.Change{Entity: now})
 	case !here && plugged:
 		a.log.Info("child port is not here any more", "port", name)
-		a.binder.forget(name)
+		a.leave(name)
 		a.change(topology.Change{Key: was.Key()})
 	}
 	if here && port.Chassis != a.self && a.member {

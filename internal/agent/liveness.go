@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -33,6 +34,10 @@ import (
 // then. Of a record without an MTU, as of the original TupleNet, nobody knows.
 // After a power cut all agents find each other so; settleTime lets them appear.
 //
+// Where etcd lets an agent write under its own name alone, none can declare
+// another down. Then each keeps its verdict to itself: all see the same keys, and
+// come to the same one.
+//
 // Its methods belong to the agent's loop.
 type liveness struct {
 	ctx      context.Context
@@ -42,10 +47,12 @@ type liveness struct {
 	presence *presence
 	log      *slog.Logger
 
-	due     chan string          // chassis to judge, for the loop
-	missing map[string]time.Time // chassis that are not heard of, by when that was noticed; each will be due
-	settled time.Time            // before, nobody is judged
-	rival   bool                 // another host was refused of late because it has our system-id
+	due     chan string           // chassis to judge, for the loop
+	denied  chan topology.Absence // verdicts that etcd does not take, for the loop
+	kept    map[string]bool       // chassis that are down by a verdict of which the store does not know
+	missing map[string]time.Time  // chassis that are not heard of, by when that was noticed; each will be due
+	settled time.Time             // before, nobody is judged
+	rival   bool                  // another host was refused of late because it has our system-id
 }
 
 const (
@@ -59,7 +66,7 @@ const (
 // newLiveness returns a liveness that works until ctx ends.
 func newLiveness(ctx context.Context, a *agent) *liveness {
 	return &liveness{ctx: ctx, store: a.Store, self: a.self, model: a.model, presence: a.presence, log: a.log,
-		due: make(chan string), missing: map[string]time.Time{}}
+		due: make(chan string), denied: make(chan topology.Absence), kept: map[string]bool{}, missing: map[string]time.Time{}}
 }
 
 // unsettle notes that what is seen may be an outage of our own.
@@ -136,6 +143,26 @@ func (l *liveness) survey() {
 	}
 }
 
+// keep reports whether a verdict that the store does not take still holds, and is
+// to be kept here.
+func (l *liveness) keep(absence topology.Absence) bool {
+	holds := l.unheard(absence.Chassis) && l.registered(absence.Chassis)
+	if holds {
+		l.kept[absence.Chassis] = true
+	}
+	return holds
+}
+
+// revoke reports whether a chassis is down by a verdict that was kept here and
+// holds no more, as it has appeared, or the operator has removed it.
+func (l *liveness) revoke(chassis string) bool {
+	if !l.kept[chassis] || !l.alive(chassis) && l.registered(chassis) {
+		return false
+	}
+	delete(l.kept, chassis)
+	return true
+}
+
 // miss notes that the presence of a chassis is not there any more.
 func (l *liveness) miss(chassis string) {
 	_, isDue := l.missing[chassis]
@@ -169,9 +196,21 @@ func (l *liveness) judge(chassis string) {
 	}
 	absence := topology.Absence{Chassis: chassis, Since: l.missing[chassis].Unix()}
 	go func() {
-		if err := l.store.DeclareDown(l.ctx, absence); err != nil {
+		if err := l.store.DeclareDown(l.ctx, absence); errors.Is(err, store.ErrDenied) {
+			select {
+			case l.denied <- absence:
+			case <-l.ctx.Done():
+			}
+		} else if err != nil {
 			l.log.Debug("cannot declare a chassis down, will look at it again", "chassis", chassis, "error", err)
 		}
 		l.later(chassis, judgeAgain) // by then the store may have said what came of it
 	}()
+}
+
+// reconsider takes a verdict on a chassis back that was kept here.
+func (a *agent) reconsider(chassis string) {
+	if a.liveness.revoke(chassis) {
+		a.change(topology.Change{Key: topology.Absence{Chassis: chassis}.Key()})
+	}
 }

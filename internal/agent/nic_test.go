@@ -225,6 +225,7 @@ func TestMTUChangesBack(t *testing.T) {
 	a := newAgent(Config{Store: s.store, TunnelIP: record.IP, Log: logTo(t)})
 	a.self, a.synced = record.Name, true
 	ctx := t.Context()
+	a.liveness = newLiveness(ctx, a)
 	read := func(c topology.Chassis) {
 		a.readUpdate(ctx, store.Update{Changes: []topology.Change{{Key: c.Key(), Entity: c, Created: 1}}})
 	}

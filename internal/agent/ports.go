@@ -66,7 +66,7 @@ func (a *agent) readOVS() {
 	for id, p := range a.plugs {
 		if !seen[id] {
 			delete(a.plugs, id)
-			a.binder.forget(id)
+			a.leave(id)
 			a.log.Info("interface unplugged", "port", id, "interface", p.iface.Name)
 			a.change(topology.Change{Key: topology.Interface{Port: id}.Key()})
 			a.childChanged(id) // it may be a child whose name an interface should not have had
@@ -129,6 +129,7 @@ func (a *agent) portChanged(name string) {
 	if p != nil {
 		a.childrenChanged(name)
 	}
+	a.unbind(name)
 }
 
 // plugChanged decides anew whether a port is that of its interface here.
@@ -160,7 +161,11 @@ func (a *agent) plugChanged(name string, p *plug) {
 		}
 		p.state = bound
 	case port.Chassis != "" && (p.state == bound || p.written):
-		a.log.Info("port has moved to another chassis", "port", port.Key(), "chassis", port.Chassis)
+		if p.state == bound {
+			a.log.Info("port has moved to another chassis", "port", port.Key(), "chassis", port.Chassis)
+		} else {
+			a.log.Warn("port is bound to another chassis, and this host has it as soon as it is unplugged there", "port", port.Key(), "chassis", port.Chassis)
+		}
 		p.state = yielded
 		a.binder.forget(name)
 		a.change(topology.Change{Key: topology.Interface{Port: name}.Key()})
@@ -187,7 +192,7 @@ func (a *agent) claimed(c *claim) {
 	if !a.binder.ended(c) {
 		return
 	}
-	if p := a.plugs[c.name]; p != nil {
+	if p := a.plugs[c.name]; p != nil && !c.release {
 		p.written = c.ok && p.state == claiming
 	}
 	if c.again {

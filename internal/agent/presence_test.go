@@ -121,6 +121,7 @@ func TestAddressChanges(t *testing.T) {
 			t.Fatal(err)
 		}
 		a.self, a.synced, a.presence = "twin", true, p
+		a.liveness = newLiveness(t.Context(), a)
 		for _, r := range records {
 			tell(t, a, r)
 		}

@@ -29,17 +29,41 @@ func listChassis(s *session, args []string) ([]object, error) {
 	objects := make([]object, len(chassis))
 	for i, e := range chassis {
 		o := objectOf(e)
-		o.fields = append(o.fields, stateOf(e.Key().Name, known)...)
+		o.fields = append(o.fields, stateOf(e, known)...)
 		objects[i] = o
 	}
 	return objects, nil
 }
 
+// withUnheard adds to what the store holds the absence of chassis that are not
+// heard of, and that nobody has declared down, as where etcd lets agents write
+// under their own names alone. (Of a record without an MTU, as an agent of the
+// original TupleNet writes it, nobody knows.)
+func withUnheard(all []topology.Change) []topology.Change {
+	heard := map[string]bool{}
+	for _, c := range all {
+		if c.Key.Kind == topology.KindPresence || c.Key.Kind == topology.KindAbsence {
+			heard[c.Key.Name] = true
+		}
+	}
+	for _, c := range all {
+		if chassis, ok := c.Entity.(topology.Chassis); ok && chassis.MTU > 0 && !heard[chassis.Name] {
+			absence := topology.Absence{Chassis: chassis.Name}
+			all = append(all, topology.Change{Key: absence.Key(), Entity: absence})
+		}
+	}
+	return all
+}
+
 // stateOf returns what the store says of whether a chassis is alive: nothing of
-// an agent of the original TupleNet, nor of one that was missed while nobody has
-// said so yet: for a moment, or until an agent runs that can.
-func stateOf(chassis string, known map[topology.Key]topology.Stored) []field {
+// an agent of the original TupleNet.
+func stateOf(record topology.Stored, known map[topology.Key]topology.Stored) []field {
 	var fields []field
+	chassis := record.Key().Name
+	announces := false
+	if c, ok := record.(topology.Chassis); ok {
+		announces = c.MTU > 0
+	}
 	presence, isThere := known[topology.Presence{Chassis: chassis}.Key()].(topology.Presence)
 	absence, isDown := known[topology.Absence{Chassis: chassis}.Key()].(topology.Absence)
 	switch {
@@ -50,6 +74,8 @@ func stateOf(chassis string, known map[topology.Key]topology.Stored) []field {
 	case isDown:
 		since := time.Unix(absence.Since, 0).UTC().Format(time.RFC3339)
 		fields = append(fields, state(downSince(since)), field{name: "since", value: since, onlyJSON: true})
+	case announces: // missed a moment ago, or nobody may write that it is down
+		fields = append(fields, state("not heard of"))
 	}
 	if contender, ok := known[topology.Contender{Chassis: chassis}.Key()].(topology.Contender); ok {
 		fields = append(fields, field{name: "contender", value: contender.IP.String()})

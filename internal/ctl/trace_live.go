@@ -31,7 +31,7 @@ func (s *session) newTracing(opts traceOptions) (*tracing, error) {
 	t := &tracing{session: s, traceOptions: opts, model: topology.NewModel()}
 	err := s.bounded(func(s *session) error {
 		items, err := s.store.Everything(s.ctx)
-		t.changes = changes(items)
+		t.changes = withUnheard(changes(items))
 		return err
 	})
 	if err != nil {

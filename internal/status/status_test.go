@@ -161,7 +161,7 @@ original-too  unknown                          -        192.168.1.15  -     -   
 unwell        up                               v1.0.0   192.168.1.16  -     1 of 2   0 of 1  120    lost    1      edge
 
 BAD down: host-bob; start the agent there, or take the chassis out with: tpctl ch del NAME
-BAD not heard of, and no agent runs that could declare it down: host-dave; start the agent there
+BAD not heard of: host-dave; start the agent there, or take the chassis out with: tpctl ch del NAME
 BAD up, and its agent does not answer: host-erin; see the log of the agent there, and tuplenet doctor; one of an earlier version never answers
 BAD has the system-id of another host, 192.168.1.99, which was refused: host-erin; give that one its own: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME
 BAD without a record, and routers are pinned to it: LR-lost: nobody; start the agent there, or delete the routers with: tpctl lr del -r ROUTER

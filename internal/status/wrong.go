@@ -99,7 +99,7 @@ func (s *Snapshot) wrongWith(c Chassis, l *problems) {
 		l.add(c.Name, "down", "start the agent there, or take the chassis out with: tpctl ch del NAME")
 	case c.State == Unknown && c.MTU > 0:
 		// A record with an MTU is of an agent that is heard of while it runs.
-		l.add(c.Name, "not heard of, and no agent runs that could declare it down", "start the agent there")
+		l.add(c.Name, "not heard of", "start the agent there, or take the chassis out with: tpctl ch del NAME")
 	case c.asked && c.Report == nil && s.AskErr == nil:
 		l.add(c.Name, "up, and its agent does not answer", "see the log of the agent there, and tuplenet doctor; one of an earlier version never answers")
 	}

@@ -34,7 +34,7 @@ type Removal struct {
 
 // RemoveChassis deletes the record of a chassis, and if its agent does not run
 // (see Removal) whatever else the store holds because of it: its presence and
-// its absence, what its agent was asked to do, and the binding of the ports
+// its absence, what its agent was asked to do, and the bindings of the ports
 // that were plugged in there. Outer ports that name a bridge stay bound: an
 // operator has chosen the chassis. An agent that runs keeps its ports.
 //
@@ -107,6 +107,7 @@ func (s *Store) removeChassis(ctx context.Context, key topology.Key, released ma
 			t.delete(alive)
 			t.delete(down)
 			t.delete(s.layout.commands(key.Name), clientv3.WithPrefix())
+			t.delete(s.layout.bindings(key.Name), clientv3.WithPrefix())
 		}
 		return nil
 	})
@@ -154,11 +155,17 @@ func isBoundTo(e topology.Stored, chassis string) bool {
 func (s *Store) release(t *txn, key topology.Key, chassis string) bool {
 	value, _ := t.get(s.layout.path(key))
 	e, err := topology.Parse(key, value)
-	if err != nil || !isBoundTo(e, chassis) {
-		return false // somebody was faster
+	port, ok := e.(topology.SwitchPort)
+	switch {
+	case err != nil || !ok:
+		return false
+	case isBoundTo(e, chassis):
+		port.Chassis = ""
+		t.put(s.layout.path(key), port.Value())
+		return true
+	case port.Chassis == "":
+		t.delete(s.layout.path(bindingOf(key, chassis).Key()))
+		return true
 	}
-	port := e.(topology.SwitchPort)
-	port.Chassis = ""
-	t.put(s.layout.path(key), port.Value())
-	return true
+	return false // somebody was faster
 }

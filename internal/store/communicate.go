@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -21,6 +22,7 @@ import (
 //
 //	communicate/push/<system-id>/cmd/<command id>                    a command, for 10 s
 //	communicate/cmd_result/<command id>/<sequence>/<system-id>       an answer, for 30 s
+//	communicate/answer/<system-id>/<command id>/<sequence>           an answer of an agent that may write under its own name alone
 const (
 	commandTTL = 10 * time.Second
 	answerTTL  = 30 * time.Second
@@ -100,7 +102,8 @@ func (s *Store) Converse(ctx context.Context) (*Conversation, error) {
 	}
 	c := &Conversation{store: s, lease: lease.ID, answers: make(chan Answer, 1024)}
 	c.last.Store(rand.Uint32())
-	stream := s.client.Watch(clientv3.WithRequireLeader(ctx), s.layout.answers(), clientv3.WithPrefix(),
+	from, upTo := s.layout.allAnswers()
+	stream := s.client.Watch(clientv3.WithRequireLeader(ctx), from, clientv3.WithRange(upTo),
 		clientv3.WithRev(head.Header.Revision+1), clientv3.WithFilterDelete())
 	go func() {
 		defer end()
@@ -148,18 +151,19 @@ func (c *Conversation) End(ctx context.Context) error {
 func (c *Conversation) Ask(ctx context.Context, chassis []string, what Properties) (uint16, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	var id uint16
-	for {
-		if id = uint16(c.last.Add(1)); id == 0 {
-			continue
-		}
-		used, err := c.store.client.Get(ctx, c.store.layout.answersTo(id), clientv3.WithPrefix(), clientv3.WithCountOnly())
-		if err != nil {
-			return 0, c.store.failed("asking agents", err)
-		}
-		if used.Count == 0 {
-			break
-		}
+	from, end := c.store.layout.allAnswers()
+	given, err := c.store.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithKeysOnly())
+	if err != nil {
+		return 0, c.store.failed("asking agents", err)
+	}
+	used := map[uint16]bool{0: true}
+	for _, kv := range given.Kvs {
+		a, _ := c.store.layout.answer(kv)
+		used[a.Command] = true
+	}
+	id := uint16(c.last.Add(1))
+	for used[id] {
+		id = uint16(c.last.Add(1))
 	}
 	for part := range slices.Chunk(chassis, maxOps) {
 		ops := make([]clientv3.Op, len(part))
@@ -207,7 +211,9 @@ func (s *Store) Commands(ctx context.Context, chassis string) <-chan Command {
 	return out
 }
 
-// Answer writes answers, at most 128, in one transaction under one lease.
+// Answer writes answers, at most 128, in one transaction under one lease: where
+// nodes of the original write theirs, or in the chassis' own place if etcd denies
+// that.
 func (s *Store) Answer(ctx context.Context, answers []Answer) error {
 	const doing = "answering a command"
 	try, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -216,24 +222,40 @@ func (s *Store) Answer(ctx context.Context, answers []Answer) error {
 	if err != nil {
 		return s.failed(doing, err)
 	}
-	ops := make([]clientv3.Op, len(answers))
-	for i, a := range answers {
-		path := s.layout.answersTo(a.Command) + strconv.Itoa(a.Sequence) + "/" + a.Chassis
-		ops[i] = clientv3.OpPut(path, a.Properties.String(), clientv3.WithLease(lease.ID))
+	for _, path := range []func(Answer) string{s.layout.answerTo, s.layout.answerBy} {
+		ops := make([]clientv3.Op, len(answers))
+		for i, a := range answers {
+			ops[i] = clientv3.OpPut(path(a), a.Properties.String(), clientv3.WithLease(lease.ID))
+		}
+		if _, err = s.client.Txn(try).Then(ops...).Commit(); err == nil {
+			return nil
+		}
+		if err = s.failed(doing, err); !errors.Is(err, ErrDenied) {
+			return err
+		}
 	}
-	if _, err := s.client.Txn(try).Then(ops...).Commit(); err != nil {
-		return s.failed(doing, err)
-	}
-	return nil
+	return err
 }
 
-func (l layout) answersTo(command uint16) string {
-	return fmt.Sprintf("%s%d/", l.answers(), command)
+// answerTo and answerBy return where an answer is kept: with others to the same
+// command, or with others by the same chassis.
+func (l layout) answerTo(a Answer) string {
+	return fmt.Sprintf("%s%d/%d/%s", l.answers(), a.Command, a.Sequence, a.Chassis)
 }
 
-// answer reads an answer; ok tells whether it is one.
+func (l layout) answerBy(a Answer) string {
+	return fmt.Sprintf("%s%d/%d", l.answersBy(a.Chassis), a.Command, a.Sequence)
+}
+
+// answer reads an answer, or an answer's key without its value; ok tells whether
+// it is one.
 func (l layout) answer(kv *mvccpb.KeyValue) (a Answer, ok bool) {
-	parts := strings.Split(strings.TrimPrefix(string(kv.Key), l.answers()), "/")
+	path := string(kv.Key)
+	parts := strings.Split(strings.TrimPrefix(path, l.answers()), "/")
+	if own, _ := l.allAnswers(); strings.HasPrefix(path, own) {
+		chassis, rest, _ := strings.Cut(strings.TrimPrefix(path, own), "/")
+		parts = append(strings.Split(rest, "/"), chassis)
+	}
 	if len(parts) != 3 {
 		return Answer{}, false
 	}

@@ -23,6 +23,7 @@ var (
 	ErrNotEmpty = errors.New("not empty")
 	ErrFull     = errors.New("no free address")
 	ErrVersion  = errors.New("db accessed by higher version")
+	ErrDenied   = errors.New("permission denied")
 )
 
 // NotFound returns the error that there is no such object, as Get does.
@@ -56,6 +57,11 @@ func (e *etcdError) Error() string {
 }
 
 func (e *etcdError) Unwrap() error { return e.cause }
+
+// Is makes what etcd's authorization refuses an ErrDenied.
+func (e *etcdError) Is(target error) bool {
+	return target == ErrDenied && errors.Is(e.cause, rpctypes.ErrPermissionDenied)
+}
 
 // failed says what was being done when etcd failed with err.
 func (s *Store) failed(doing string, err error) error {

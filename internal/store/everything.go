@@ -196,6 +196,7 @@ func (s *Store) ReleasePorts(ctx context.Context, chassis string) ([]topology.Ke
 					freed = append(freed, port)
 				}
 			}
+			t.delete(s.layout.bindings(chassis), clientv3.WithPrefix())
 			return nil
 		})
 		if err != nil {

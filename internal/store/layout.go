@@ -34,6 +34,17 @@ func (l layout) commands(chassis string) string {
 // answers is the directory of what agents have answered to commands.
 func (l layout) answers() string { return string(l) + "communicate/cmd_result/" }
 
+// answersBy is the directory of what the agent of a chassis has answered that may
+// not write into that of all.
+func (l layout) answersBy(chassis string) string {
+	return string(l) + "communicate/answer/" + chassis + "/"
+}
+
+// allAnswers returns the range of keys of both.
+func (l layout) allAnswers() (from, end string) {
+	return string(l) + "communicate/answer/", clientv3.GetPrefixRangeEnd(l.answers())
+}
+
 // watched returns the range of keys that Watch looks at, from and including
 // from, up to end: all entities. One range has one history and one order, which
 // several would not have. What tools and agents talk about (communicate/) lies
@@ -42,17 +53,20 @@ func (l layout) watched() (from, end string) {
 	return string(l) + "contact/", clientv3.GetPrefixRangeEnd(l.entities())
 }
 
-// liveness are the directories that say of chassis whether they are alive.
-var liveness = map[topology.Kind]string{
+// besides are the directories, in the range that is watched, of what agents
+// write in places of their own: whether chassis are alive, and what is plugged in
+// there.
+var besides = map[topology.Kind]string{
 	topology.KindPresence:  "contact/",
 	topology.KindContender: "contender/",
 	topology.KindAbsence:   "down/",
+	topology.KindBinding:   "entity_bind/",
 }
 
 // group returns the directory that the entities of a kind are kept in, or the
 // switches or routers that they hang on.
 func (l layout) group(kind topology.Kind) string {
-	if directory, ok := liveness[kind]; ok {
+	if directory, ok := besides[kind]; ok {
 		return string(l) + directory
 	}
 	switch kind {
@@ -84,7 +98,15 @@ func (s *Store) Path(key topology.Key) string { return s.layout.path(key) }
 
 // path returns the etcd key of an entity.
 func (l layout) path(key topology.Key) string {
+	if key.Kind == topology.KindBinding {
+		return l.bindings(key.Parent) + key.Name
+	}
 	return l.collection(key.Kind, key.Parent) + key.Name
+}
+
+// bindings returns the directory of the bindings of a chassis.
+func (l layout) bindings(chassis string) string {
+	return l.group(topology.KindBinding) + chassis + "/"
 }
 
 // children returns the directory of everything that hangs on a switch or
@@ -103,7 +125,7 @@ func (l layout) book(device topology.Key) string {
 func (l layout) key(path string) (topology.Key, bool) {
 	rest, ok := strings.CutPrefix(path, l.entities())
 	if !ok {
-		return l.livenessKey(path)
+		return l.besideKey(path)
 	}
 	group, rest, _ := strings.Cut(rest, "/")
 	name, rest, deep := strings.Cut(rest, "/")
@@ -141,10 +163,17 @@ func (l layout) key(path string) (topology.Key, bool) {
 	return key, true
 }
 
-// livenessKey is key for what says whether a chassis is alive.
-func (l layout) livenessKey(path string) (topology.Key, bool) {
-	for kind := range liveness {
+// besideKey is key for what agents write in places of their own.
+func (l layout) besideKey(path string) (topology.Key, bool) {
+	for kind := range besides {
 		if name, ok := strings.CutPrefix(path, l.group(kind)); ok {
+			if kind == topology.KindBinding {
+				chassis, port, _ := strings.Cut(name, "/")
+				if sw, name, _ := strings.Cut(port, "/"); chassis == "" || sw == "" || name == "" || strings.Contains(name, "/") {
+					return topology.Key{}, false
+				}
+				return topology.Key{Kind: kind, Parent: chassis, Name: port}, true
+			}
 			if name == "" || strings.Contains(name, "/") {
 				return topology.Key{}, false
 			}

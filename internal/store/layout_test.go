@@ -21,6 +21,9 @@ func TestLayoutKey(t *testing.T) {
 		"/tuplenet/contact/hv1":               {Kind: topology.KindPresence, Name: "hv1"},
 		"/tuplenet/contender/hv1":             {Kind: topology.KindContender, Name: "hv1"},
 		"/tuplenet/down/hv1":                  {Kind: topology.KindAbsence, Name: "hv1"},
+		"/tuplenet/entity_bind/hv1/S/p":       {Kind: topology.KindBinding, Parent: "hv1", Name: "S/p"},
+		"/tuplenet/entity_bind/hv1/S":         {},
+		"/tuplenet/entity_bind/hv1/S/p/q":     {},
 		"/tuplenet/contact/":                  {},
 		"/tuplenet/contact/a/b":               {},
 		"/tuplenet/down":                      {},
@@ -60,6 +63,7 @@ func FuzzLayoutKey(f *testing.F) {
 	f.Add("/tuplenet/entity_view/chassis/hv1")
 	f.Add("/tuplenet/entity_view/LS//lsp/")
 	f.Add("/tuplenet/contact/hv1")
+	f.Add("/tuplenet/entity_bind/hv1/S/p")
 	l := newLayout("")
 	f.Fuzz(func(t *testing.T, path string) {
 		if key, ok := l.key(path); ok && (l.path(key) != path || key.Name == "") {

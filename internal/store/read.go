@@ -18,13 +18,19 @@ type Bad struct {
 	Err error
 }
 
-// Get returns one entity, or ErrNotFound.
+// Get returns one entity, or ErrNotFound. A port whose value names no chassis
+// has that of its binding.
 func (s *Store) Get(ctx context.Context, key topology.Key) (topology.Stored, error) {
 	entity, _, err := s.get(ctx, key)
-	return entity, err
+	if err != nil {
+		return nil, err
+	}
+	one := []topology.Stored{entity}
+	err = s.bound(ctx, one, 0)
+	return one[0], err
 }
 
-// get returns one entity and the revision that wrote it.
+// get returns one entity, as its value has it, and the revision that wrote it.
 func (s *Store) get(ctx context.Context, key topology.Key) (topology.Stored, int64, error) {
 	resp, err := s.client.Get(ctx, s.layout.path(key))
 	if err != nil {
@@ -42,13 +48,17 @@ func (s *Store) get(ctx context.Context, key topology.Key) (topology.Stored, int
 
 // List returns the entities of one kind in order of parent and name: those of
 // one parent, or of all parents if parent is empty. Keys whose values cannot
-// be used come apart and are no error.
+// be used come apart and are no error. Ports whose values name no chassis have
+// those of their bindings.
 func (s *Store) List(ctx context.Context, kind topology.Kind, parent string) ([]topology.Stored, []Bad, error) {
-	entities, bad, _, err := s.list(ctx, kind, parent)
-	return entities, bad, err
+	entities, bad, revision, err := s.list(ctx, kind, parent)
+	if err != nil {
+		return nil, nil, err
+	}
+	return entities, bad, s.bound(ctx, entities, revision)
 }
 
-// list is List, with the revision that was read.
+// list is List as the values have it, with the revision that was read.
 func (s *Store) list(ctx context.Context, kind topology.Kind, parent string) (entities []topology.Stored, bad []Bad, revision int64, err error) {
 	from := s.layout.group(kind)
 	if parent != "" {
@@ -79,6 +89,11 @@ const pageSize = 10_000
 // scan calls visit with every key from from up to end, all of one revision,
 // which it returns.
 func (s *Store) scan(ctx context.Context, from, end string, visit func(*mvccpb.KeyValue)) (revision int64, err error) {
+	return s.scanAt(ctx, from, end, 0, visit)
+}
+
+// scanAt is scan as of a revision, or of now if that is 0.
+func (s *Store) scanAt(ctx context.Context, from, end string, revision int64, visit func(*mvccpb.KeyValue)) (int64, error) {
 	for {
 		page, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(revision))
 		if err != nil {

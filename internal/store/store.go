@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -50,6 +51,7 @@ type Store struct {
 	connections *connections
 	failover    *failover
 	sight       *sight
+	confined    sync.Once // said that bindings are kept in keys of their own
 }
 
 // New prepares a store without any I/O; connections are made and made again

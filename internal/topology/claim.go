@@ -49,6 +49,7 @@ const (
 	claimChild      // children of a port
 	claimOwner      // ports of one owner
 	claimPool       // ports of a switch that were made for one node
+	claimBinding    // bindings of one port
 )
 
 func (k claimKind) shared() bool { return k > claimShared }
@@ -117,11 +118,16 @@ func claims(e Entity) []claim {
 			own = append(own, claim{claimDNAT, address, 0})
 		}
 		return own
+	case Binding:
+		return []claim{bindingOf(e.PortKey())}
 	case Chassis:
 		return []claim{{claimTunnelIP, "", ipv4(e.IP)}}
 	}
 	return nil
 }
+
+// bindingOf is what the bindings of a port claim.
+func bindingOf(port Key) claim { return claim{claimBinding, port.Parent + "/" + port.Name, 0} }
 
 func ipv4(a netip.Addr) uint64 {
 	b := a.As4()

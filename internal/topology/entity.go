@@ -10,8 +10,8 @@ import (
 const MaxID = 1<<24 - 1
 
 // Entity is one thing of the topology: Switch, SwitchPort, Router, RouterPort,
-// StaticRoute, NAT, Chassis, Presence, Contender or Absence from the store, or
-// Node, Interface, Tunnel, Neighbour, HostStack or Demand of this node. All are
+// StaticRoute, NAT, Chassis, Presence, Contender, Absence or Binding from the
+// store, or Node, Interface, Tunnel, Neighbour, HostStack or Demand of this node. All are
 // comparable values.
 type Entity interface {
 	// Key returns the entity's name, unique in the topology.
@@ -60,7 +60,7 @@ type SwitchPort struct {
 	IP      netip.Addr // IPv4; OuterIP for a port to the physical network
 	MAC     MAC
 	Peer    string // router port, or the bridge of an outer port; may be empty
-	Chassis string // system-id of the chassis that the port is bound to; may be empty
+	Chassis string // system-id of the chassis that the port is bound to, by its own value or else by a Binding; may be empty
 	Parent  string // bare name of the port whose interface a child's packets pass through; empty: no child
 	Tag     uint16 // VLAN id of a child there, 1 to MaxTag; 0: no child
 	Secured bool   // only packets with its own MAC and address, and no VLAN tag, may come from it
@@ -153,6 +153,16 @@ type Absence struct {
 	Since   int64  // Unix seconds
 }
 
+// Binding says that a port is plugged in at a chassis, where that chassis may not
+// write it into the port: etcd lets it write under its own name alone. It counts
+// if the port's own value names no chassis, and no other binding of the port was
+// created before. It goes when the interface does.
+type Binding struct {
+	Chassis string // system-id
+	Switch  string
+	Port    string
+}
+
 // Node is the host that the flows are compiled for. There is one, named by its
 // system-id.
 type Node struct {
@@ -212,12 +222,16 @@ func (c Chassis) Key() Key     { return Key{KindChassis, "", c.Name} }
 func (p Presence) Key() Key    { return Key{KindPresence, "", p.Chassis} }
 func (c Contender) Key() Key   { return Key{KindContender, "", c.Chassis} }
 func (a Absence) Key() Key     { return Key{KindAbsence, "", a.Chassis} }
+func (b Binding) Key() Key     { return Key{KindBinding, b.Chassis, b.Switch + "/" + b.Port} }
 func (n Node) Key() Key        { return Key{KindNode, "", ""} }
 func (i Interface) Key() Key   { return Key{KindInterface, "", i.Port} }
 func (t Tunnel) Key() Key      { return Key{KindTunnel, "", t.Chassis} }
 func (n Neighbour) Key() Key   { return Key{KindNeighbour, n.Switch, n.IP.String()} }
 func (h HostStack) Key() Key   { return Key{KindHostStack, "", ""} }
 func (d Demand) Key() Key      { return Key{KindDemand, d.Switch, d.Port} }
+
+// PortKey returns the key of the port that is bound.
+func (b Binding) PortKey() Key { return Key{KindSwitchPort, b.Switch, b.Port} }
 
 // PortID returns the 16-bit id that names an address's port within its switch
 // or router: the low half of the IPv4 address. Ports of one switch whose

@@ -23,6 +23,7 @@ const (
 	KindPresence
 	KindContender
 	KindAbsence
+	KindBinding
 
 	KindNode
 	KindInterface
@@ -107,6 +108,7 @@ var kindNames = [...]string{
 	KindPresence:       "presence of chassis",
 	KindContender:      "contender for chassis",
 	KindAbsence:        "absence of chassis",
+	KindBinding:        "binding by chassis",
 	KindNode:           "node",
 	KindInterface:      "interface",
 	KindTunnel:         "tunnel",
@@ -146,7 +148,7 @@ func (k Kind) String() string {
 
 // Stored reports whether entities of this kind come from the store (and not
 // from this node).
-func (k Kind) Stored() bool { return k >= KindSwitch && k <= KindAbsence }
+func (k Kind) Stored() bool { return k >= KindSwitch && k <= KindBinding }
 
 // Parent returns the kind that an entity of kind k hangs on, or 0 if it
 // stands by itself.
@@ -161,7 +163,8 @@ func (k Kind) Parent() Kind {
 }
 
 // Key names one entity. Parent is the name of the switch or router that it
-// hangs on and is empty for everything that hangs on nothing.
+// hangs on and is empty for everything that hangs on nothing. (Of a Binding it is
+// the chassis, and Name has switch and port with a slash between.)
 type Key struct {
 	Kind   Kind
 	Parent string

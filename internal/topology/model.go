@@ -20,6 +20,8 @@ type Change struct {
 // entity, created before, has the same id, address, MAC or name in the same
 // scope. When the conflict ends, what was ignored counts again.
 //
+// A port whose value names no chassis reads as bound to that of its first Binding.
+//
 // An entity's parent or peer need not exist: they may come later, and an entity
 // whose parent is gone waits for its return.
 //
@@ -42,6 +44,7 @@ type record struct {
 	claims  []claim
 	counts  bool
 	ignored bool // decided not to count, and reported
+	unbound bool // a port whose own value names no chassis: bindings say where it is
 }
 
 // Conflict says that an entity is ignored, and because of which other.
@@ -175,7 +178,7 @@ func (m *Model) Replace(changes []Change) Result {
 // Apply carries out changes in their order. A change with Err leaves the last
 // valid state of its key in force.
 func (m *Model) Apply(changes []Change) Result {
-	b := batch{m: m, touched: make(map[Key]struct{}, 6*len(changes)), unsettled: map[*record]struct{}{}}
+	b := batch{m: m, touched: make(map[Key]struct{}, 6*len(changes)), unsettled: map[*record]struct{}{}, rebound: map[Key]struct{}{}}
 	for _, c := range changes {
 		switch {
 		case c.Err != nil:
@@ -186,6 +189,7 @@ func (m *Model) Apply(changes []Change) Result {
 		}
 	}
 	b.settle()
+	b.bind()
 	b.result.Touched = slices.AppendSeq(make([]Key, 0, len(b.touched)), maps.Keys(b.touched))
 	return b.result
 }
@@ -195,13 +199,24 @@ type batch struct {
 	m         *Model
 	touched   map[Key]struct{}
 	unsettled map[*record]struct{} // whether they count has to be decided anew
+	rebound   map[Key]struct{}     // ports whose bindings have changed
 	result    Result
 }
 
 func (b *batch) put(c Change) {
 	m, r := b.m, b.m.records[c.Key]
+	unbound := false
+	switch e := c.Entity.(type) {
+	case SwitchPort:
+		if unbound = e.Chassis == ""; unbound {
+			e.Chassis = m.boundBy(c.Key)
+			c.Entity = e
+		}
+	case Binding:
+		b.rebound[e.PortKey()] = struct{}{}
+	}
 	if r == nil {
-		r = &record{key: c.Key, entity: c.Entity, created: c.Created, claims: claims(c.Entity)}
+		r = &record{key: c.Key, entity: c.Entity, created: c.Created, claims: claims(c.Entity), unbound: unbound}
 		m.records[c.Key] = r
 		m.counts[c.Key.Kind].All++
 		if c.Key.Kind == KindChassis {
@@ -210,6 +225,7 @@ func (b *batch) put(c Change) {
 		b.claim(r)
 		return
 	}
+	r.unbound = unbound
 	if r.entity == c.Entity && r.created == c.Created {
 		return
 	}
@@ -239,6 +255,9 @@ func (b *batch) remove(key Key) {
 	}
 	if r.counts {
 		b.touch(r)
+	}
+	if binding, ok := r.entity.(Binding); ok {
+		b.rebound[binding.PortKey()] = struct{}{}
 	}
 	delete(b.m.records, key)
 	count := &b.m.counts[key.Kind]
@@ -353,6 +372,33 @@ func (b *batch) settle() {
 			}
 		}
 	}
+}
+
+// bind follows up on bindings, once it is known which of a port's comes first.
+func (b *batch) bind() {
+	for key := range b.rebound {
+		r := b.m.records[key]
+		if r == nil || !r.unbound {
+			continue
+		}
+		port := r.entity.(SwitchPort)
+		if port.Chassis = b.m.boundBy(key); port == r.entity {
+			continue
+		}
+		r.entity = port
+		if r.counts {
+			b.touch(r)
+		}
+	}
+}
+
+// boundBy returns the chassis that a port is bound to whose own value names
+// none.
+func (m *Model) boundBy(port Key) string {
+	if r := m.holder(bindingOf(port)); r != nil {
+		return r.entity.(Binding).Chassis
+	}
+	return ""
 }
 
 // blocked returns the record that keeps r from counting, and by which claim.

@@ -11,6 +11,9 @@ import (
 // Parse reads the value that the store holds under key. The error names what
 // is wrong with the value, not the key; callers add it.
 func Parse(key Key, value string) (Stored, error) {
+	if key.Kind == KindBinding {
+		return parseBinding(key)
+	}
 	if err := CheckName(key.Name); err != nil {
 		return nil, err
 	}
@@ -128,6 +131,17 @@ func parseAddress(key Key, value string) (Stored, error) {
 	return Contender{Chassis: key.Name, IP: ip}, nil
 }
 
+// parseBinding reads a binding, which its key says alone.
+func parseBinding(key Key) (Stored, error) {
+	sw, port, _ := strings.Cut(key.Name, "/")
+	for _, name := range []string{key.Parent, sw, port} {
+		if err := CheckName(name); err != nil {
+			return nil, err
+		}
+	}
+	return Binding{Chassis: key.Parent, Switch: sw, Port: port}, nil
+}
+
 // Value implements Stored.
 func (p Presence) Value() string {
 	if p.Stopped {
@@ -141,6 +155,9 @@ func (c Contender) Value() string { return c.IP.String() }
 
 // Value implements Stored.
 func (a Absence) Value() string { return "since=" + strconv.FormatInt(a.Since, 10) }
+
+// Value implements Stored. The key has it all.
+func (b Binding) Value() string { return "" }
 
 // ParseAddr parses an IPv4 address. Addresses are netip.Addr everywhere, so
 // that this is the place to widen when IPv6 comes.

@@ -211,7 +211,7 @@ func (a *assembly) state(chassis string) (state, remedy string) {
 		return "", ""
 	}
 	if down, ok := a.m.Get(topology.Absence{Chassis: chassis}.Key()).(topology.Absence); ok {
-		return "which is down since " + since(down), "start its agent, or its host"
+		return "which is down" + since(down), "start its agent, or its host"
 	}
 	presence, heard := a.m.Get(topology.Presence{Chassis: chassis}.Key()).(topology.Presence)
 	switch runs := heard && !presence.Stopped; {

@@ -45,6 +45,7 @@ const (
 	NotRouted     Reason = "not-routed"     // multicast, no IPv4, or nothing that a router answers
 	Spoofed       Reason = "port-security"  // a secured port sends under another MAC or address than its own, or with a VLAN tag
 	WrongTag      Reason = "vlan-tag"       // it has one where none belongs, or none that is known
+	NoChassis     Reason = "no-chassis"     // it came out of a tunnel, and from the address of no chassis that has a record
 	AwaitsARP     Reason = "arp"            // a machine of the physical network has not told its MAC
 	AwaitsAgent   Reason = "agent"          // which has to work on it
 	FlowsDiffer   Reason = "flows-differ"   // Open vSwitch has other flows than the agent made
@@ -321,7 +322,13 @@ func (v *Verdict) blame(s *seen) {
 	v.Text = fmt.Sprintf("%s in %s on %s: %s", v.Outcome, cmp.Or(v.Device, "no switch"), v.Chassis, astray(s))
 }
 
-func since(down topology.Absence) string { return time.Unix(down.Since, 0).UTC().Format(time.RFC3339) }
+// since says how long a chassis has been down, as far as anybody knows.
+func since(down topology.Absence) string {
+	if down.Since == 0 {
+		return ""
+	}
+	return " since " + time.Unix(down.Since, 0).UTC().Format(time.RFC3339)
+}
 
 // CanSend reports whether a packet can be sent from a port, as far as the store
 // tells; if not, the verdict says why.
