@@ -47,7 +47,7 @@ func (w *world) entity() topology.Entity {
 		}
 		return i
 	case 8:
-		return topology.Node{Chassis: w.name("hv", 2), MTU: 1400 * w.IntN(2), OnDemand: w.IntN(2) == 0, Redirect: w.IntN(2) == 0}
+		return topology.Node{Chassis: w.name("hv", 2), IP: addr, MTU: 1400 * w.IntN(2), OnDemand: w.IntN(2) == 0, Redirect: w.IntN(2) == 0}
 	case 9, 10:
 		net := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(w.IntN(2)), 0, 0}), 16)
 		return topology.StaticRoute{Router: w.name("lr", 3), Name: w.name("sr", 5), Net: net, NextHop: addr, OutPort: w.name("rp", 5)}
@@ -219,6 +219,7 @@ func TestRunsDoNotGrow(t *testing.T) {
 		"remote port": remotePort("ls0", 250),
 		"demand":      topology.Demand{Switch: "ls0", Port: "ls0-p3"},
 		"interface":   topology.Interface{Port: "nobody", OFPort: 9999},
+		"chassis":     topology.Chassis{Name: "new", IP: netip.MustParseAddr("172.16.0.2")},
 	}
 	for name, e := range changes {
 		var runs []int
@@ -351,7 +352,7 @@ func grid(switches, ports int) *topology.Model {
 	add := func(e topology.Entity) {
 		c = append(c, topology.Change{Key: e.Key(), Entity: e, Created: int64(len(c) + 1)})
 	}
-	add(topology.Node{Chassis: "self"})
+	add(topology.Node{Chassis: "self", IP: netip.MustParseAddr("172.16.0.1")})
 	add(topology.Router{Name: "lr", ID: 1})
 	for h := range 8 {
 		add(topology.Tunnel{Chassis: fmt.Sprint("hv", h), OFPort: uint32(100 + h)})

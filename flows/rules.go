@@ -35,6 +35,8 @@ func kindOf[E topology.Entity]() topology.Kind {
 var rules = []rule{
 	flowsOn("pipeline", pipeline),
 	flowsOn("trace", tracePoints),
+	flowsOn("chassis", fromChassis),
+	flowsOn("strangers", strangers),
 	flowsOn("arrival", arrival),
 	flowsOn("nobody", nobody),
 	on("redirect", redirect),

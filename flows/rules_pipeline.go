@@ -43,14 +43,6 @@ func pipeline(_ *Reader, node topology.Node) []Flow {
 		// Does nothing, in a way that does not read as a drop.
 		Flow{TableForeign, prioMiss, nil, []Action{Load{All(RegNextHop), 0}}},
 	)
-	if node.IP.IsValid() {
-		// Whichever chassis a packet comes from, and by whichever tunnel port.
-		out = append(out, Flow{TableClassify, prioNormal, []Match{Exact(TunDst, ipv4(node.IP))}, []Action{
-			Move{BitsVNI, BitsDatapath},
-			Move{All(TunMetadata0), All(RegOption)},
-			Goto{TableArrival},
-		}})
-	}
 	if node.MTU > 0 {
 		out = append(out,
 			Flow{TableSwitchOutput, prioNormal, []Match{isIP}, []Action{

@@ -145,6 +145,7 @@ func TestMetrics(t *testing.T) {
 		`tuplenet_bfd_peers{state="up"}`:                                                 0,
 		`tuplenet_dropped_packets_total{reason="no-destination",table="switch-lookup"}`:  3,
 		`tuplenet_dropped_packets_total{reason="port-security",table="switch-security"}`: 0,
+		`tuplenet_dropped_packets_total{reason="no-chassis",table="classify"}`:           0,
 		`tuplenet_packet_in_total{reason="no_route"}`:                                    0,
 	}
 	wrong := ""

@@ -24,10 +24,13 @@ func Drop(f *flows.Flow) (reason trace.Reason, drops bool) {
 	}
 	switch f.Table {
 	case flows.TableClassify:
-		if len(f.Match) > 0 { // what comes by an interface with children
-			return trace.WrongTag, true
+		switch {
+		case len(f.Match) == 0: // other frames than out of a tunnel have a flow before
+			return trace.NoChassis, true
+		case matches(flows.TunDst):
+			return trace.NotBound, true
 		}
-		return trace.NotBound, true
+		return trace.WrongTag, true // what comes by an interface with children
 	case flows.TableSwitchSecurity:
 		return trace.Spoofed, true
 	case flows.TableSwitchARP, flows.TableSwitchTarget, flows.TableRouterConnected, flows.TableNeighbour:

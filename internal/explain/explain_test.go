@@ -63,7 +63,8 @@ func TestWords(t *testing.T) {
 		"switch-security: ipv6 -> drop",
 		"switch-deliver: switch B, to pod -> may return, VLAN tag 5 on, output a1 (veth1)",
 		"switch-deliver: switch B, to pod, a VLAN tag -> drop",
-		"classify: tunnelled to 192.168.0.1 -> datapath := VNI, option := Geneve option, go to arrival",
+		"classify: tunnelled to 192.168.0.1, tunnelled from 192.168.0.2 -> datapath := VNI, option := Geneve option, go to arrival",
+		"classify: out of no tunnel -> drop",
 		"classify: any -> drop",
 		"switch-target: switch A, from a1, arp, request, target 10.0.0.1 -> drop",
 		"switch-lookup: switch B, to MAC f2:01:0a:00:01:01 (b1) -> to b1, via tunnel to hv2, go to switch-output",
@@ -120,7 +121,7 @@ func TestDrop(t *testing.T) {
 		}
 		reasons[reason] = true
 	}
-	for _, want := range []trace.Reason{trace.NoDestination, trace.NotBound, trace.NoRoute, trace.TTL, trace.BFD, trace.Hairpin, trace.NotRouted, trace.RouterGone, trace.Spoofed, trace.WrongTag} {
+	for _, want := range []trace.Reason{trace.NoDestination, trace.NotBound, trace.NoRoute, trace.TTL, trace.BFD, trace.Hairpin, trace.NotRouted, trace.RouterGone, trace.Spoofed, trace.WrongTag, trace.NoChassis} {
 		if !reasons[want] {
 			t.Errorf("no flow drops for %s", want)
 		}

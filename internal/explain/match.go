@@ -56,6 +56,10 @@ func (m matcher) word(one flows.Match) string {
 		return m.router(v, mask)
 	case flows.RegEntry:
 		return m.entry(v, mask)
+	case flows.TunDst:
+		if v == 0 {
+			return "out of no tunnel"
+		}
 	case flows.RegNextHop:
 		return "next hop " + address(v)
 	case flows.RegSeen:
@@ -182,6 +186,7 @@ var (
 // addressNames name the fields that hold IPv4 addresses.
 var addressNames = map[flows.Field]string{
 	flows.TunDst: "tunnelled to",
+	flows.TunSrc: "tunnelled from",
 	flows.IPSrc:  "src",
 	flows.IPDst:  "dst",
 	flows.ARPSpa: "sender",

@@ -228,7 +228,7 @@ func (j *journey) ends(p *transit, f *flows.Flow) []End {
 
 func (j *journey) sent(p *transit, ofport uint32) {
 	end := j.b.lead(ofport, 0)
-	if end.Kind != Tunnel || j.n.down(end.Chassis) {
+	if end.Kind != Tunnel || j.n.down(end.Chassis) || !j.b.node.IP.IsValid() { // without a record: nobody takes anything from it
 		return
 	}
 	next := parcel{chassis: end.Chassis, size: p.size, srcPort: p.srcPort, dstPort: p.dstPort, fragile: j.fragile, damaged: j.damaged, state: p.state}
