@@ -34,6 +34,7 @@ var ctlObjects = map[string]string{
 
 	"lnat":      "NAT rules of logical routers",
 	"patchport": "ports of logical switches that lead to the physical network",
+	"auth":      "users of etcd, and what each may do",
 	"edge":      "roads to the physical network, each with all that belongs to it",
 	"toolbox":   "mend what keeps account of ids and addresses",
 }
@@ -98,6 +99,14 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 		env := ctl.Env{
 			Open:  func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, command.ReadOnly()) },
 			Reach: func() (*store.Store, error) { return ctlReach(c, command.ReadOnly()) },
+			ReachAs: func(user, password string) (*store.Store, error) {
+				cfg, err := ctlConfig(c, command.ReadOnly())
+				if err != nil {
+					return nil, err
+				}
+				cfg.Username, cfg.Password = user, password
+				return store.New(cfg)
+			},
 			Bridge: func(ctx context.Context, raw bool) (explain.Bridge, error) {
 				host, err := hostConfig(c)
 				if err != nil {
@@ -145,7 +154,7 @@ func ctlOpen(ctx context.Context, c *cli.Context, readOnly bool) (*store.Store, 
 // openStore connects to etcd for somebody who can name another.
 func openStore(ctx context.Context, cfg store.Config) (*store.Store, error) {
 	st, err := store.Open(ctx, cfg)
-	if err != nil && !errors.Is(err, store.ErrVersion) {
+	if err != nil && !errors.Is(err, store.ErrVersion) && !store.Refused(err) {
 		return nil, fmt.Errorf("%w (-e or TUPLENET_ENDPOINTS names another etcd)", err)
 	}
 	return st, err

@@ -20,30 +20,36 @@ func etcdCommand() *cli.Command {
 		Usage: "run an etcd server, alone or as a member of a cluster",
 		Description: "It listens on this machine alone unless it is told otherwise. SIGTERM and SIGINT stop it.\n" +
 			"GET /health on a client URL tells whether it serves. A member of a new cluster is ready when most\n" +
-			"of its members are there.\n\n" +
+			"of its members are there. Its commands are for the operator of any etcd.\n\n" +
 			example("tuplenet etcd --data-dir /var/lib/tuplenet/etcd",
 				"tuplenet etcd --listen-client https://192.168.1.10:2379 --cert etcd.pem --key etcd.key",
 				"tuplenet etcd --name a --listen-client http://192.168.1.10:2379 --listen-peer http://192.168.1.10:2380 \\",
 				"    --initial-cluster a=http://192.168.1.10:2380,b=http://192.168.1.11:2380,c=http://192.168.1.12:2380"),
-		Flags: []cli.Flag{
-			etcdServerFlag("name", "default", "`NAME` of this member in its cluster"),
-			etcdServerFlag("data-dir", "/var/lib/tuplenet/etcd", "`DIRECTORY` of the data; made when missing"),
-			etcdServerFlag("listen-client", embedded.DefaultClientURL, "`URL` for clients: http, https or unix:///PATH; several are separated by commas"),
-			etcdServerFlag("advertise-client", "", "`URL` that clients of other members learn, if not that of --listen-client"),
-			etcdServerFlag("listen-peer", embedded.DefaultPeerURL, "`URL` for the cluster's other members: http or https"),
-			etcdServerFlag("advertise-peer", "", "`URL` that the other members use, if not that of --listen-peer"),
-			etcdServerFlag("initial-cluster", "", "`NAME=URL,...` of all members' peer URLs; without it this member is alone"),
-			etcdServerFlag("initial-cluster-state", "new", "`STATE` of that cluster: new, or existing for a member that joins it"),
-			etcdServerFlag("cert", "", "PEM `FILE` with the certificate for https client URLs"),
-			etcdServerFlag("key", "", "PEM `FILE` with the key of --cert"),
-			etcdServerFlag("cacert", "", "PEM `FILE` with the authority of clients' certificates; who has none is refused"),
-			etcdServerFlag("peer-cert", "", "PEM `FILE` with the certificate for https peer URLs"),
-			etcdServerFlag("peer-key", "", "PEM `FILE` with the key of --peer-cert"),
-			etcdServerFlag("peer-cacert", "", "PEM `FILE` with the authority of members' certificates; who has none is refused"),
-			etcdServerFlag("auto-compaction-retention", "1h", "`DURATION` of the history that is kept; 0 keeps all"),
-			etcdServerFlag("listen-metrics", "", "`URL` of another listener for /metrics and /health, in plain HTTP"),
-		},
-		Action: runEtcd,
+		Flags:       etcdServerFlags(),
+		Subcommands: etcdTools(),
+		Action:      runEtcd,
+	}
+}
+
+// etcdServerFlags say how a server runs.
+func etcdServerFlags() []cli.Flag {
+	return []cli.Flag{
+		etcdServerFlag("name", "default", "`NAME` of this member in its cluster"),
+		etcdServerFlag("data-dir", "/var/lib/tuplenet/etcd", "`DIRECTORY` of the data; made when missing"),
+		etcdServerFlag("listen-client", embedded.DefaultClientURL, "`URL` for clients: http, https or unix:///PATH; several are separated by commas"),
+		etcdServerFlag("advertise-client", "", "`URL` that clients of other members learn, if not that of --listen-client"),
+		etcdServerFlag("listen-peer", embedded.DefaultPeerURL, "`URL` for the cluster's other members: http or https"),
+		etcdServerFlag("advertise-peer", "", "`URL` that the other members use, if not that of --listen-peer"),
+		etcdServerFlag("initial-cluster", "", "`NAME=URL,...` of all members' peer URLs; without it this member is alone"),
+		etcdServerFlag("initial-cluster-state", "new", "`STATE` of that cluster: new, or existing for a member that joins it"),
+		etcdServerFlag("cert", "", "PEM `FILE` with the certificate for https client URLs"),
+		etcdServerFlag("key", "", "PEM `FILE` with the key of --cert"),
+		etcdServerFlag("cacert", "", "PEM `FILE` with the authority of clients' certificates; who has none is refused"),
+		etcdServerFlag("peer-cert", "", "PEM `FILE` with the certificate for https peer URLs"),
+		etcdServerFlag("peer-key", "", "PEM `FILE` with the key of --peer-cert"),
+		etcdServerFlag("peer-cacert", "", "PEM `FILE` with the authority of members' certificates; who has none is refused"),
+		etcdServerFlag("auto-compaction-retention", "1h", "`DURATION` of the history that is kept; 0 keeps all"),
+		etcdServerFlag("listen-metrics", "", "`URL` of another listener for /metrics and /health, in plain HTTP"),
 	}
 }
 
@@ -60,6 +66,9 @@ func runEtcd(c *cli.Context) error {
 	cfg := etcdServerConfig(c)
 	for _, u := range exposed(cfg) {
 		fmt.Fprintf(c.App.ErrWriter, "warning: %s is open to the network and has no TLS: who reaches it can read and change everything\n", u)
+	}
+	if ca := cfg.PeerTLS.TrustedCAFile; ca != "" && ca == cfg.ClientTLS.TrustedCAFile {
+		fmt.Fprintf(c.App.ErrWriter, "warning: %s is the authority of clients and of members: to the peer URL every client is a member, who may write anything\n", ca)
 	}
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

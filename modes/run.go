@@ -49,7 +49,7 @@ func Run(argv []string, cniCommand string, stdin io.Reader, stdout, stderr io.Wr
 	app, err := newApp(mode, argv)
 	if err == nil {
 		app.Reader, app.Writer, app.ErrWriter = stdin, stdout, stderr
-		if mode == ModeCtl || mode == ModeLab {
+		if mode == ModeCtl || mode == ModeLab || mode == ModeEtcd {
 			argv = permute(app, argv)
 		}
 		err = app.RunContext(context.Background(), argv)

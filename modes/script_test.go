@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,8 @@ import (
 
 // TestScripts runs testdata/*.txtar. Each script gets a store of its own in
 // one etcd, named to it by the environment: $TUPLENET_ENDPOINTS and
-// $TUPLENET_PREFIX. Beside testscript's commands a script has
+// $TUPLENET_PREFIX; $PEER_A and $PEER_B are addresses that nobody listens at.
+// Beside testscript's commands a script has
 //
 //	put KEY VALUE    write what stands under the prefix, as another tool would;
 //	                 with a third argument, "leased", under a lease of a minute
@@ -57,6 +59,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("TUPLENET_PREFIX", fmt.Sprintf("/script%d", scripts.Add(1)))
 			// Not what this machine has in /etc.
 			env.Setenv("TUPLENET_CONFIG", filepath.Join(env.WorkDir, "empty.yaml"))
+			for i, peer := range freeAddresses(t, 2) {
+				env.Setenv(fmt.Sprintf("PEER_%c", 'A'+i), peer)
+			}
 			return os.WriteFile(env.Getenv("TUPLENET_CONFIG"), nil, 0o600)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -67,6 +72,20 @@ func TestScripts(t *testing.T) {
 			"keys":    func(ts *testscript.TestScript, neg bool, args []string) { keys(ts, client, neg, args) },
 		},
 	})
+}
+
+// freeAddresses returns n addresses of this machine that nobody listens at.
+func freeAddresses(t *testing.T, n int) []string {
+	var addrs []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs
 }
 
 func put(ts *testscript.TestScript, client *clientv3.Client, neg bool, args []string) {

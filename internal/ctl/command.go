@@ -67,6 +67,7 @@ var (
 type Env struct {
 	Open     func(context.Context) (*store.Store, error)         // bounds its own time
 	Reach    func() (*store.Store, error)                        // as Open, without asking etcd anything
+	ReachAs  func(user, password string) (*store.Store, error)   // as Reach, for a user of etcd
 	Bridge   func(context.Context, bool) (explain.Bridge, error) // this host's flows, and what they are for; all as ovs-ofctl writes them if so wished
 	In       io.Reader                                           // where a confirmation is read
 	Out, Err io.Writer                                           // results; questions, and what is worth knowing beside them
@@ -116,8 +117,13 @@ func (c Command) Run(ctx context.Context, env Env, args []string) error {
 	}
 	defer st.Close()
 	s := &session{Env: env, ctx: ctx, store: st, read: st, chosen: chosen}
+	return denied(st, c.carryOut(s, args))
+}
+
+// carryOut is what Run does with the store.
+func (c Command) carryOut(s *session, args []string) error {
 	switch {
-	case c.list != nil && env.set(watchFlag):
+	case c.list != nil && s.set(watchFlag):
 		return c.watch(s, args)
 	case c.list != nil:
 		return s.bounded(func(s *session) error { return c.show(s, args) })

@@ -218,5 +218,5 @@ func All() []Command {
 			Example: "tpctl edge remove --vip 192.168.1.21",
 			run:     edgeRemove,
 		},
-	}, traceCommands(), flowCommands(), topologyCommands(), fileCommands(), statusCommands(), auditCommands(), toolboxCommands()))
+	}, traceCommands(), flowCommands(), topologyCommands(), fileCommands(), statusCommands(), auditCommands(), authCommands(), toolboxCommands()))
 }

@@ -7,7 +7,7 @@
 // those that scripts in the field know; --json prints one object a line.
 // Whatever a command finds wrong it says in one sentence, and then it has
 // written nothing; what it has checked is a condition of the transaction that
-// writes. Only three kinds of commands make several changes, and after an
+// writes. Only four kinds of commands make several changes, and after an
 // interruption their next plan is what is left. Those about an edge's road
 // (edge.go) plan by pure functions, from the topology as it was read
 // (edge_network.go, edge_plan.go, edge_remove.go); each step is a command of
@@ -16,6 +16,8 @@
 // (files_check.go); a condition of its transactions is what they write and the
 // ids that it takes, not everything that the checks looked at. A node's ports are
 // made in advance (provision.go) as if a file described those that are missing.
+// Users and roles (auth.go) are etcd's, which knows no transactions of them: their
+// steps are in an order that locks nobody out, wherever it ends.
 //
 // Flags, the connection's settings and the exit status are the caller's
 // business, which is modes. The package knows no command-line library and

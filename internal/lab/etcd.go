@@ -118,7 +118,11 @@ func (l *Lab) StartEtcd(ctx context.Context, name string) error {
 		}
 		defer st.Close()
 		err = m.await(ctx, func() bool {
-			return listening(m.socket()) && (2*working <= l.Spec.Etcd || st.Init(ctx) == nil)
+			if !listening(m.socket()) || 2*working <= l.Spec.Etcd {
+				return listening(m.socket())
+			}
+			err := st.Init(ctx)
+			return err == nil || store.Refused(err) // which is an answer, too
 		})
 		if err != nil {
 			return err
@@ -188,13 +192,13 @@ func (l *Lab) eachEtcd(name string, do func(member) error) error {
 }
 
 // newStore connects to those members that work: the lab's own looks do not wait
-// for a hung one.
+// for a hung one. Where etcd authenticates, it is the user that tpctl would be.
 func newStore(members ...member) (*store.Store, error) {
 	var sockets []string
 	for _, m := range members {
 		sockets = append(sockets, "unix://"+m.socket())
 	}
-	return store.New(store.Config{Endpoints: sockets, Log: slog.New(slog.DiscardHandler)})
+	return store.New(store.Config{Endpoints: sockets, Username: os.Getenv("TUPLENET_USER"), Password: os.Getenv("TUPLENET_PASSWORD"), Log: slog.New(slog.DiscardHandler)})
 }
 
 // view is the logical topology at one moment, as far as the lab needs it.

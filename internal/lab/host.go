@@ -50,6 +50,7 @@ func (l *Lab) on(host string, echo *transcript) place {
 	dir := l.path(host)
 	return place{name: host, ns: l.namespace(host), echo: echo, env: append(l.env(l.etcdAddress()),
 		"TUPLENET_CONFIG="+filepath.Join(dir, agentFile), // not what this machine has in /etc
+		"TUPLENET_USER=", "TUPLENET_PASSWORD=", // which are those of whoever calls the lab
 		"TUPLENET_INTERFACE="+l.uplink(host), "TUPLENET_RUNDIR="+dir, "TUPLENET_LOGDIR="+dir,
 		"OVS_RUNDIR="+dir, "OVS_DBDIR="+dir, "OVS_LOGDIR="+dir)}
 }

@@ -1,6 +1,7 @@
 package lab_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // TestScenarios runs docs/scenarios: what a user would do, on a lab of several
@@ -22,6 +24,7 @@ import (
 // Beside testscript's commands there are
 //
 //	[!] eventually [-stdout PATTERN] COMMAND...   run it until it succeeds (!: fails), and prints what matches
+//	fill FILE                                     write what FILE lists into etcd, as others than our tools would: lines of a key under the prefix and its value
 func TestScenarios(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Fatal("the scenarios make network namespaces: run them as root (sudo make test)")
@@ -52,7 +55,7 @@ func TestScenarios(t *testing.T) {
 			})
 			return nil
 		},
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "fill": fill},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
@@ -83,6 +86,22 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("gave up after %s: %v", scenarioPatience, err)
 		}
 		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func fill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fill FILE")
+	}
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{ts.Getenv("TUPLENET_ENDPOINTS")}})
+	ts.Check(err)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), scenarioPatience)
+	defer cancel()
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		_, err := client.Put(ctx, "/tuplenet/"+key, value)
+		ts.Check(err)
 	}
 }
 

@@ -1,9 +1,12 @@
 package status
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"tuplenet/internal/store"
 )
 
 // Problem is something that is wrong, with everything that it is wrong with: what
@@ -48,7 +51,11 @@ func (l *problems) add(who, what, remedy string) {
 func (s *Snapshot) Wrong() []Problem {
 	l := problems(s.EtcdProblems())
 	if s.AskErr != nil {
-		l.add("", "the agents could not be asked for their status: "+s.AskErr.Error(), "see whether etcd can be written to")
+		remedy := "see whether etcd can be written to"
+		if errors.Is(s.AskErr, store.ErrDenied) {
+			remedy = "ask as a user of etcd who is an operator"
+		}
+		l.add("", "the agents could not be asked for their status: "+s.AskErr.Error(), remedy)
 	}
 	for _, c := range s.Chassis {
 		s.wrongWith(c, &l)

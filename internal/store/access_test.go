@@ -36,7 +36,7 @@ func certificates(t *testing.T) (ca, cert, key string) {
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "client"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
@@ -129,8 +129,8 @@ func TestUserAndPassword(t *testing.T) {
 
 	cfg.Password = "wrong"
 	_, err = Open(ctx, cfg)
-	wantError(t, err, nil, "invalid user ID or password")
+	wantError(t, err, nil, "knows no such user with that password")
 	cfg.Username = ""
 	_, err = Open(ctx, cfg)
-	wantError(t, err, nil, "user name is empty")
+	wantError(t, err, nil, "wants to know who asks")
 }

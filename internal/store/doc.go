@@ -1,7 +1,7 @@
 // Package store keeps the topology in etcd, in the layout that TupleNet has
 // always had, so that an existing deployment's data serves as it is.
 //
-// Seven things live here:
+// Eight things live here:
 //
 //   - where an entity is kept (layout.go) and how it is read (read.go);
 //   - the changes, each one transaction: an object, its id and its address are
@@ -15,6 +15,7 @@
 //     said of one that is not heard of (presence.go, chassis.go);
 //   - all keys as they stand, for who looks for what is wrong with them, and
 //     what mends that (everything.go);
+//   - who may do what, where etcd has users (party.go, auth.go);
 //   - the watch: a snapshot, then what changes, whatever happens to etcd
 //     meanwhile (watch.go).
 //

@@ -141,6 +141,9 @@ func (s *Store) askMember(ctx context.Context, endpoint string) (m Member, known
 // reason returns what is behind err: of a connection that was refused that, and
 // not how gRPC came to know.
 func reason(err error) string {
+	if why, is := refusal(err); is {
+		return why
+	}
 	text := plain(err)
 	if _, cause, ok := strings.Cut(text, "transport: Error while dialing: "); ok {
 		return strings.TrimSuffix(cause, `"`)

@@ -48,6 +48,7 @@ type Store struct {
 	log      *slog.Logger
 
 	endpoints   []string // as they were given, for messages
+	user        string   // see User
 	connections *connections
 	failover    *failover
 	sight       *sight
@@ -104,7 +105,7 @@ func New(cfg Config) (*Store, error) {
 	}
 	client.Token, client.Username, client.Password = "", cfg.Username, cfg.Password
 	s := &Store{client: client, layout: newLayout(cfg.Prefix), readOnly: cfg.ReadOnly, log: cmp.Or(cfg.Log, slog.Default()),
-		endpoints: cfg.Endpoints, connections: open, failover: other, sight: sees}
+		endpoints: cfg.Endpoints, user: userOf(cfg), connections: open, failover: other, sight: sees}
 	other.leave = s.leaveMember
 	return s, nil
 }
@@ -124,6 +125,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.Close()
 		if errors.Is(err, context.DeadlineExceeded) {
 			return nil, fmt.Errorf("etcd at %s does not answer within %s: %s", strings.Join(s.endpoints, ", "), timeout, reason)
+		}
+		if errors.Is(err, ErrDenied) {
+			return nil, fmt.Errorf("%w; user %s has no role for %s there, or not any more", err, s.user, s.Prefix())
 		}
 		return nil, err
 	}

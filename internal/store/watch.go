@@ -57,9 +57,11 @@ type watch struct {
 }
 
 // past is enough of the store's history, up to the revision that was delivered
-// last, to tell it from another: a store that was restored from a backup and
-// has grown since has a different key, or another number of them, there.
+// last, to tell it from another: a store that was restored from a backup is another
+// cluster, or if somebody has put a data directory back, and it has grown since, has
+// a different key, or another number of them, there.
 type past struct {
+	cluster  uint64 // etcd's id of it
 	revision int64
 	path     string           // of the change that came last
 	kv       *mvccpb.KeyValue // what it left there; nil: it deleted the key
@@ -127,6 +129,10 @@ func (w *watch) follow(ctx context.Context) (progress bool, err error) {
 		}
 		switch {
 		case resp.Created:
+			// A restored store may not know its past, which then is no sign.
+			if resp.Header.ClusterId != w.seen.cluster {
+				return progress, otherPast("it is another cluster, a backup for one")
+			}
 			// Not before: a store that is replaced from now on ends the stream.
 			if err := w.verify(ctx); err != nil {
 				return false, err
@@ -177,15 +183,17 @@ func (w *watch) snapshot(ctx context.Context) error {
 	// ever, so that it is known what the matter is.
 	try, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if resp, err := s.client.Get(try, s.layout.version()); err != nil {
+	resp, err := s.client.Get(try, s.layout.version())
+	if err != nil {
 		return err
-	} else if len(resp.Kvs) > 0 {
+	}
+	if len(resp.Kvs) > 0 {
 		if err := s.checkVersion(string(resp.Kvs[0].Value)); err != nil {
 			return err
 		}
 	}
 	from, end := s.layout.watched()
-	seen := &past{path: from} // no key: what an empty store has
+	seen := &past{cluster: resp.Header.ClusterId, path: from} // no key: what an empty store has
 	var changes []topology.Change
 	var last *mvccpb.KeyValue
 	revision, err := s.scan(ctx, from, end, func(kv *mvccpb.KeyValue) {

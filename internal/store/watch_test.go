@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -271,6 +272,37 @@ func TestWatchAfterRestore(t *testing.T) {
 	if w.wantEventually("switch A id=1") != 1 || !w.restored {
 		t.Error("want one snapshot, of a store that was restored")
 	}
+}
+
+// A backup comes back as "tuplenet etcd restore" makes it: as another cluster, whose
+// past is compacted.
+func TestWatchAfterRestoreOfBackup(t *testing.T) {
+	w := newWorld(t)
+	s := w.open(w.socket)
+	put(t, s, "entity_view/LS/A", "id=1")
+	w.wantEventually("switch A id=1")
+	admin, err := embedded.Connect(t.Context(), embedded.Access{Endpoints: []string{w.socket}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	file := filepath.Join(t.TempDir(), "backup")
+	if _, err := admin.Backup(t.Context(), file, nil); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "entity_view/LS/B", "id=2")
+	w.wantEventually("switch A id=1", "switch B id=2")
+	w.server.Stop()
+	os.RemoveAll(w.dir)
+	if _, err := embedded.Restore(file, embedded.Config{DataDir: w.dir}); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	if w.wantEventually("switch A id=1") != 1 || !w.restored {
+		t.Error("want one snapshot, of a store that was restored")
+	}
+	put(t, s, "entity_view/LS/C", "id=2")
+	w.wantEventually("switch A id=1", "switch C id=2")
 }
 
 // A backup comes back and has another history since, at least as long as the

@@ -1,0 +1,179 @@
+package ctl
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+
+	"tuplenet/internal/store"
+	"tuplenet/internal/topology"
+)
+
+// spareRoot is a user that is root for as long as enable takes. Whether root can log
+// in is not known before etcd authenticates, and then it is too late for anybody
+// else.
+const spareRoot = "tpctl-auth-enable"
+
+func authEnable(s *session, _ []string) error {
+	return s.asRoot(func(s *session, isOn bool) error {
+		if !isOn {
+			if err := s.readyToEnable(); err != nil {
+				return err
+			}
+			root, done, err := s.enable()
+			if err != nil {
+				return err
+			}
+			defer done()
+			s = root
+		}
+		moved, err := s.store.OwnBindings(s.ctx)
+		if err != nil {
+			return fmt.Errorf("authentication is on, but agents cannot take over all that they have bound: %w; run it again", err)
+		}
+		if moved > 0 {
+			s.note(fmt.Sprintf("the bindings of %s belong to the chassis now that they are plugged in at", plural(moved, "port")))
+		}
+		return s.say("authentication is on")
+	})
+}
+
+// readyToEnable refuses what would lock somebody out.
+func (s *session) readyToEnable() error {
+	users, odd, err := s.users()
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(users, func(u store.User) bool { return u.Name == store.Root && u.Root }) {
+		return errors.New(`etcd has no user root, without whom nobody could administer users; "tpctl auth setup" makes it`)
+	}
+	if len(odd) > 0 {
+		return fmt.Errorf(`the role of %s has other rights than it should have; "tpctl auth setup" mends that`, odd[0])
+	}
+	if s.set(blindFlag) {
+		return nil
+	}
+	without, err := s.aliveWithout(users)
+	if err != nil {
+		return err
+	}
+	if len(without) > 0 {
+		return fmt.Errorf(`chassis that are alive have no user, and would be cut off: %s; "tpctl auth setup" makes users, or use --%s`, few(without), blindFlag.Name)
+	}
+	return nil
+}
+
+// aliveWithout returns the chassis that are alive, or may be, and have no user.
+func (s *session) aliveWithout(users []store.User) (names []string, err error) {
+	gone := map[string]bool{}
+	err = s.bounded(func(s *session) error {
+		for _, kind := range []topology.Kind{topology.KindAbsence, topology.KindPresence, topology.KindChassis} {
+			list, err := s.list(kind, "")
+			if err != nil {
+				return err
+			}
+			for _, e := range list {
+				name := e.Key().Name
+				switch e := e.(type) {
+				case topology.Absence:
+					gone[name] = true
+				case topology.Presence:
+					gone[name] = e.Stopped
+				}
+				node := store.Party{Duty: store.DutyNode, Of: name}
+				if kind != topology.KindAbsence && !gone[name] && !slices.ContainsFunc(users, func(u store.User) bool { return u.Is(node) }) {
+					names = append(names, name)
+				}
+			}
+		}
+		return nil
+	})
+	slices.Sort(names)
+	return slices.Compact(names), err
+}
+
+// enable makes etcd authenticate, and sees to it that root can log in then: if not,
+// it makes etcd as it was. It returns root's session.
+func (s *session) enable() (root *session, done func(), err error) {
+	password := ""
+	if s.Flags[rootFlag.Name] != "" || s.store.User() != store.Root {
+		if password, err = s.rootPassword("password of etcd's user root: "); err != nil {
+			return nil, nil, err
+		}
+	}
+	spare := rand.Text()
+	err = s.bounded(func(s *session) error {
+		err := s.store.DeleteUser(s.ctx, spareRoot) // of one that was killed
+		if err == nil || errors.Is(err, store.ErrNotFound) {
+			err = s.store.AddUser(s.ctx, spareRoot, spare)
+		}
+		if err == nil {
+			err = s.store.GrantRoot(s.ctx, spareRoot)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	// Whatever ends this command, etcd is not to be left in between.
+	held := *s
+	held.ctx = context.WithoutCancel(s.ctx)
+	s = &held
+	if err := s.bounded(func(s *session) error { return s.store.EnableAuth(s.ctx) }); err != nil {
+		return nil, nil, err
+	}
+	if root, done, err = s.loggedIn(password); err == nil {
+		err = root.bounded(func(s *session) error { return s.store.DeleteUser(s.ctx, spareRoot) })
+		return root, done, err
+	}
+	if undone := s.undo(spare); undone != nil {
+		return nil, nil, fmt.Errorf("authentication is on, root cannot log in (%w), and this could not be undone: %w", err, undone)
+	}
+	return nil, nil, fmt.Errorf("root cannot log in, so authentication is off again: %w", err)
+}
+
+// loggedIn returns root's session, by a password or by what the settings say.
+func (s *session) loggedIn(password string) (root *session, done func(), err error) {
+	if password != "" {
+		return s.as(store.Root, password)
+	}
+	err = s.bounded(func(s *session) error {
+		may, err := s.store.Administers(s.ctx)
+		if err == nil && !may {
+			err = errors.New("etcd does not take the certificate for root's; does it verify those of clients?")
+		}
+		return err
+	})
+	return s, func() {}, err
+}
+
+// undo makes etcd not authenticate, as spareRoot.
+func (s *session) undo(password string) error {
+	spare, done, err := s.as(spareRoot, password)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return spare.bounded(func(b *session) error {
+		if err := b.store.DisableAuth(b.ctx); err != nil {
+			return err
+		}
+		return s.store.DeleteUser(b.ctx, spareRoot)
+	})
+}
+
+func authDisable(s *session, _ []string) error {
+	return s.asRoot(func(s *session, isOn bool) error {
+		if isOn {
+			if err := s.bounded(func(s *session) error { return s.store.DisableAuth(s.ctx) }); err != nil {
+				return err
+			}
+		}
+		if _, err := s.store.JoinBindings(s.ctx); err != nil {
+			return fmt.Errorf("authentication is off, but ports are not as agents would have bound them: %w; run it again", err)
+		}
+		return s.say("authentication is off: who reaches etcd may do everything")
+	})
+}
