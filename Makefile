@@ -10,7 +10,7 @@ LDFLAGS := -s -w -X tuplenet/modes.release=$(VERSION)
 PACKAGES := ./... cni.tuplenet/...
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all deps test-deps build man docker-plugin packages test test-packages test-kernel soak demo bench lint fuzz clean
+.PHONY: all deps test-deps build man docker-plugin packages test test-packages test-kernel vm-test soak demo bench lint fuzz clean
 
 all: build
 
@@ -50,6 +50,11 @@ test-packages: ## build the packages, judge them, and install, upgrade and remov
 test-kernel: ## scenarios on the kernel's datapath, in an emulated machine; ONLY=. for all of them
 	@packaging/deps.sh kernel
 	internal/lab/kernel/run '$(ONLY)'
+
+vm-test: ## what vagrant/ does, by qemu alone: the package on five machines that boot Debian, and the tutorial on the kernel's datapath
+	@packaging/deps.sh vm
+	@VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' packaging/build.sh bin/vm amd64 deb
+	@internal/lab/kernel/vm-test bin/vm/*.deb
 
 soak: deps ## break a lab at random for DURATION (2m) and judge it; SEED=n to do the same again, FAULTS=50 in a sequence
 	go test -count=1 -v -timeout 0 ./internal/soak -args -duration $(or $(DURATION),2m) \

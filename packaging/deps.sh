@@ -6,6 +6,7 @@
 #	deps.sh test	for the tests, too: traffic, a flow collector, paths, a web server, shells to complete in, what checks manual pages and metrics, and container runtimes
 #	deps.sh bench	for the benchmarks, too: the CNI plugins that ours is measured against
 #	deps.sh kernel	for the kernel's datapath, too: an emulator, and a kernel
+#	deps.sh vm	for virtual machines on that kernel, too: a system for them, and what checks the Vagrantfile
 #	deps.sh packages	for the tests of packages, too: what judges them, and a system to install them in
 set -eu
 
@@ -38,9 +39,13 @@ test) packages="$packages iperf3 nfdump wget traceroute iputils-tracepath busybo
 	command -v dockerd >/dev/null || packages="$packages libdevmapper1.02.1"
 	;;
 bench) packages="$packages iperf3 containernetworking-plugins" ;;
-kernel) packages="$packages iperf3 nfdump wget traceroute iputils-tracepath qemu-system-x86 busybox-static" ;;
+kernel) packages="$packages iperf3 nfdump wget traceroute iputils-tracepath qemu-system-x86 busybox-static kmod" ;;
+vm)
+	packages="$packages qemu-system-x86 busybox-static kmod debootstrap"
+	command -v vagrant >/dev/null || packages="$packages vagrant" # HashiCorp's does as well
+	;;
 packages) packages="$packages lintian rpmlint rpm debootstrap" ;;
-*) fail "deps.sh knows no $1, only test, bench, kernel and packages" ;;
+*) fail "deps.sh knows no $1, only test, bench, kernel, vm and packages" ;;
 esac
 
 PATH=$PATH:/usr/local/go/bin
@@ -81,7 +86,8 @@ unpack() {
 bin=$(cd "$(dirname "$0")/.." && pwd)/bin
 
 # This machine goes on booting its own kernel.
-if [ "${1:-}" = kernel ] && ! [ -d "$bin/kernel" ]; then
+case ${1:-} in kernel | vm) booting=yes ;; *) booting= ;; esac
+if [ -n "$booting" ] && ! [ -d "$bin/kernel" ]; then
 	command -v apt-get >/dev/null && quietly apt-get update || fail "Debian's kernel cannot be had: apt-get update fails"
 	image=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p')
 	[ -n "$image" ] || fail "apt-get has no package linux-image-cloud-amd64: only Debian on amd64 has it"
@@ -108,13 +114,16 @@ if [ "${1:-}" = test ] && ! [ -d "$bin/prometheus" ] && ! command -v promtool >/
 	unpack prometheus "$bin/prometheus"
 fi
 
-# The distribution that this machine has, as it comes, with what the package depends on.
-if [ "${1:-}" = packages ] && ! [ -d "$bin/debian" ]; then
+# The distribution that this machine has, as it comes, with what the package depends on,
+# a web server, and what asks it.
+case ${1:-} in packages | vm) installing=yes ;; *) installing= ;; esac
+if [ -n "$installing" ] && ! [ -x "$bin/debian/usr/bin/wget" ]; then
 	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 	echo "making a root file system of $release"
 	rm -rf "$bin/debian.new"
-	quietly debootstrap --variant=minbase --include=systemd-sysv,dbus,openvswitch-switch,iproute2,iputils-ping "$release" "$bin/debian.new" ||
+	quietly debootstrap --variant=minbase --include=systemd-sysv,dbus,openvswitch-switch,iproute2,iputils-ping,busybox-static,wget "$release" "$bin/debian.new" ||
 		fail "debootstrap could not make a root file system of $release; its log is in $bin/debian.new/debootstrap"
 	rm -rf "$bin/debian.new/var/cache/apt/archives" "$bin/debian.new/var/lib/apt/lists"
+	rm -rf "$bin/debian"
 	mv "$bin/debian.new" "$bin/debian"
 fi

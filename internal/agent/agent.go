@@ -2,12 +2,10 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -102,6 +100,7 @@ type agent struct {
 	cutOff    bool            // it finds none of those alive that it watches
 	carriers  map[flows.Carrier]bool
 	dests     map[string]bool                // chassis that flows lead to
+	inherited map[string]bool                // chassis that the bridge has had tunnels to as the agent started
 	patches   map[topology.Key]ovs.PatchSpec // by outer port
 	bindings  map[string]topology.Binding    // this chassis' own, by the port's bare name
 	hostPort  topology.HostStack             // the way to the host's stack; zero if there is none
@@ -143,6 +142,7 @@ func Run(ctx context.Context, cfg Config) error {
 		a.physical.load()
 		a.demands.load()
 		a.readOVS()
+		a.inherit()
 		if cfg.Plugins != nil {
 			plugins.Go(func() { cfg.Plugins.Serve(ctx, a.host) })
 		}
@@ -169,21 +169,22 @@ func Run(ctx context.Context, cfg Config) error {
 func newAgent(cfg Config) *agent {
 	model := topology.NewModel()
 	a := &agent{
-		Config:   cfg,
-		log:      cfg.Log,
-		model:    model,
-		engine:   flows.NewEngine(model),
-		plugs:    map[string]*plug{},
-		tunnels:  map[string]topology.Tunnel{},
-		carriers: map[flows.Carrier]bool{},
-		dests:    map[string]bool{},
-		patches:  map[topology.Key]ovs.PatchSpec{},
-		bindings: map[string]topology.Binding{},
-		driven:   make(chan struct{}),
-		opened:   make(chan struct{}),
-		bad:      map[topology.Key]string{},
-		problems: map[flows.Problem]bool{},
-		started:  time.Now(),
+		Config:    cfg,
+		log:       cfg.Log,
+		model:     model,
+		engine:    flows.NewEngine(model),
+		plugs:     map[string]*plug{},
+		tunnels:   map[string]topology.Tunnel{},
+		carriers:  map[flows.Carrier]bool{},
+		dests:     map[string]bool{},
+		inherited: map[string]bool{},
+		patches:   map[topology.Key]ovs.PatchSpec{},
+		bindings:  map[string]topology.Binding{},
+		driven:    make(chan struct{}),
+		opened:    make(chan struct{}),
+		bad:       map[topology.Key]string{},
+		problems:  map[flows.Problem]bool{},
+		started:   time.Now(),
 	}
 	a.host = newHost(a)
 	return a
@@ -306,6 +307,7 @@ func (a *agent) loop(ctx context.Context, admitted <-chan error) error {
 			a.demands.save()
 		case <-a.demands.ticker.C:
 			a.demands.count(ctx)
+			a.disinherit()
 		case packets := <-a.demands.counted:
 			a.demands.age(packets)
 		case <-a.tracer.timer.C:
@@ -480,124 +482,5 @@ func (a *agent) took(r topology.Result) {
 	if a.synced && len(shared) > 0 {
 		// Another edge may have begun or ceased to answer for them.
 		a.physical.announceIf(func(n flows.Address) bool { return shared[n.IP] })
-	}
-}
-
-// How long Open vSwitch may take to answer. While its database is away it
-// answers nothing; what was not done then, the next sync does.
-const (
-	applyPatience = 5 * time.Second
-	syncPatience  = time.Minute
-)
-
-// flush compiles what was touched and brings the bridge up to date.
-func (a *agent) flush(ctx context.Context) {
-	delta := a.engine.Update(a.touched)
-	a.touched = a.touched[:0]
-	for _, text := range delta.Conflicts {
-		a.log.Error("mistake in the flow compiler, please report it", "what", text)
-	}
-	if len(delta.Put)+len(delta.Gone) > 0 {
-		a.tracer.changed(delta)
-	}
-	a.carried(delta)
-	whole := a.ovs.NeedsSync() && a.sync(ctx)
-	if !whole {
-		a.apply(ctx, delta)
-	}
-	a.noted(delta)
-	inSync := a.ovs.InSync()
-	if inSync {
-		a.shown = a.revision
-	}
-	a.demands.flushed(inSync)
-	if whole {
-		a.renew(ctx)
-	}
-}
-
-// apply makes a difference in the bridge.
-func (a *agent) apply(ctx context.Context, delta flows.Delta) {
-	if len(delta.Put)+len(delta.Gone) == 0 {
-		return
-	}
-	start := time.Now()
-	try, cancel := context.WithTimeout(ctx, applyPatience)
-	err := a.ovs.Apply(try, delta.Put, delta.Gone)
-	cancel()
-	if err == nil || errors.As(err, new(*ovs.RefusedError)) {
-		a.counts.applied(len(delta.Put), len(delta.Gone), time.Since(start))
-	}
-	a.log.Debug("flows changed", "put", len(delta.Put), "gone", len(delta.Gone), "rule_runs", delta.Runs,
-		"took", time.Since(start), "revision", a.revision, "error", err)
-	a.reportFlows(err)
-}
-
-// sync makes the whole bridge right, and reports whether it is. Without a
-// connection to ovs-vswitchd it does nothing: an event comes when there is one.
-func (a *agent) sync(ctx context.Context) bool {
-	start := time.Now()
-	try, cancel := context.WithTimeout(ctx, syncPatience)
-	defer cancel()
-	n, err := a.ovs.Sync(try, a.engine.All())
-	a.refused = 0
-	a.reportFlows(err)
-	var refused *ovs.RefusedError
-	if err != nil && !errors.As(err, &refused) {
-		return false
-	}
-	a.counts.synced(n)
-	a.syncedAt = time.Now()
-	a.log.Info("flows are in", "flows", a.engine.Len(), "kept", n.Kept, "added", n.Added, "deleted", n.Deleted,
-		"took", time.Since(start).Round(time.Millisecond), "revision", a.revision)
-	return true
-}
-
-// heal makes the flows right that somebody has deleted or added beside the agent.
-func (a *agent) heal(ctx context.Context) {
-	if !a.ovs.InSync() {
-		return // they will be, once Open vSwitch is there
-	}
-	a.log.Warn("the bridge holds other flows than it was given; making them right")
-	a.sync(ctx)
-}
-
-// renew does, once all flows are in, what an ovs-vswitchd that was restarted
-// has forgotten, and tells the others that this node is there.
-func (a *agent) renew(ctx context.Context) {
-	a.translator.renew()
-	a.resolver.again()
-	a.physical.announceAll()
-	a.prepareHostStack()
-	if !a.synced {
-		a.synced = true
-		note(a.host.returned)
-		a.unbindAll()
-		a.register(ctx)
-		// What the start took for a moment is half of the memory.
-		go debug.FreeOSMemory()
-	} else {
-		// etcd may be behind a bridge of the ovs-vswitchd that was away. TCP
-		// would try again later and later.
-		a.Store.Reconnect()
-	}
-	a.wire() // the other chassis may send here
-}
-
-// reportFlows says which flows Open vSwitch refused, with the object that they
-// were made for. That the bridge cannot be reached the driver says.
-func (a *agent) reportFlows(err error) {
-	if err == nil || errors.Is(err, ovs.ErrNotConnected) || errors.Is(err, ovs.ErrNeedsSync) {
-		return
-	}
-	var refused *ovs.RefusedError
-	if !errors.As(err, &refused) {
-		a.log.Warn("cannot change flows, will bring them up to date when Open vSwitch is back", "error", err)
-		return
-	}
-	a.refused += len(refused.Flows)
-	for _, f := range refused.Flows {
-		rule, object, _ := a.engine.Owner(f.Cookie)
-		a.log.Error("Open vSwitch refused a flow", "error", f.Err, "rule", rule, "object", object)
 	}
 }

@@ -107,6 +107,7 @@ type host struct {
 	log     *logbook
 	metrics string // HOST:PORT, if the agent is to serve metrics
 	user    string // of etcd, whose password is "secret"; empty: none
+	initial Settings
 }
 
 // logbook keeps what an agent said.
@@ -166,7 +167,7 @@ func (h *host) start() {
 	h.done = make(chan error, 1)
 	go func() {
 		h.done <- Run(ctx, Config{Store: st, OVS: ovs.Config{RunDir: h.RunDir(), Log: logTo(t)}, TunnelIP: netip.MustParseAddr(h.ip), RunDir: h.RunDir(),
-			Changes: h.changes, Log: h.log.logger(t), Metrics: h.metrics})
+			Changes: h.changes, Log: h.log.logger(t), Metrics: h.metrics, Settings: h.initial})
 	}()
 	stopped := false
 	h.stop = func() error {

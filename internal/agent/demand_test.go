@@ -182,3 +182,21 @@ func TestReadDemands(t *testing.T) {
 		t.Errorf("read %v, %v, want %v", all, err, want)
 	}
 }
+
+// Who takes over a bridge whose tunnels lead to all chassis has them for an idle
+// time, under their numbers, and afterwards those that packets go through.
+func TestInheritedTunnels(t *testing.T) {
+	s := newSite(t)
+	s.create(topology.Switch{Name: "LS"}, topology.Chassis{Name: "hv-b", IP: netip.MustParseAddr("192.168.1.2"), Tick: 1})
+	h := s.newHost("hv-a", "192.168.1.1")
+	h.initial = Settings{OnDemand: true, IdleTimeout: 3 * time.Second}
+	const tunnel = "tupleNet-3232235778"
+	h.Vsctl("add-port", "br-int", tunnel, "--", "set", "Interface", tunnel, "type=geneve", "options:remote_ip=192.168.1.2", "options:key=flow",
+		"options:csum=true", "external_ids:chassis-id=hv-b", "ofport_request=77")
+	h.start()
+	eventually(t, "the agent has its own tunnel", func() bool { return strings.Contains(h.Vsctl("list-ports", "br-int"), "tupleNet-flowbased") })
+	if got := strings.TrimSpace(h.Vsctl("get", "Interface", tunnel, "ofport")); got != "77" {
+		t.Errorf("the tunnel has become port %s", got)
+	}
+	eventually(t, "the tunnel that nobody uses is gone", func() bool { return !strings.Contains(h.Vsctl("list-ports", "br-int"), tunnel) })
+}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"tuplenet/flows"
 	"tuplenet/internal/ovs"
@@ -37,7 +38,7 @@ func (a *agent) wires(down bool) wires {
 		if c.Name == a.self || c.IP == a.TunnelIP {
 			continue
 		}
-		if onDemand && !a.dests[c.Name] && !watched(c.Name) {
+		if onDemand && !a.dests[c.Name] && !watched(c.Name) && !a.inherited[c.Name] {
 			continue
 		}
 		spec := ovs.TunnelSpec{Chassis: c.Name, IP: c.IP}
@@ -56,6 +57,24 @@ func (a *agent) wires(down bool) wires {
 	}
 	slices.SortFunc(w.patches, func(p, q ovs.PatchSpec) int { return strings.Compare(p.Port, q.Port) })
 	return w
+}
+
+// inherit takes note of the tunnels that the bridge has as the agent starts. One on
+// demand keeps them for an idle time, as packets may go there of which it knows
+// nothing yet: when it takes over from an agent that makes all flows.
+func (a *agent) inherit() {
+	for chassis := range a.tunnels {
+		a.inherited[chassis] = true
+	}
+}
+
+// disinherit gives up the tunnels that nothing has gone through since the agent
+// started.
+func (a *agent) disinherit() {
+	if len(a.inherited) > 0 && time.Since(a.started) >= a.IdleTimeout {
+		clear(a.inherited)
+		a.wire()
+	}
 }
 
 // onDemand reports whether this node has flows only to where its traffic goes. A
