@@ -104,6 +104,7 @@ func TestDoctor(t *testing.T) {
 		"ok  chassis here (10.0.1.10): is this host\n" +
 		"clock\n" +
 		"ok  workload MTU: 1438 bytes on every host that tells it (4 of 4)\n" +
+		"ok  tunnel source: 10.0.1.10, to each of 3 chassis\n" +
 		away + far +
 		"ok  path MTU near (10.0.1.1): 1500 bytes\n" +
 		"BAD containers: the agent attaches none: nobody answers at " + dir + "/attach.sock; " +
@@ -127,6 +128,18 @@ func TestDoctor(t *testing.T) {
 	if diff := cmp.Diff(want, out); diff != "" || err != nil {
 		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
+
+	// A second address, which a route prefers.
+	command(t, "ip", "-n", ns("here"), "address", "add", "10.0.1.11/24", "dev", "eth0")
+	command(t, "ip", "-n", ns("here"), "route", "add", "10.0.2.0/24", "via", "10.0.1.1", "src", "10.0.1.11")
+	out, _, _ = doctor("--interface", "10.0.1.10", "--only", "tunnel source")
+	want = "BAD tunnel source far (10.0.2.11): what is sent to it leaves with the source address 10.0.1.11, from which it takes nothing, instead of 10.0.1.10; " +
+		"give the route to 10.0.2.11 the source 10.0.1.10 (ip route replace ... src 10.0.1.10), or name the other address with --interface\n"
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	command(t, "ip", "-n", ns("here"), "route", "del", "10.0.2.0/24")
+	command(t, "ip", "-n", ns("here"), "address", "del", "10.0.1.11/24", "dev", "eth0")
 
 	// Without a tunnel address, or an etcd, it goes on with what does not need
 	// them; so also with a NIC that is not what the record says, or down.

@@ -106,6 +106,7 @@ func Checks() []Check {
 		{"chassis", checkOwnChassis, []need{needStore}},
 		{"clock", checkClock, nil},
 		{"workload MTU", checkRecordedMTU, []need{needStore}},
+		{"tunnel source", checkSource, []need{needAddress, needStore}},
 		{"path MTU", checkPathMTU, []need{needAddress, needStore}},
 		{"BFD", checkBFD, []need{needOVS, needVSwitchd}},
 		{"containers", checkContainers, nil},

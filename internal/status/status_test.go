@@ -166,7 +166,7 @@ BAD up, and its agent does not answer: host-erin; see the log of the agent there
 BAD has the system-id of another host, 192.168.1.99, which was refused: host-erin; give that one its own: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME
 BAD without a record, and routers are pinned to it: LR-lost: nobody; start the agent there, or delete the routers with: tpctl lr del -r ROUTER
 BAD records with one address, 192.168.1.15, of which the newest counts: original, original-too; delete what is stale with: tpctl ch del NAME
-BAD up without a record, so that nobody sends to it: unwell; start the agent there anew
+BAD up without a record, so that nobody sends to it or takes what it sends: unwell; start the agent there anew
 BAD the bridge does not hold the flows that it should: unwell; see whether ovs-vswitchd runs there, and the agent's log
 BAD tunnels are missing in Open vSwitch: unwell; see tuplenet doctor there
 BAD BFD finds no way through tunnels: unwell; see which: tpctl status NAME

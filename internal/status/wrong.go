@@ -113,7 +113,7 @@ func (s *Snapshot) wrongWith(c Chassis, l *problems) {
 	switch {
 	case c.Registered:
 	case c.State == Up:
-		l.add(c.Name, "up without a record, so that nobody sends to it", "start the agent there anew")
+		l.add(c.Name, "up without a record, so that nobody sends to it or takes what it sends", "start the agent there anew")
 	case len(c.Routers) > 0:
 		l.add(c.Name, "without a record, and routers are pinned to it: "+strings.Join(c.Routers, ", "),
 			"start the agent there, or delete the routers with: tpctl lr del -r ROUTER")
