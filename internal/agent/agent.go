@@ -364,10 +364,15 @@ func (a *agent) node() topology.Node {
 // another one's ports and tunnels.
 func (a *agent) join() {
 	a.member = true
+	a.claimAll()
+	a.wire()
+}
+
+// claimAll decides anew who has the ports that are plugged in here.
+func (a *agent) claimAll() {
 	for name := range a.plugs {
 		a.portChanged(name)
 	}
-	a.wire()
 }
 
 // readUpdate takes in what the store says.
@@ -378,10 +383,14 @@ func (a *agent) readUpdate(ctx context.Context, u store.Update) {
 	own := topology.Chassis{Name: a.self}.Key()
 	registered := a.model.Told(own) != nil
 	a.took(a.applyUpdate(u))
+	if u.Restored {
+		a.claimAll() // also of ports of which the backup says what was known
+	}
 	if u.Restored && registered && a.synced {
 		a.register(ctx) // the backup may be of before this host took part
 	}
 	if u.Snapshot {
+		a.upholdVerdicts()
 		a.liveness.survey()
 	}
 	if u.Snapshot || u.Resumed {

@@ -46,7 +46,16 @@ func (a *agent) unbind(name string) {
 	}
 	if !plugged || port.Key() != binding.PortKey() {
 		a.binder.release(name, binding.PortKey())
+	} else if c := a.binder.claims[name]; c != nil && c.release && c.key == binding.PortKey() {
+		a.binder.forget(name) // it is plugged in again
 	}
+}
+
+// waits reports whether this chassis' binding of a port was known before, while
+// the port is elsewhere. Then no event tells that a claim has come to nothing.
+func (a *agent) waits(key topology.Key) bool {
+	port, _ := a.model.Get(key).(topology.SwitchPort)
+	return a.bindings[key.Name].PortKey() == key && port.Chassis != "" && port.Chassis != a.self
 }
 
 // unbindAll is unbind of all ports.

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"context"
+	"net/netip"
 	"strings"
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"tuplenet/internal/ovs"
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
@@ -91,6 +94,12 @@ func TestOwnBindings(t *testing.T) {
 	if got := s.chassisOf(one); got != "hv-a" {
 		t.Errorf("the port is at %q while hv-a has it", got)
 	}
+	// It waits as well after a restart, which changes nothing in the store.
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	eventually(t, "the second host waits after a restart", func() bool { return b.log.said("port is bound to another chassis", "hv-a") == 2 })
 	a.unplug("one")
 	eventually(t, "the second host has the port", func() bool { return s.chassisOf(one) == "hv-b" })
 	eventually(t, "the first host's binding is gone", func() bool { return !s.is(topology.Binding{Chassis: "hv-a", Switch: "LS", Port: "one"}.Key()) })
@@ -107,6 +116,25 @@ func TestOwnBindings(t *testing.T) {
 	eventually(t, "the port is nobody's", func() bool { return s.chassisOf(one) == "" })
 	if got := s.chassisOf(two); got != "hv-b" {
 		t.Errorf("the port that stayed plugged in is at %q", got)
+	}
+	// Whatever of Open vSwitch is restarted, the port stays with who has it.
+	created := func() int64 {
+		resp, err := s.rawAs("root").Get(t.Context(), "/tuplenet/entity_bind/hv-b/LS/two")
+		if err != nil || len(resp.Kvs) != 1 {
+			t.Fatal(resp, err)
+		}
+		return resp.Kvs[0].CreateRevision
+	}
+	before, flows := created(), strings.Count(b.bridge(), "\n")
+	b.StopVswitchd()
+	b.StartVswitchd()
+	eventually(t, "all flows are back", func() bool { return strings.Count(b.bridge(), "\n") == flows })
+	b.StopDB()
+	b.StartDB()
+	b.plug("later")
+	eventually(t, "the agent follows Open vSwitch again", func() bool { return b.log.said("interface plugged in", "if-later") == 1 })
+	if after := created(); after != before {
+		t.Errorf("the binding of revision %d was made anew at revision %d", before, after)
 	}
 	// A port that is deleted and made again is bound again.
 	if err := root.Delete(t.Context(), two, false); err != nil {
@@ -134,6 +162,37 @@ func TestOwnBindings(t *testing.T) {
 	eventually(t, "who plugs in last has the port", func() bool { return s.chassisOf(two) == "hv-a" })
 	if s.is(topology.Binding{Chassis: "hv-a", Switch: "LS", Port: "two"}.Key()) {
 		t.Error("an agent that may write ports' values has made a binding")
+	}
+}
+
+// What is plugged in again before etcd has heard that it was not stays bound.
+func TestPluggedInAgain(t *testing.T) {
+	away, err := store.New(store.Config{Endpoints: []string{"127.0.0.1:1"}, Log: logTo(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer away.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	a := newAgent(Config{Log: logTo(t)})
+	a.self, a.binder, a.synced = "hv-a", newBinder(ctx, away, "hv-a", a.log), true
+	a.liveness = newLiveness(ctx, a)
+	ip := netip.MustParseAddr("10.0.0.1")
+	port := topology.SwitchPort{Switch: "LS", Name: "vm", IP: ip, MAC: topology.MACFromIP(ip)}
+	binding := topology.Binding{Chassis: "hv-a", Switch: "LS", Port: "vm"}
+	plug := &plug{iface: ovs.Interface{IfaceID: "vm", OFPort: 1}}
+	a.plugs["vm"] = plug
+	a.readUpdate(ctx, store.Update{Snapshot: true, Changes: []topology.Change{
+		{Key: port.Key(), Entity: port, Created: 1}, {Key: binding.Key(), Entity: binding, Created: 2}}})
+	delete(a.plugs, "vm")
+	a.leave("vm")
+	if c := a.binder.claims["vm"]; c == nil || !c.release {
+		t.Fatalf("under way: %+v, want a release", c)
+	}
+	a.plugs["vm"] = plug
+	a.portChanged("vm")
+	if c := a.binder.claims["vm"]; c != nil || plug.state != bound {
+		t.Errorf("under way: %+v, the port is %s", c, plug.state)
 	}
 }
 

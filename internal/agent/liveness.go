@@ -47,12 +47,12 @@ type liveness struct {
 	presence *presence
 	log      *slog.Logger
 
-	due     chan string           // chassis to judge, for the loop
-	denied  chan topology.Absence // verdicts that etcd does not take, for the loop
-	kept    map[string]bool       // chassis that are down by a verdict of which the store does not know
-	missing map[string]time.Time  // chassis that are not heard of, by when that was noticed; each will be due
-	settled time.Time             // before, nobody is judged
-	rival   bool                  // another host was refused of late because it has our system-id
+	due     chan string                 // chassis to judge, for the loop
+	denied  chan topology.Absence       // verdicts that etcd does not take, for the loop
+	kept    map[string]topology.Absence // by chassis, verdicts of which the store does not know
+	missing map[string]time.Time        // chassis that are not heard of, by when that was noticed; each will be due
+	settled time.Time                   // before, nobody is judged
+	rival   bool                        // another host was refused of late because it has our system-id
 }
 
 const (
@@ -66,7 +66,7 @@ const (
 // newLiveness returns a liveness that works until ctx ends.
 func newLiveness(ctx context.Context, a *agent) *liveness {
 	return &liveness{ctx: ctx, store: a.Store, self: a.self, model: a.model, presence: a.presence, log: a.log,
-		due: make(chan string), denied: make(chan topology.Absence), kept: map[string]bool{}, missing: map[string]time.Time{}}
+		due: make(chan string), denied: make(chan topology.Absence), kept: map[string]topology.Absence{}, missing: map[string]time.Time{}}
 }
 
 // unsettle notes that what is seen may be an outage of our own.
@@ -148,7 +148,7 @@ func (l *liveness) survey() {
 func (l *liveness) keep(absence topology.Absence) bool {
 	holds := l.unheard(absence.Chassis) && l.registered(absence.Chassis)
 	if holds {
-		l.kept[absence.Chassis] = true
+		l.kept[absence.Chassis] = absence
 	}
 	return holds
 }
@@ -156,7 +156,7 @@ func (l *liveness) keep(absence topology.Absence) bool {
 // revoke reports whether a chassis is down by a verdict that was kept here and
 // holds no more, as it has appeared, or the operator has removed it.
 func (l *liveness) revoke(chassis string) bool {
-	if !l.kept[chassis] || !l.alive(chassis) && l.registered(chassis) {
+	if _, kept := l.kept[chassis]; !kept || !l.alive(chassis) && l.registered(chassis) {
 		return false
 	}
 	delete(l.kept, chassis)
@@ -206,6 +206,16 @@ func (l *liveness) judge(chassis string) {
 		}
 		l.later(chassis, judgeAgain) // by then the store may have said what came of it
 	}()
+}
+
+// upholdVerdicts enters the verdicts that were kept here into a model that was told
+// anew what the store holds.
+func (a *agent) upholdVerdicts() {
+	for _, absence := range a.liveness.kept {
+		if a.liveness.keep(absence) {
+			a.change(topology.Change{Entity: absence})
+		}
+	}
 }
 
 // reconsider takes a verdict on a chassis back that was kept here.

@@ -116,6 +116,36 @@ func TestChassisGoesDown(t *testing.T) {
 	}
 }
 
+// A verdict that etcd does not take outlives that the store is read anew.
+func TestVerdictIsUpheld(t *testing.T) {
+	a := newAgent(Config{Log: logTo(t)})
+	a.self, a.binder = "hv-a", newBinder(t.Context(), nil, "hv-a", a.log)
+	a.liveness = newLiveness(t.Context(), a)
+	record := topology.Chassis{Name: "hv-x", IP: netip.MustParseAddr("192.168.1.9"), Tick: 1}
+	absence := topology.Absence{Chassis: "hv-x", Since: 7}
+	read := func(entities ...topology.Entity) {
+		u := store.Update{Snapshot: true}
+		for _, e := range entities {
+			u.Changes = append(u.Changes, topology.Change{Key: e.Key(), Entity: e, Created: 1})
+		}
+		a.readUpdate(t.Context(), u)
+	}
+	read(record)
+	if !a.liveness.keep(absence) {
+		t.Fatal("the verdict does not hold")
+	}
+	a.change(topology.Change{Entity: absence})
+	read(record)
+	if got := a.model.Get(absence.Key()); got != absence {
+		t.Errorf("the store was read anew, and the model has %v", got)
+	}
+	read(record, topology.Presence{Chassis: "hv-x", IP: record.IP})
+	read(record)
+	if got := a.model.Get(absence.Key()); got != nil {
+		t.Errorf("the chassis was back, and the model has %v", got)
+	}
+}
+
 // An agent that is stopped and started within the lease was never down, and
 // neither are those that lose all their leases together, as when etcd was out of
 // reach for all.

@@ -164,7 +164,7 @@ func (a *agent) plugChanged(name string, p *plug) {
 		if p.state == bound {
 			a.log.Info("port has moved to another chassis", "port", port.Key(), "chassis", port.Chassis)
 		} else {
-			a.log.Warn("port is bound to another chassis, and this host has it as soon as it is unplugged there", "port", port.Key(), "chassis", port.Chassis)
+			a.log.Warn("port is bound to another chassis, and this host has it as soon as it is unplugged there, or that chassis is deleted (tpctl ch del)", "port", port.Key(), "chassis", port.Chassis)
 		}
 		p.state = yielded
 		a.binder.forget(name)
@@ -192,10 +192,12 @@ func (a *agent) claimed(c *claim) {
 	if !a.binder.ended(c) {
 		return
 	}
+	again := c.again
 	if p := a.plugs[c.name]; p != nil && !c.release {
 		p.written = c.ok && p.state == claiming
+		again = again || p.written && a.waits(c.key)
 	}
-	if c.again {
+	if again {
 		a.portChanged(c.name)
 	}
 }

@@ -15,6 +15,10 @@ import (
 // presenceTTL is how long a node counts as alive that is not heard of any more.
 const presenceTTL = 15 * time.Second
 
+// refusedWait is when a node tries again that etcd refuses: somebody has to do
+// something first, and each time it logs in costs etcd 0.1 s of its processor.
+const refusedWait = 5 * time.Second
+
 // presence keeps a key in the store that says under which address a chassis is
 // alive, so that a second host with the same system-id is noticed, and so is
 // the end of this one.
@@ -99,6 +103,7 @@ func (p *presence) enter(ctx context.Context, before *store.Presence) (*store.Pr
 	var since time.Time
 	said := false
 	for {
+		wait := time.Second
 		ip := p.address()
 		held, err := p.store.Appear(ctx, p.chassis, ip, p.ttl, before)
 		var taken *store.TakenError
@@ -109,6 +114,9 @@ func (p *presence) enter(ctx context.Context, before *store.Presence) (*store.Pr
 			return nil, ctx.Err()
 		case !errors.As(err, &taken):
 			since = time.Time{} // leases start anew with etcd
+			if store.Refused(err) {
+				wait = refusedWait
+			}
 			if !said {
 				said = true
 				p.log.Warn("etcd does not know that this node is alive, waiting for etcd", "error", err)
@@ -127,7 +135,7 @@ func (p *presence) enter(ctx context.Context, before *store.Presence) (*store.Pr
 			return nil, fmt.Errorf("chassis %s is alive at %s, and this host is %s: two hosts must not have one system-id; "+
 				"give this one its own: ovs-vsctl set Open_vSwitch . external_ids:system-id=NAME", p.chassis, taken.IP, ip)
 		}
-		if !pause(ctx, time.Second) {
+		if !pause(ctx, wait) {
 			return nil, ctx.Err()
 		}
 	}

@@ -330,7 +330,9 @@ func (a *agent) comparePorts(now ovs.Reading, d *Difference) {
 		}
 	}
 	for _, t := range now.Tunnels {
-		if _, left := have[t.Chassis]; left {
+		// An agent on demand keeps for a while what it has found at its start.
+		inherited := a.onDemand() && a.model.Get(topology.Chassis{Name: t.Chassis}.Key()) != nil
+		if _, left := have[t.Chassis]; left && !inherited {
 			say("tunnel %s to chassis %q is of no use", t.Name, t.Chassis)
 		}
 	}

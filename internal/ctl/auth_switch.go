@@ -29,6 +29,9 @@ func authEnable(s *session, _ []string) error {
 			defer done()
 			s = root
 		}
+		if err := s.dropSpareRoot(); err != nil { // also one of an enable that was killed
+			return fmt.Errorf("authentication is on, but user %s is left, who is root: %w; run it again", spareRoot, err)
+		}
 		moved, err := s.store.OwnBindings(s.ctx)
 		if err != nil {
 			return fmt.Errorf("authentication is on, but agents cannot take over all that they have bound: %w; run it again", err)
@@ -104,15 +107,14 @@ func (s *session) enable() (root *session, done func(), err error) {
 		}
 	}
 	spare := rand.Text()
+	if err := s.dropSpareRoot(); err != nil { // of one that was killed
+		return nil, nil, err
+	}
 	err = s.bounded(func(s *session) error {
-		err := s.store.DeleteUser(s.ctx, spareRoot) // of one that was killed
-		if err == nil || errors.Is(err, store.ErrNotFound) {
-			err = s.store.AddUser(s.ctx, spareRoot, spare)
+		if err := s.store.AddUser(s.ctx, spareRoot, spare); err != nil {
+			return err
 		}
-		if err == nil {
-			err = s.store.GrantRoot(s.ctx, spareRoot)
-		}
-		return err
+		return s.store.GrantRoot(s.ctx, spareRoot)
 	})
 	if err != nil {
 		return nil, nil, err
@@ -122,16 +124,25 @@ func (s *session) enable() (root *session, done func(), err error) {
 	held.ctx = context.WithoutCancel(s.ctx)
 	s = &held
 	if err := s.bounded(func(s *session) error { return s.store.EnableAuth(s.ctx) }); err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, s.dropSpareRoot())
 	}
 	if root, done, err = s.loggedIn(password); err == nil {
-		err = root.bounded(func(s *session) error { return s.store.DeleteUser(s.ctx, spareRoot) })
-		return root, done, err
+		return root, done, nil
 	}
 	if undone := s.undo(spare); undone != nil {
 		return nil, nil, fmt.Errorf("authentication is on, root cannot log in (%w), and this could not be undone: %w", err, undone)
 	}
 	return nil, nil, fmt.Errorf("root cannot log in, so authentication is off again: %w", err)
+}
+
+// dropSpareRoot deletes spareRoot, if there is one.
+func (s *session) dropSpareRoot() error {
+	return s.bounded(func(s *session) error {
+		if err := s.store.DeleteUser(s.ctx, spareRoot); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return nil
+	})
 }
 
 // loggedIn returns root's session, by a password or by what the settings say.

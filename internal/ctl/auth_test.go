@@ -3,6 +3,7 @@ package ctl
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -119,6 +120,19 @@ func TestSetupGoesOn(t *testing.T) {
 	}
 	b.mustAuth("enable", flags)
 	if said := b.mustAuth("show", flags); strings.Contains(said, spareRoot) || !strings.Contains(said, "authentication is on") {
+		t.Errorf("it said:\n%s", said)
+	}
+	// And as if it had been after etcd authenticated.
+	root, err := store.New(store.Config{Endpoints: b.server.Endpoints(), Username: store.Root, Password: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := errors.Join(root.AddUser(ctx, spareRoot, "x"), root.GrantRoot(ctx, spareRoot)); err != nil {
+		t.Fatal(err)
+	}
+	b.mustAuth("enable", flags)
+	if said := b.mustAuth("show", flags); strings.Contains(said, spareRoot) {
 		t.Errorf("it said:\n%s", said)
 	}
 }

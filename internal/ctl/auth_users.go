@@ -223,6 +223,15 @@ func authPassword(s *session, args []string) error {
 		if i < 0 {
 			return fmt.Errorf("user %s %w", user, store.ErrNotFound)
 		}
+		err = s.bounded(func(s *session) error {
+			if !s.store.HasPassword(s.ctx, user) {
+				return fmt.Errorf("user %s has no password, only a certificate speaks for it; issue another one with that name", user)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 		path, password := filepath.Join(s.Flags[directoryFlag.Name], credentialsFile(user, users[i].Parties)), rand.Text()
 		// First, so that there is nobody whose password nobody knows; beside the old one, as
 		// that counts if etcd does not take the new one.

@@ -69,6 +69,10 @@ var refusals = []struct {
 	{rpctypes.ErrPermissionDenied, "permission denied"},
 }
 
+// noPassword is what etcd says to who shows a password of a user that has none. It
+// has no code.
+const noPassword = "password was given for no password user"
+
 // Refused reports whether err is etcd's answer to who may not do something, or is
 // nobody for it.
 func Refused(err error) bool {
@@ -82,7 +86,7 @@ func refusal(err error) (why string, is bool) {
 			return r.why, true
 		}
 	}
-	if strings.HasSuffix(plain(err), "password was given for no password user") { // which has no code
+	if err != nil && strings.HasSuffix(plain(err), noPassword) {
 		return "that user has no password, only a certificate speaks for it", true
 	}
 	return "", false
@@ -282,7 +286,14 @@ func (s *Store) Grant(ctx context.Context, user string, p Party) error {
 	return nil
 }
 
-// SetPassword changes a user's password. Connections that it has open stay, but may
+// HasPassword reports whether a user has a password, as far as etcd tells: while it
+// does not authenticate, everybody has.
+func (s *Store) HasPassword(ctx context.Context, user string) bool {
+	_, err := s.client.Authenticate(ctx, user, "any")
+	return err == nil || !strings.HasSuffix(plain(err), noPassword)
+}
+
+// SetPassword changes a user's password; one that has none gets none. Connections that it has open stay, but may
 // ask for nothing any more. ErrNotFound: there is no such user.
 func (s *Store) SetPassword(ctx context.Context, user, password string) error {
 	_, err := s.client.UserChangePassword(ctx, user, password)

@@ -75,6 +75,15 @@ func TestBindUnderItsOwnName(t *testing.T) {
 		t.Fatal(err)
 	}
 	at(node, "hv0")
+	// Who attaches containers may write the value, too, but others could not take the
+	// port from there, whose agents may not.
+	plugin := Party{Duty: DutyPlugin, Of: "S"}
+	for _, err := range []error{root.AddParty(ctx, plugin), root.Grant(ctx, "hv1", plugin), node.Bind(ctx, port.Key(), "hv1")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	at(node, "hv0")
 	wantError(t, node.Unbind(ctx, port.Key(), "hv0"), ErrDenied, "switch S port p", "permission denied")
 	if value := dump(t, root)["entity_view/LS/S/lsp/p"]; strings.Contains(value, "chassis") {
 		t.Errorf("the value became %q", value)
@@ -107,22 +116,37 @@ func TestMoveBindings(t *testing.T) {
 		"entity_view/LS/S/lsp/p":       "ip=10.0.0.1,mac=f2:01:0a:00:00:01,chassis=hv1,x=y",
 		"entity_view/LS/S/lsp/q":       "ip=10.0.0.2,mac=f2:01:0a:00:00:02",
 		"entity_view/LS/S/lsp/pod":     "ip=10.0.0.3,mac=f2:01:0a:00:00:03,chassis=hv1,owner=cni:x",
+		"entity_view/LS/S/lsp/S_to_R":  "ip=10.0.0.254,mac=f2:01:0a:00:00:fe,peer=R_to_S",
 		"entity_view/LS/P/lsp/patched": "ip=255.255.255.255,mac=ff:ff:ff:ff:ff:ee,peer=br0,chassis=hv1",
 		"entity_view/LS/S/lsp/broken":  "chassis=hv1",
 	}
 	for key, value := range values {
 		put(t, s, key, value)
 	}
-	if n, err := s.OwnBindings(t.Context()); n != 1 || err != nil {
-		t.Fatalf("moved %d (%v), want 1", n, err)
+	// A child is where its parent is, as its agent has written, whoever owns it.
+	child := "ip=10.0.0.4,mac=f2:01:0a:00:00:04,owner=cni:y,parent=p,tag=7"
+	put(t, s, "entity_view/LS/S/lsp/child", child+",chassis=hv1")
+	// These have waited longer than the bindings are there that are to be made.
+	put(t, s, "entity_bind/hv0/S/p", "")
+	put(t, s, "entity_bind/hv2/S/p", "")
+	if n, err := s.OwnBindings(t.Context()); n != 2 || err != nil {
+		t.Fatalf("moved %d (%v), want 2", n, err)
+	}
+	if got := sorted(dump(t, s)["entity_view/LS/S/lsp/child"]); got != sorted(child) {
+		t.Errorf("the child became %q, want %q", got, child)
+	}
+	if err := s.Delete(t.Context(), topology.Key{Kind: topology.KindSwitchPort, Parent: "S", Name: "child"}, false); err != nil {
+		t.Fatal(err)
 	}
 	wantKey(t, s, "entity_view/LS/S/lsp/p", "ip=10.0.0.1,mac=f2:01:0a:00:00:01,x=y")
-	if _, ok := dump(t, s)["entity_bind/hv1/S/p"]; !ok {
-		t.Error("there is no binding")
+	e, err := s.Get(t.Context(), topology.Key{Kind: topology.KindSwitchPort, Parent: "S", Name: "p"})
+	if err != nil || e.(topology.SwitchPort).Chassis != "hv1" {
+		t.Errorf("the port is %v (%v), want it at hv1", e, err)
 	}
 	put(t, s, "entity_bind/hv2/S/q", "")
-	put(t, s, "entity_bind/hv2/S/p", "")   // waits
-	put(t, s, "entity_bind/hv2/S/pod", "") // does not count
+	put(t, s, "entity_bind/hv2/S/S_to_R", "") // by somebody who tries to take a router's port
+	put(t, s, "entity_bind/hv2/S/p", "")      // waits
+	put(t, s, "entity_bind/hv2/S/pod", "")    // does not count
 	if n, err := s.JoinBindings(t.Context()); n != 2 || err != nil {
 		t.Fatalf("moved %d back (%v), want 2", n, err)
 	}

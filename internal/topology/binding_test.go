@@ -45,6 +45,11 @@ func TestModelBindings(t *testing.T) {
 	step("the value comes before all", "hv9", true, put(30, named))
 	step("which bindings do not change", "hv9", false, put(50, on("hv0")), Change{Key: on("hv2").Key()})
 	step("until it names none", "hv0", true, put(30, p))
+	joined := p
+	joined.Peer = "R_to_S"
+	step("a port that is joined to a router is plugged in there", "", true, put(30, joined))
+	step("also with another binding", "", false, put(5, on("hv6")), Change{Key: on("hv6").Key()})
+	step("and nowhere once it is not", "hv0", true, put(30, p))
 	step("of two of one revision the first name", "hv4", true,
 		put(60, on("hv5")), put(60, on("hv4")), Change{Key: on("hv0").Key()})
 	step("the port goes", "", true, Change{Key: p.Key()})

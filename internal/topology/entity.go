@@ -155,8 +155,8 @@ type Absence struct {
 
 // Binding says that a port is plugged in at a chassis, where that chassis may not
 // write it into the port: etcd lets it write under its own name alone. It counts
-// if the port's own value names no chassis, and no other binding of the port was
-// created before. It goes when the interface does.
+// if the port's own value names no chassis and no peer, and no other binding of the
+// port was created before. It goes when the interface does.
 type Binding struct {
 	Chassis string // system-id
 	Switch  string

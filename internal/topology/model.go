@@ -20,7 +20,8 @@ type Change struct {
 // entity, created before, has the same id, address, MAC or name in the same
 // scope. When the conflict ends, what was ignored counts again.
 //
-// A port whose value names no chassis reads as bound to that of its first Binding.
+// A port that names neither a chassis nor a peer reads as bound to the chassis of
+// its first Binding.
 //
 // An entity's parent or peer need not exist: they may come later, and an entity
 // whose parent is gone waits for its return.
@@ -44,7 +45,7 @@ type record struct {
 	claims  []claim
 	counts  bool
 	ignored bool // decided not to count, and reported
-	unbound bool // a port whose own value names no chassis: bindings say where it is
+	unbound bool // a port whose own value does not say where it is: bindings do
 }
 
 // Conflict says that an entity is ignored, and because of which other.
@@ -208,7 +209,7 @@ func (b *batch) put(c Change) {
 	unbound := false
 	switch e := c.Entity.(type) {
 	case SwitchPort:
-		if unbound = e.Chassis == ""; unbound {
+		if unbound = e.Chassis == "" && e.Peer == ""; unbound { // who has a peer is plugged in there
 			e.Chassis = m.boundBy(c.Key)
 			c.Entity = e
 		}
