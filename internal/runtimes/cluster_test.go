@@ -39,6 +39,7 @@ type cluster struct {
 	*lab.Lab
 	t        *testing.T
 	machines []*machine
+	keyring  string // directory with the passwords of etcd's users, if it authenticates
 }
 
 // newCluster brings up the tutorial's lab with one edge, a web server behind it,
@@ -174,8 +175,7 @@ const owner = "owner=cn"
 // read returns what etcd has under keys that begin with something.
 func (c *cluster) read(prefix string) map[string]string {
 	c.t.Helper()
-	client, err := clientv3.New(clientv3.Config{Endpoints: strings.Split(c.Endpoints(), ",")})
-	c.do(err)
+	client := c.client()
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()

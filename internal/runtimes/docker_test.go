@@ -35,6 +35,7 @@ const tutorialConfig = `{
 // engine is the Docker Engine of a machine, with tpcnm beside it.
 type engine struct {
 	*machine
+	config         string   // of tpcnm
 	flags          []string // of dockerd, beside those that it always has
 	dockerd, tpcnm *daemon
 }
@@ -51,8 +52,14 @@ func (c *cluster) newEngines() (engines []*engine) {
 // newEngine starts an engine, with the image in it.
 func newEngine(m *machine, flags ...string) *engine {
 	m.t.Helper()
+	return newEngineWith(m, tutorialConfig, flags...)
+}
+
+// newEngineWith is newEngine with a configuration of the plugin's.
+func newEngineWith(m *machine, config string, flags ...string) *engine {
+	m.t.Helper()
 	need(m.t, unpacked("docker", dockerd), unpacked("docker", docker), "containerd", "runc", "iptables")
-	e := &engine{machine: m, flags: flags}
+	e := &engine{machine: m, config: config, flags: flags}
 	e.begin()
 	m.write("/tmp/busybox.tar", string(archive(m.t)))
 	e.docker("load", "--quiet", "--input", "/tmp/busybox.tar")
@@ -70,7 +77,7 @@ func (e *engine) begin() {
 // install does what is done once to a machine. The engine's id is in /etc/docker.
 func (e *engine) install() {
 	e.t.Helper()
-	e.write("/tmp/config.json", tutorialConfig)
+	e.write("/tmp/config.json", e.config)
 	e.run("ln", "-sf", "tuplenet", "/usr/bin/tpcnm")
 	e.run("rm", "-rf", "/etc/docker")
 	e.run("mkdir", "-p", "/run/tuplenet/etc")
@@ -180,7 +187,7 @@ func (c *cluster) agree(engines ...*engine) {
 		}
 		return ""
 	})
-	if out, err := c.Exec(c.t.Context(), "host-alice", "tpctl", "check"); err != nil {
+	if out, err := c.tpctl("check"); err != nil {
 		c.t.Errorf("tpctl check: %v: %s", err, out)
 	}
 	c.rightFlows()

@@ -33,6 +33,16 @@ graphroot = "/var/lib/containers/storage"
 	"/etc/containers/policy.json":   `{"default": [{"type": "insecureAcceptAnything"}]}`,
 }
 
+// installPodman configures podman on a machine, and gives it the image in an archive.
+func (m *machine) installPodman(tar []byte) {
+	m.t.Helper()
+	for file, content := range podmanFiles {
+		m.write(file, content)
+	}
+	m.write("/tmp/busybox.tar", string(tar))
+	m.run("podman", "load", "--quiet", "--input", "/tmp/busybox.tar")
+}
+
 // podmanRun starts a container in the tutorial's network.
 func (m *machine) podmanRun(name string, args ...string) {
 	m.t.Helper()
@@ -53,11 +63,7 @@ func TestPodman(t *testing.T) {
 	c := newCluster(t)
 	tar := archive(t)
 	for _, m := range c.machines {
-		for file, content := range podmanFiles {
-			m.write(file, content)
-		}
-		m.write("/tmp/busybox.tar", string(tar))
-		m.run("podman", "load", "--quiet", "--input", "/tmp/busybox.tar")
+		m.installPodman(tar)
 	}
 	alice, bob := c.machines[0], c.machines[1]
 	alice.podmanRun("any")

@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +52,7 @@ func later(err error, a attach.Answer, stderr io.Writer) error {
 		fmt.Fprintf(stderr, "tpcni: %s; the agent takes address and port back when it runs again\n", e)
 		return nil
 	case err == nil && a.Pending:
-		fmt.Fprintln(stderr, "tpcni: etcd cannot be reached; the agent takes address and port back when it can be")
+		fmt.Fprintf(stderr, "tpcni: %s; the agent takes address and port back once that is over\n", cmp.Or(a.Why, "etcd cannot be reached"))
 	}
 	return err
 }

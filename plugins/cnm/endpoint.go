@@ -272,7 +272,7 @@ func (e *endpoint) end(given attach.Answer) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := e.store.ReleaseAddress(ctx, e.network.Subnet, e.ip, ""); err != nil {
-		e.log.Warn("the reservation of an address stays for a while", "ip", e.ip, "error", err)
+		e.log.Warn("the reservation of an address stays for a while", "ip", e.ip, "error", e.denied(err, ""))
 		e.lookAgain()
 	}
 }
@@ -350,7 +350,7 @@ func (d *networkDriver) DeleteEndpoint(r *network.DeleteEndpointRequest) error {
 }
 
 // deleteEndpoint takes an endpoint back, whatever there is of it, and reports
-// whether etcd is away, so that its port goes later.
+// whether etcd is away, or denies it, so that its port goes later.
 func (p *Plugin) deleteEndpoint(id attach.ID) (pending bool, err error) {
 	defer p.endpoints.lock(id.Device())()
 	return p.releaseEndpoint(id)
@@ -380,7 +380,7 @@ func (p *Plugin) releaseEndpoint(id attach.ID) (pending bool, err error) {
 		p.log.Warn("the agent takes back an endpoint's port and address later", "network", id.Network, "endpoint", id.Container, "error", asking)
 		asking = nil
 	case asking == nil && answer.Pending:
-		p.log.Warn("the agent takes back an endpoint's port and address when etcd is back", "network", id.Network, "endpoint", id.Container)
+		p.log.Warn("the agent takes back an endpoint's port and address later", "network", id.Network, "endpoint", id.Container, "why", cmp.Or(answer.Why, "etcd is away"))
 	case asking == nil:
 		p.log.Info("endpoint deleted", "network", id.Network, "endpoint", id.Container)
 	}

@@ -50,7 +50,7 @@ func (p *Plugin) endFreedOf(ctx context.Context, id string) {
 		_, err = p.endFreed(ctx, n)
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		p.log.Warn("cannot see whether a network was freed", "network", id, "error", err)
+		p.log.Warn("cannot see whether a network was freed", "network", id, "error", p.denied(err, ""))
 		p.lookAgain()
 	}
 }

@@ -119,7 +119,7 @@ func (d *networkDriver) create(ctx context.Context, id string, scope store.Scope
 		return err
 	}
 	if err := d.store.CreateNetwork(ctx, n); err != nil {
-		return err
+		return d.denied(err, n.Router)
 	}
 	d.log.Info("network made", "network", n.ID, "switch", n.Switch, "subnet", n.Subnet, "gateway", n.Gateway, "router", n.Router, "scope", n.Scope)
 	return nil
@@ -272,7 +272,7 @@ func (p *Plugin) deleteNetwork(ctx context.Context, n store.Network) error {
 		err = p.store.DeleteNetwork(ctx, n.ID)
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
+		return p.denied(err, n.Router)
 	}
 	p.log.Info("network deleted", "network", n.ID, "name", n.Name, "subnet", n.Subnet)
 	return nil

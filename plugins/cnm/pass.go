@@ -126,7 +126,7 @@ func (p *pass) tellNames() error {
 // later notes that something cannot be ended now. It does not keep the rest from
 // that, and is tried again.
 func (p *pass) later(what string, err error) {
-	p.log.Warn("cannot end what Docker does not have, will try again", "what", what, "error", err)
+	p.log.Warn("cannot end what Docker does not have, will try again", "what", what, "error", p.denied(err, ""))
 	p.after(retryRemoval)
 }
 
@@ -157,7 +157,7 @@ func (p *pass) endNetworks() error {
 			continue
 		}
 		if err := p.store.DeleteNetwork(p.ctx, n.ID); err != nil && !errors.Is(err, store.ErrNotFound) {
-			p.later(what, err)
+			p.later(what, p.denied(err, n.Router))
 			continue
 		}
 		p.log.Info("removed a network that Docker has removed while the plugin or etcd was away", "network", n, "id", n.ID, "subnet", n.Subnet)

@@ -1,6 +1,7 @@
 package cnm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"cni.tuplenet/attach"
 
 	"tuplenet/internal/store"
+	"tuplenet/plugins/roles"
 )
 
 // patience is how long etcd and the agent may take for what Docker waits for.
@@ -63,6 +65,12 @@ func (p *Plugin) chassis(ctx context.Context) (string, error) {
 	defer p.mu.Unlock()
 	p.self = answer.Chassis
 	return p.self, nil
+}
+
+// denied names in an error that etcd denies something the role that is missing: that
+// for a router or, if router is empty, for the one of the configuration.
+func (p *Plugin) denied(err error, router string) error {
+	return roles.Missing(err, p.store, store.Party{Duty: store.DutyDocker, Of: cmp.Or(router, p.cfg.EgressRouter)})
 }
 
 // dial begins a conversation with the agent. As a host starts, Docker may be there

@@ -164,7 +164,7 @@ func (r *reconciler) follow(ctx context.Context) (answered bool, err error) {
 		}
 		if err != nil {
 			if err.Error() != said {
-				r.log.Warn("cannot compare what Docker has with what it was given, will try again", "error", err)
+				r.log.Warn("cannot compare what Docker has with what it was given, will try again", "error", r.denied(err, ""))
 			}
 			said = err.Error()
 			clear(r.lost) // the engine may have had no chance to go on

@@ -128,6 +128,7 @@ func (p *Plugin) serve(w http.ResponseWriter, r *http.Request) {
 		err = fmt.Errorf("the call cannot be read: %w", err)
 	} else {
 		answer, err = p.carryOut(r.Context(), do, name, body)
+		err = p.denied(err, "")
 	}
 	var of struct{ NetworkID, EndpointID string }
 	_ = json.Unmarshal(body, &of) // for the log, if it can be told

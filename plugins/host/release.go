@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ import (
 )
 
 // releaseOne takes an attachment back, and succeeds whatever there is of it.
-// While etcd is away its port stays there, and goes later.
+// While etcd is away, or denies it, its port stays there, and goes later.
 func (s *server) releaseOne(ctx context.Context, r attach.Request) (answer attach.Answer, err error) {
 	st := s.stores.getOrOwn(r.Etcd)
 	owner := r.ID.Owner(r.Plugin)
@@ -30,25 +31,35 @@ func (s *server) releaseOne(ctx context.Context, r attach.Request) (answer attac
 		return answer, fail(attach.CodeTryLater, "the interface %s of container %s is just being attached", r.ID.Ifname, r.ID.Container)
 	}
 	defer unlock()
-	answer.Pending = s.releaseOrLater(ctx, st, owner)
+	if left := s.releaseOrLater(ctx, st, owner); left != nil {
+		answer.Pending, answer.Why = true, left.Error()
+	}
 	return answer, nil
 }
 
 // releaseOrLater releases an attachment whose lock is held, also if ctx ends:
-// who wanted that need not wait for it. It reports whether something is left to
-// be done later.
-func (s *server) releaseOrLater(ctx context.Context, st *store.Store, owner string) (pending bool) {
+// who wanted that need not wait for it. It returns why something is left to be
+// done later.
+func (s *server) releaseOrLater(ctx context.Context, st *store.Store, owner string) (left error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releasePatience)
 	defer cancel()
 	var held []topology.SwitchPort
 	err := s.agent.View(ctx, func(m *topology.Model, _ int) { held = s.owned(m, owner) })
 	err = errors.Join(err, s.release(ctx, st, owner, held))
-	if err == nil {
-		return false
+	denied, again := false, false
+	if err == nil || st == s.stores.own { // what a plugin's user may not, the agent's may: it tries next
+		denied, again = s.denied.note(owner, err)
 	}
-	s.log.Warn("cannot take all of an attachment back, will try again", "owner", owner, "error", err)
-	s.sweepLater()
-	return true
+	if err == nil {
+		return nil
+	}
+	pause := sweepPause
+	if denied {
+		pause = deniedPause
+	}
+	s.log.Log(ctx, quieter(slog.LevelWarn, again), "cannot take all of an attachment back, will try again", "owner", owner, "error", err)
+	s.sweepAfter(pause)
+	return err
 }
 
 // release takes an owner's ports out of the bridge and of the store.
@@ -67,11 +78,11 @@ func (s *server) release(ctx context.Context, st *store.Store, owner string, por
 				return ctx.Err()
 			}
 			defer unlock()
-			err := st.ReleasePort(ctx, port.Key(), owner)
-			if err == nil {
-				s.log.Info("released", "owner", owner, "port", port.Key(), "ip", port.IP)
+			if err := st.ReleasePort(ctx, port.Key(), owner); err != nil {
+				return explained(err, st, owner, port.Switch)
 			}
-			return err
+			s.log.Info("released", "owner", owner, "port", port.Key(), "ip", port.IP)
+			return nil
 		})
 	}
 	return group.Wait()
@@ -104,10 +115,12 @@ func (s *server) collect(ctx context.Context, r attach.Request) (answer attach.A
 		// At once: while etcd is away each takes as long as it may.
 		all.Go(func() {
 			defer unlock()
-			pending := s.releaseOrLater(ctx, st, owner)
+			left := s.releaseOrLater(ctx, st, owner)
 			mu.Lock()
 			defer mu.Unlock()
-			answer.Pending = answer.Pending || pending
+			if left != nil {
+				answer.Pending, answer.Why = true, left.Error() // of several, one is enough
+			}
 			answer.Released = append(answer.Released, id)
 		})
 	}
@@ -178,6 +191,7 @@ func (s *server) sweepAlways(ctx context.Context) {
 			s.sweepLater()
 			continue
 		}
+		s.denied.among(owners)
 		for _, owner := range owners {
 			s.sweep(ctx, owner)
 		}
@@ -213,10 +227,11 @@ func (s *server) sweep(ctx context.Context, owner string) {
 		}
 		return
 	}
-	if plugged && !at.Failed && !at.Dark {
+	before, rests := s.denied.of(owner)
+	if plugged && !at.Failed && !at.Dark || rests {
 		return
 	}
-	s.log.Info("a container's device has gone; releasing what it had", "owner", owner)
+	s.log.Log(ctx, quieter(slog.LevelInfo, before), "a container's device has gone; releasing what it had", "owner", owner)
 	s.releaseOrLater(ctx, s.stores.own, owner)
 }
 
@@ -235,8 +250,10 @@ func (s *server) plugAgain(ctx context.Context, owner, device string) {
 }
 
 // sweepLater has all attachments looked at again, after a while.
-func (s *server) sweepLater() {
-	time.AfterFunc(sweepPause, func() {
+func (s *server) sweepLater() { s.sweepAfter(sweepPause) }
+
+func (s *server) sweepAfter(pause time.Duration) {
+	time.AfterFunc(pause, func() {
 		select {
 		case s.again <- struct{}{}:
 		default:

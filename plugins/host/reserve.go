@@ -165,7 +165,7 @@ func (c *conversation) allocate(ctx context.Context, st *store.Store, r attach.R
 		case errors.Is(err, store.ErrNotFound):
 			return port, p, fail(attach.CodeConfig, "%s; make it with: tpctl ls add %s", err, sw.Name)
 		default:
-			return port, p, err
+			return port, p, explained(err, st, owner, sw.Name)
 		}
 	}
 	if full != nil {

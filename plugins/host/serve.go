@@ -70,6 +70,8 @@ type server struct {
 
 	exists func(device string) bool // whether the host has a network device
 
+	denied denials
+
 	busy  *locks // by owner: what is done to an attachment, is done one after another
 	turns *locks // by switch: a host does not contend with itself for addresses
 	again chan struct{}
@@ -253,8 +255,11 @@ func fail(code attach.Code, format string, args ...any) error {
 // or Open vSwitch, and passes.
 func asError(err error) *attach.Error {
 	var e *attach.Error
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		return e
+	case errors.Is(err, store.ErrDenied):
+		return &attach.Error{Code: attach.CodeDenied, Msg: err.Error()}
 	}
 	return &attach.Error{Code: attach.CodeTryLater, Msg: err.Error()}
 }

@@ -16,6 +16,7 @@ import (
 
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
+	"tuplenet/plugins/roles"
 )
 
 // etcdPatience is how long etcd may take to answer at all. A runtime that gets
@@ -79,7 +80,7 @@ func (p *pool) claim(ctx context.Context, owner string, w cni.Wanted, secured bo
 		}
 		if err != nil {
 			problems = append(problems, err)
-			if codeOf(err) == attach.CodeTryLater {
+			if endsSearch(err) {
 				break
 			}
 			continue // another switch may have one
@@ -95,11 +96,18 @@ func (p *pool) claim(ctx context.Context, owner string, w cni.Wanted, secured bo
 	}
 	// What ended the search tells most; or else that there is an address, and that
 	// another has it.
-	code := codeOf(problems[len(problems)-1])
-	if code != attach.CodeTryLater {
+	last := problems[len(problems)-1]
+	code := codeOf(last)
+	if !endsSearch(last) {
 		code = codeOf(slices.MaxFunc(problems, func(a, b error) int { return cmp.Compare(codeOf(a), codeOf(b)) }))
 	}
 	return lease{}, failure(code, errors.Join(problems...))
+}
+
+// endsSearch reports whether an error is none of the switch's, so that another one is
+// not tried: who waits, or mends it, gets what was meant.
+func endsSearch(err error) bool {
+	return codeOf(err) == attach.CodeTryLater || codeOf(err) == attach.CodeDenied
 }
 
 // explain makes of what the store says what a runtime understands.
@@ -109,6 +117,8 @@ func (p *pool) explain(sw string, err error) error {
 		return failure(attach.CodeFull, fmt.Errorf("%w; make another switch for the node with tpctl ls provision, and name both in \"switches\"", err))
 	case errors.Is(err, store.ErrNotFound):
 		return failure(attach.CodeConfig, fmt.Errorf("switch %s has no port for node %s; make some with: tpctl ls provision %[1]s CIDR --node %[2]s", sw, p.node))
+	case errors.Is(err, store.ErrDenied):
+		return failure(attach.CodeDenied, roles.Missing(err, p.store, store.Party{Duty: store.DutyPlugin, Of: sw}))
 	}
 	return failure(attach.CodeTryLater, err)
 }
@@ -220,7 +230,7 @@ func (p *pool) owned(ctx context.Context, prefix string) ([]topology.SwitchPort,
 // release gives a port back.
 func (p *pool) release(ctx context.Context, key topology.Key, owner string) error {
 	if err := p.store.ReleasePort(ctx, key, owner); err != nil {
-		return failure(attach.CodeTryLater, err)
+		return p.explain(key.Parent, err)
 	}
 	return nil
 }

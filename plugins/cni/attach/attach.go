@@ -170,9 +170,10 @@ type Answer struct {
 	// of its gateway.
 	Routed bool `json:"routed,omitempty"`
 
-	// Pending says that Release, or Collect, could not reach etcd: the agent
-	// goes on by itself.
-	Pending bool `json:"pending,omitempty"`
+	// Pending says that Release, or Collect, could not do all of it, as etcd is away
+	// or denies it: the agent goes on by itself. Why is what it failed at.
+	Pending bool   `json:"pending,omitempty"`
+	Why     string `json:"why,omitempty"`
 	// Released are the attachments that Collect has taken back.
 	Released []ID `json:"released,omitempty"`
 }
@@ -211,4 +212,5 @@ const (
 	CodeAttached    Code = 102 // the attachment is there already
 	CodeNotAttached Code = 103 // Check: something of the attachment is missing, or wrong
 	CodeAgent       Code = 104 // the agent failed
+	CodeDenied      Code = 105 // etcd's authorization denies it
 )
