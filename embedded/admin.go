@@ -29,6 +29,7 @@ type Access struct {
 // changes the cluster's members. Its methods are for one goroutine.
 type Admin struct {
 	client *clientv3.Client
+	access Access
 	at     string // its endpoints, for messages
 }
 
@@ -37,7 +38,7 @@ const answerPatience = 5 * time.Second
 
 // Connect looks for a member that answers.
 func Connect(ctx context.Context, access Access) (*Admin, error) {
-	a := &Admin{at: strings.Join(access.Endpoints, ", ")}
+	a := &Admin{access: access, at: strings.Join(access.Endpoints, ", ")}
 	config := clientv3.Config{
 		Context: ctx, DialTimeout: answerPatience, Logger: zap.NewNop(),
 		Username: access.Username, Password: access.Password,
@@ -91,28 +92,3 @@ func state(ctx context.Context, client *clientv3.Client) (*etcdserverpb.StatusRe
 
 // Close ends the connection.
 func (a *Admin) Close() error { return a.client.Close() }
-
-// failed says what was being done when etcd failed with err, in one line.
-func (a *Admin) failed(doing string, err error) error {
-	why := err.Error()
-	if st, ok := status.FromError(err); ok {
-		why = st.Message()
-	}
-	if _, cause, ok := strings.Cut(why, "transport: Error while dialing: "); ok {
-		why = strings.TrimSuffix(cause, `"`)
-	}
-	if errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded {
-		why = "it does not answer"
-	}
-	return &adminError{fmt.Sprintf("%s: etcd at %s: %s", doing, a.at, why), err}
-}
-
-// adminError has the text for people, and what was the matter.
-type adminError struct {
-	text  string
-	cause error
-}
-
-func (e *adminError) Error() string { return e.text }
-
-func (e *adminError) Unwrap() error { return e.cause }

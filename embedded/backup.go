@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -27,9 +28,14 @@ type Backup struct {
 
 // Backup writes all that etcd holds at one moment into a file. The file appears
 // under its name once it is whole and on the disk; one that was there is kept
-// until then. Only its owner can read it. After each piece progress, if it is not
+// until then. Where the name is a link to a file it replaces that file, and what is
+// no file it refuses. Only its owner can read it. After each piece progress, if it is not
 // nil, is told how many bytes there are, and about how many there will be.
 func (a *Admin) Backup(ctx context.Context, file string, progress func(bytes, of int64)) (Backup, error) {
+	file, err := target(file)
+	if err != nil {
+		return Backup{}, err
+	}
 	part, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.part")
 	if err != nil {
 		return Backup{}, fmt.Errorf("backup to %s: %w", file, err)
@@ -50,6 +56,34 @@ func (a *Admin) Backup(ctx context.Context, file string, progress func(bytes, of
 		return Backup{}, fmt.Errorf("backup to %s: %w", file, err)
 	}
 	return b, nil
+}
+
+// target returns the file that a backup is to be, behind links.
+func target(name string) (string, error) {
+	refuse := func(why string) (string, error) { return "", fmt.Errorf("backup to %s: %s", name, why) }
+	if dir := filepath.Dir(name); !isDir(dir) {
+		return refuse("there is no directory " + dir + " (mkdir makes it)")
+	}
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Lstat(name); err == nil {
+			return refuse("that is a link to a file that does not exist; remove the link, or name a file")
+		}
+		return name, nil
+	case err != nil:
+		return "", fmt.Errorf("backup: %w", err)
+	case info.IsDir():
+		return refuse("that is a directory; name a file in it")
+	case !info.Mode().IsRegular():
+		return refuse("that is a device, a pipe or a socket; name a file that is new, or a backup that is to be replaced")
+	}
+	return filepath.EvalSymlinks(name)
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // save has a file hold on the disk what etcd sends.
@@ -98,6 +132,11 @@ func ReadBackup(file string) (Backup, error) {
 	if err != nil {
 		return Backup{}, err
 	}
+	return readDatabase(file, sum, size)
+}
+
+// readDatabase checks etcd's database in a file.
+func readDatabase(file string, sum []byte, size int64) (Backup, error) {
 	state, err := snapshot.NewV3(zap.NewNop()).Status(file)
 	if err != nil {
 		return Backup{}, fmt.Errorf("%s is no backup of etcd: %w", file, err)
@@ -121,9 +160,9 @@ func checkSum(file string) (sum []byte, size int64, err error) {
 	size = info.Size()
 	switch {
 	case info.IsDir():
-		return nil, 0, fmt.Errorf("%s is a directory, and no backup of etcd", file)
+		return nil, 0, fmt.Errorf("%s is a directory, and neither a backup nor a data directory of etcd", file)
 	case size > page && size%page == 0:
-		return nil, 0, fmt.Errorf("%s may be a copy of etcd's own file: nobody can tell whether it is whole; take backups with tuplenet etcd backup", file)
+		return nil, 0, fmt.Errorf("%s may be a copy of etcd's own file: nobody can tell whether it is whole; take backups with tuplenet etcd backup, or restore from the data directory of an etcd that is stopped", file)
 	case size < page || size%page != sha256.Size:
 		return nil, 0, fmt.Errorf("%s is no backup of etcd, or only the beginning of one: its size is %d bytes", file, size)
 	}

@@ -5,9 +5,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -223,7 +225,7 @@ func TestBackupRefuses(t *testing.T) {
 	s := mustStart(t, local(t))
 	a := mustConnect(t, Access{Endpoints: s.Endpoints()})
 	_, err := a.Backup(within(t), filepath.Join(t.TempDir(), "none", "backup"), nil)
-	wantError(t, err, "none/backup", "no such file")
+	wantError(t, err, "none/backup", "there is no directory", "mkdir")
 
 	dir := t.TempDir()
 	file := filepath.Join(dir, "backup")
@@ -247,8 +249,125 @@ func TestBackupRefuses(t *testing.T) {
 	s.Stop()
 	_, err = Connect(within(t), Access{Endpoints: endpoints})
 	wantError(t, err, "connecting", endpoints[0], "connection refused")
+	if !errors.Is(err, ErrNotServing) {
+		t.Errorf("of an etcd that does not run: %v", err)
+	}
 	_, err = a.Backup(within(t), file, nil)
 	wantError(t, err, "taking a backup", endpoints[0])
+
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	_, err = Connect(within(t), Access{Endpoints: []string{silent.Addr().String()}})
+	wantError(t, err, "does not answer", "away when it started")
+	if !errors.Is(err, ErrNotServing) {
+		t.Errorf("of an etcd that does not answer: %v", err)
+	}
+}
+
+// A backup goes by a link to the file behind it, and takes the place of nothing but
+// a file.
+func TestBackupTarget(t *testing.T) {
+	t.Parallel()
+	s := mustStart(t, local(t))
+	a := mustConnect(t, Access{Endpoints: s.Endpoints()})
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for _, err := range []error{
+		os.Symlink("real", in("latest")), os.WriteFile(in("real"), []byte("older"), 0o600),
+		os.Symlink("none", in("dangling")), os.Mkdir(in("directory"), 0o700),
+		syscall.Mkfifo(in("pipe"), 0o600), syscall.Mknod(in("full"), syscall.S_IFCHR|0o600, 1<<8|7),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := a.Backup(within(t), in("latest"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if to, err := os.Readlink(in("latest")); err != nil || to != "real" {
+		t.Errorf("the link leads to %s (%v)", to, err)
+	}
+	if b2, err := ReadBackup(in("real")); err != nil || b2.Revision != b.Revision {
+		t.Errorf("behind the link is %+v (%v), want %+v", b2, err, b)
+	}
+	for _, tt := range []struct{ name, want string }{
+		{"dangling", "a link to a file that does not exist"},
+		{"directory", "a directory; name a file in it"},
+		{"pipe", "a device, a pipe or a socket"},
+		{"full", "a device, a pipe or a socket"},
+	} {
+		before, _ := os.Lstat(in(tt.name))
+		_, err := a.Backup(within(t), in(tt.name), nil)
+		wantError(t, err, in(tt.name), tt.want)
+		if after, err := os.Lstat(in(tt.name)); err != nil || !os.SameFile(before, after) {
+			t.Errorf("%s is another file now (%v)", tt.name, err)
+		}
+	}
+	if all, _ := os.ReadDir(dir); len(all) != 6 {
+		t.Errorf("there are %v", all)
+	}
+}
+
+// The data directory of an etcd that is stopped is as good as a backup, also that of a
+// member that does not start any more without the others.
+func TestRestoreFromDataDirectory(t *testing.T) {
+	t.Parallel()
+	cfg := local(t)
+	s := mustStart(t, cfg)
+	mustPut(t, connect(t, s.Endpoints()...), "k", "v")
+	_, err := Restore(cfg.DataDir, local(t))
+	wantError(t, err, cfg.DataDir, "in use by another etcd", "take a backup of that, or stop it")
+	s.Stop()
+	to := local(t)
+	b, err := Restore(cfg.DataDir, to)
+	if err != nil || b.Keys != 1 || b.Revision != 2 {
+		t.Fatalf("got %+v, %v", b, err)
+	}
+	c := connect(t, mustStart(t, to).Endpoints()...)
+	wantValue(t, c, "k", "v")
+	// What was not changed is as it was.
+	wantValue(t, connect(t, mustStart(t, cfg).Endpoints()...), "k", "v")
+}
+
+// Who asks the wrong way is told which one may be right.
+func TestMismatch(t *testing.T) {
+	t.Parallel()
+	pair := func() *transport.TLSInfo {
+		cert, err := transport.SelfCert(zap.NewNop(), t.TempDir(), []string{"127.0.0.1:0"}, 1, x509.ExtKeyUsageClientAuth)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &cert
+	}
+	ours, other := pair(), pair()
+	start := func(auth bool, url string) string {
+		cfg := local(t)
+		cfg.ClientURLs = []string{url}
+		cfg.ClientTLS = TLS{CertFile: ours.CertFile, KeyFile: ours.KeyFile, TrustedCAFile: ours.CertFile, ClientCertAuth: auth}
+		_, addr, _ := strings.Cut(mustStart(t, cfg).Endpoints()[0], "://")
+		return addr
+	}
+	plain, tls, strict := start(false, "http://127.0.0.1:0"), start(false, "https://127.0.0.1:0"), start(true, "https://127.0.0.1:0")
+	for _, tt := range []struct {
+		access Access
+		want   string
+	}{
+		{Access{Endpoints: []string{tls}}, "it may want TLS"},
+		{Access{Endpoints: []string{"http://" + strict}}, "it may want TLS"},
+		{Access{Endpoints: []string{"https://" + plain}}, "does not speak TLS"},
+		{Access{Endpoints: []string{plain}, CAFile: ours.CertFile}, "does not speak TLS"},
+		{Access{Endpoints: []string{"https://" + tls}}, "name that with --cacert"},
+		{Access{Endpoints: []string{tls}, CAFile: other.CertFile}, "name that with --cacert"},
+		{Access{Endpoints: []string{strict}, CAFile: ours.CertFile}, "want"}, // seen, or guessed
+		{Access{Endpoints: []string{strict}, CAFile: ours.CertFile, CertFile: other.CertFile, KeyFile: other.KeyFile}, "certificate of"},
+	} {
+		_, err := Connect(within(t), tt.access)
+		wantError(t, err, "connecting", tt.access.Endpoints[0], tt.want)
+	}
 }
 
 // The first endpoint that answers is asked, over TLS where etcd wants it.
@@ -285,6 +404,7 @@ func TestAdminUsers(t *testing.T) {
 	if _, err := c.UserGrantRole(within(t), "root", "root"); err != nil {
 		t.Fatal(err)
 	}
+	mustPut(t, c, "k", "v")
 	if _, err := c.AuthEnable(within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -295,8 +415,34 @@ func TestAdminUsers(t *testing.T) {
 	}
 	access.Username = "other"
 	_, err := mustConnect(t, access).Backup(within(t), file, nil)
-	wantError(t, err, "permission denied")
+	wantError(t, err, "permission denied", "etcd's root", "--cert", "TUPLENET_PASSWORD", "--config")
+	wantError(t, mustConnect(t, access).RemoveMember(within(t), "default"), "permission denied", "etcd's root")
+	nobody := Access{Endpoints: s.Endpoints()}
+	_, err = Connect(within(t), nobody)
+	wantError(t, err, "wants to know who asks", "etcd's user root", "--cert", "TUPLENET_PASSWORD", "--config")
 	access.Password = "wrong"
 	_, err = Connect(within(t), access)
-	wantError(t, err, "authentication failed")
+	wantError(t, err, "authentication failed", "no such user with that password")
+
+	// A restored copy has users as before, unless it is to be open.
+	for _, restore := range []func(string, Config) (Backup, error){Restore, RestoreOpen} {
+		copied := local(t)
+		if _, err := restore(file, copied); err != nil {
+			t.Fatal(err)
+		}
+		c := connect(t, mustStart(t, copied).Endpoints()...)
+		state, err := c.AuthStatus(within(t))
+		if err == nil && !state.Enabled {
+			wantValue(t, c, "k", "v")
+			if users, err := c.UserList(within(t)); err != nil || len(users.Users) != 2 {
+				t.Errorf("the users are %v (%v)", users, err)
+			}
+			if _, err := c.AuthEnable(within(t)); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := c.Get(within(t), "k"); !errors.Is(err, rpctypes.ErrUserEmpty) {
+			t.Errorf("with authentication: %v", err)
+		}
+	}
 }

@@ -25,14 +25,25 @@ type Member struct {
 	id uint64
 }
 
-// Members returns the cluster's members, sorted by their names.
+// ErrHasVote is in the error of who is to give a vote to a member that has one.
+var ErrHasVote = errors.New("has a vote already")
+
+// Members returns the cluster's members, sorted by their names. It takes most of them,
+// as all that changes them does.
 func (a *Admin) Members(ctx context.Context) ([]Member, error) {
-	resp, err := a.client.MemberList(ctx)
-	if err != nil {
-		return nil, a.failed("listing the members", err)
+	asking, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	resp, err := a.client.MemberList(asking)
+	if err == nil {
+		return members(resp.Members), nil
 	}
-	return members(resp.Members), nil
+	if now, unknown := state(ctx, a.client); unknown == nil && now.Leader == 0 {
+		err = errNoLeader
+	}
+	return nil, a.failed("listing the members", err)
 }
+
+var errNoLeader = errors.New("it has lost most of its cluster's members, and without them nothing can be changed; " + newCluster)
 
 func members(all []*etcdserverpb.Member) []Member {
 	var known []Member
@@ -55,6 +66,9 @@ func (a *Admin) AddMember(ctx context.Context, name, peerURL string) (initialClu
 	there, err := a.Members(ctx)
 	if err != nil {
 		return "", err
+	}
+	if err := isFree(peerURL, there); err != nil {
+		return "", fmt.Errorf("%s: %w", doing, err)
 	}
 	var cluster []string
 	for _, m := range there {
@@ -88,7 +102,7 @@ func (a *Admin) AddMember(ctx context.Context, name, peerURL string) (initialClu
 }
 
 // PromoteMember gives a member a vote once it has been started and has all data, for
-// which it waits until ctx ends.
+// which it waits until ctx ends. Who has one stays as he is (ErrHasVote).
 func (a *Admin) PromoteMember(ctx context.Context, which string) error {
 	doing := "giving member " + which + " a vote"
 	var m Member
@@ -100,7 +114,7 @@ func (a *Admin) PromoteMember(ctx context.Context, which string) error {
 		return err
 	}
 	if !m.Learner {
-		return fmt.Errorf("member %s has a vote", which)
+		return fmt.Errorf("member %s %w", which, ErrHasVote)
 	}
 	err = patiently(ctx, func() error {
 		_, err := a.client.MemberPromote(ctx, m.id)
@@ -117,12 +131,20 @@ func (a *Admin) PromoteMember(ctx context.Context, which string) error {
 
 // UpdateMember tells the cluster of another peer URL of a member.
 func (a *Admin) UpdateMember(ctx context.Context, which, peerURL string) error {
-	m, err := a.member(ctx, which)
+	if err := checkPeerURL(peerURL); err != nil {
+		return err
+	}
+	all, err := a.Members(ctx)
 	if err != nil {
 		return err
 	}
-	if err := checkPeerURL(peerURL); err != nil {
+	m, err := find(all, which)
+	if err != nil {
 		return err
+	}
+	others := slices.DeleteFunc(all, func(o Member) bool { return o.id == m.id })
+	if err := isFree(peerURL, others); err != nil {
+		return fmt.Errorf("changing member %s: %w", which, err)
 	}
 	if _, err := a.client.MemberUpdate(ctx, m.id, []string{peerURL}); err != nil {
 		return a.failed("changing member "+which, err)
@@ -170,12 +192,31 @@ func patiently(ctx context.Context, change func() error, passing ...error) error
 	}
 }
 
-// member finds a member by its name, or one that has none yet by its peer URL.
+// isFree refuses a peer URL that one of some members has.
+func isFree(peerURL string, members []Member) error {
+	for _, m := range members {
+		if !slices.Contains(m.PeerURLs, peerURL) {
+			continue
+		}
+		if m.Name == "" {
+			return fmt.Errorf("%s is the address of a member that was added and has not been started; to take that out: tuplenet etcd remove-member %[1]s", peerURL)
+		}
+		return fmt.Errorf("%s is the address of member %s", peerURL, m.Name)
+	}
+	return nil
+}
+
+// member returns the member of a name.
 func (a *Admin) member(ctx context.Context, which string) (Member, error) {
 	all, err := a.Members(ctx)
 	if err != nil {
 		return Member{}, err
 	}
+	return find(all, which)
+}
+
+// find finds a member by its name, or one that has none yet by its peer URL.
+func find(all []Member, which string) (Member, error) {
 	var names, pending []string
 	for _, m := range all {
 		if m.Name == which && which != "" || slices.Contains(m.PeerURLs, which) {
@@ -197,11 +238,8 @@ var errNotStarted = errors.New("(not started)")
 
 func checkPeerURL(text string) error {
 	urls, err := types.NewURLs([]string{text})
-	if err == nil && urls[0].Scheme != "http" && urls[0].Scheme != "https" {
-		err = errors.New("it is not http or https")
-	}
-	if err != nil {
-		return fmt.Errorf("peer URL %q of etcd: %w", text, err)
+	if err != nil || urls[0].Scheme != "http" && urls[0].Scheme != "https" {
+		return fmt.Errorf("%q is no peer URL of etcd: that is http://ADDRESS:PORT or https://ADDRESS:PORT, such as http://192.168.1.10:2380", text)
 	}
 	return nil
 }

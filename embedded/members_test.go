@@ -2,7 +2,9 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -87,7 +89,7 @@ func TestGrow(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	_, b := grow(t, a, "b", url(2))
+	second, b := grow(t, a, "b", url(2))
 	wantMembers(t, a, "a,b")
 	_, err = a.AddMember(within(t), "b", url(3))
 	wantError(t, err, "there is a member b already")
@@ -100,7 +102,9 @@ func TestGrow(t *testing.T) {
 	c3.Stop()
 	third.PeerURLs = []string{url(5)}
 	mustStart(t, third)
-	wantError(t, a.PromoteMember(within(t), "c"), "has a vote")
+	if err := a.PromoteMember(within(t), "c"); !errors.Is(err, ErrHasVote) {
+		t.Errorf("promoted again: %v", err)
+	}
 	s.Stop() // it has been the leader
 	atB := connect(t, b.Endpoints()...)
 	mustPut(t, atB, "k", "3")
@@ -113,6 +117,41 @@ func TestGrow(t *testing.T) {
 	_, s = grow(t, a, "a", url(4))
 	wantMembers(t, a, "a,b,c")
 	wantValue(t, connect(t, s.Endpoints()...), "k", "3")
+
+	// One that was removed while it was away is told so by the others when it comes.
+	b.Stop()
+	a = mustConnect(t, Access{Endpoints: s.Endpoints()})
+	if err := a.RemoveMember(within(t), "b"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Start(within(t), second)
+	wantError(t, err, second.DataDir, "was removed from its cluster", "set that directory aside", "add-member")
+}
+
+// Of two members one is left: nothing about the cluster can be changed, but all of its
+// data be saved, also when it does not start any more.
+func TestMajorityLost(t *testing.T) {
+	t.Parallel()
+	first := local(t)
+	first.Name, first.PeerURLs = "a", []string{"http://" + freePorts(t, 1)[0]}
+	s := mustStart(t, first)
+	mustPut(t, connect(t, s.Endpoints()...), "k", "v")
+	a := mustConnect(t, Access{Endpoints: s.Endpoints()})
+	_, b := grow(t, a, "b", "http://"+freePorts(t, 1)[0])
+	b.Stop()
+	wantError(t, a.RemoveMember(within(t), "b"), "lost most of its cluster's members", "tuplenet etcd backup works here")
+	file := filepath.Join(t.TempDir(), "backup")
+	if _, err := a.Backup(within(t), file, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	for _, from := range []string{file, first.DataDir} {
+		restored := local(t)
+		if _, err := Restore(from, restored); err != nil {
+			t.Fatal(err)
+		}
+		wantValue(t, connect(t, mustStart(t, restored).Endpoints()...), "k", "v")
+	}
 }
 
 func TestMembersRefuse(t *testing.T) {
@@ -123,15 +162,21 @@ func TestMembersRefuse(t *testing.T) {
 	s := mustStart(t, cfg)
 	a := mustConnect(t, Access{Endpoints: s.Endpoints()})
 	_, err := a.AddMember(within(t), "b", "192.0.2.1:2380")
-	wantError(t, err, "peer URL", "192.0.2.1:2380")
-	wantError(t, a.UpdateMember(within(t), "a", "unix:///tmp/x"), "is not http or https")
+	wantError(t, err, `"192.0.2.1:2380" is no peer URL`, "http://ADDRESS:PORT")
+	wantError(t, a.UpdateMember(within(t), "a", "unix:///tmp/x"), "is no peer URL", "http://ADDRESS:PORT")
+	_, err = a.AddMember(within(t), "b", "http://"+ports[0])
+	wantError(t, err, "adding member b", "is the address of member a")
+	if err := a.UpdateMember(within(t), "a", "http://"+ports[0]); err != nil {
+		t.Errorf("to where it is: %v", err)
+	}
 	wantError(t, a.RemoveMember(within(t), "b"), "there is no member b; there are: a")
-	wantError(t, a.PromoteMember(within(t), "a"), "has a vote")
+	wantError(t, a.PromoteMember(within(t), "a"), "member a has a vote already")
 
 	// A server that comes with data of its own, or none, is not the one that was added.
 	if _, err := a.AddMember(within(t), "b", "http://"+ports[1]); err != nil {
 		t.Fatal(err)
 	}
+	wantError(t, a.UpdateMember(within(t), "a", "http://"+ports[1]), "is the address of a member that was added and has not been started")
 	began := time.Now()
 	short, cancel := context.WithTimeout(within(t), 500*time.Millisecond)
 	defer cancel()

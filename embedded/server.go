@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -72,7 +71,7 @@ func (t TLS) info() transport.TLSInfo {
 // Server is an etcd server that runs.
 type Server struct {
 	etcd   *embed.Etcd
-	muted  *atomic.Bool
+	log    *logCore
 	drain  context.CancelFunc
 	stop   sync.Once
 	failed chan error
@@ -102,7 +101,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		drain()
 		return nil, fmt.Errorf("cannot start etcd in %s: %w", cfg.DataDir, err)
 	}
-	s := &Server{etcd: etcd, muted: core.muted, drain: drain, failed: make(chan error, 1)}
+	s := &Server{etcd: etcd, log: core, drain: drain, failed: make(chan error, 1)}
 	go s.watchOver()
 	select {
 	case <-etcd.Server.ReadyNotify():
@@ -163,7 +162,7 @@ func (cfg Config) settings(core *logCore) (*embed.Config, error) {
 // checkUnlocked refuses a data directory that another process uses. etcd would
 // wait for it for ever.
 func checkUnlocked(dir string) error {
-	f, err := os.Open(filepath.Join(dir, "member", "snap", "db"))
+	f, err := os.Open(filepath.Join(dir, database))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -185,13 +184,25 @@ func checkUnlocked(dir string) error {
 func (s *Server) watchOver() {
 	select {
 	case err := <-s.etcd.Err():
-		s.failed <- cmp.Or(err, errStopped)
+		s.failed <- s.ended(err)
 	case <-s.etcd.Server.StopNotify():
-		s.failed <- errStopped
+		s.failed <- s.ended(errStopped)
 	}
 }
 
-var errStopped = errors.New("the server has stopped; it may have been removed from its cluster")
+// ended returns why the server has ended, for which err is a sign.
+func (s *Server) ended(err error) error {
+	if s.log.removed.Load() {
+		return errRemoved
+	}
+	return cmp.Or(err, errStopped)
+}
+
+var (
+	errStopped = errors.New("the server has stopped")
+	errRemoved = errors.New("this member was removed from its cluster, and its data is of no use to it any more; " +
+		"if it is to come back: set that directory aside, then tuplenet etcd add-member")
+)
 
 // Failed yields an error when the server ends otherwise than by Stop.
 func (s *Server) Failed() <-chan error { return s.failed }
@@ -225,7 +236,7 @@ func (s *Server) Endpoints() []string {
 // more than once.
 func (s *Server) Stop() {
 	s.stop.Do(func() {
-		s.muted.Store(true)
+		s.log.muted.Store(true)
 		s.drain()
 		s.etcd.Close()
 	})

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -273,9 +274,17 @@ func TestLogPassesErrorsOn(t *testing.T) {
 	logger := zap.New(core).With(zap.String("member", "m1"))
 	logger.Info("unimportant")
 	logger.Error("broken", zap.Int("n", 3))
+	logger.Warn("unimportant, too")
+	if core.removed.Load() {
+		t.Error("it was not removed yet")
+	}
+	logger.Warn("server error", zap.Error(errors.New("the member has been permanently removed from the cluster")))
+	if !core.removed.Load() {
+		t.Error("that it was removed was not understood")
+	}
 	core.muted.Store(true)
 	logger.Error("late")
-	if got := out.String(); !strings.Contains(got, `level=ERROR msg="etcd: broken" member=m1 n=3`) || strings.Contains(got, "unimportant") || strings.Contains(got, "late") {
+	if got := out.String(); !strings.Contains(got, `level=ERROR msg="etcd: broken" member=m1 n=3`) || strings.Contains(got, "unimportant") || strings.Contains(got, "permanently") || strings.Contains(got, "late") {
 		t.Errorf("got %q", got)
 	}
 }

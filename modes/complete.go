@@ -153,7 +153,14 @@ func objectNames(app *cli.App, words []string, l line, flag cli.Flag, prefix str
 		Action: func(c *cli.Context) error {
 			ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
 			defer cancel()
-			found = all[i].Complete(ctx, func() (*store.Store, error) { return ctlReach(c, true) }, name, l.rest, prefix)
+			reach := func() (*store.Store, error) {
+				cfg, err := ctlConfig(c, true, io.Discard)
+				if err != nil {
+					return nil, err
+				}
+				return store.New(cfg)
+			}
+			found = all[i].Complete(ctx, reach, name, l.rest, prefix)
 			return nil
 		},
 	}

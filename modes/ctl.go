@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -96,25 +98,25 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 		verb.Flags = append(verb.Flags, hostFlags()...)
 	}
 	verb.Action = func(c *cli.Context) error {
+		etcd := sync.OnceValues(func() (store.Config, error) { return ctlConfig(c, command.ReadOnly(), c.App.ErrWriter) })
+		open := func(ctx context.Context, readOnly bool) (*store.Store, error) {
+			cfg, err := etcd()
+			if err != nil {
+				return nil, err
+			}
+			cfg.ReadOnly = readOnly
+			return openStore(ctx, cfg)
+		}
 		env := ctl.Env{
-			Open:  func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, command.ReadOnly()) },
-			Reach: func() (*store.Store, error) { return ctlReach(c, command.ReadOnly()) },
-			ReachAs: func(user, password string) (*store.Store, error) {
-				cfg, err := ctlConfig(c, command.ReadOnly())
-				if err != nil {
-					return nil, err
-				}
-				cfg.Username, cfg.Password = user, password
-				return store.New(cfg)
-			},
+			Etcd: etcd,
+			Open: func(ctx context.Context) (*store.Store, error) { return open(ctx, command.ReadOnly()) },
 			Bridge: func(ctx context.Context, raw bool) (explain.Bridge, error) {
 				host, err := hostConfig(c)
 				if err != nil {
 					return explain.Bridge{}, err
 				}
 				cfg := agent.Config{OVS: host.OVS, RunDir: host.RunDir, Log: host.OVS.Log}
-				open := func(ctx context.Context) (*store.Store, error) { return ctlOpen(ctx, c, true) }
-				return agent.Explain(ctx, open, cfg, raw)
+				return agent.Explain(ctx, func(ctx context.Context) (*store.Store, error) { return open(ctx, true) }, cfg, raw)
 			},
 			In:    c.App.Reader,
 			Out:   c.App.Writer,
@@ -143,14 +145,6 @@ func ctlVerb(command ctl.Command, onUsageError cli.OnUsageErrorFunc) *cli.Comman
 	return verb
 }
 
-func ctlOpen(ctx context.Context, c *cli.Context, readOnly bool) (*store.Store, error) {
-	cfg, err := ctlConfig(c, readOnly)
-	if err != nil {
-		return nil, err
-	}
-	return openStore(ctx, cfg)
-}
-
 // openStore connects to etcd for somebody who can name another.
 func openStore(ctx context.Context, cfg store.Config) (*store.Store, error) {
 	st, err := store.Open(ctx, cfg)
@@ -160,17 +154,8 @@ func openStore(ctx context.Context, cfg store.Config) (*store.Store, error) {
 	return st, err
 }
 
-// ctlReach is ctlOpen without asking etcd anything.
-func ctlReach(c *cli.Context, readOnly bool) (*store.Store, error) {
-	cfg, err := ctlConfig(c, readOnly)
-	if err != nil {
-		return nil, err
-	}
-	return store.New(cfg)
-}
-
-func ctlConfig(c *cli.Context, readOnly bool) (store.Config, error) {
-	cfg, err := etcdConfig(c)
+func ctlConfig(c *cli.Context, readOnly bool, say io.Writer) (store.Config, error) {
+	cfg, err := etcdConfig(c, say)
 	if err != nil {
 		return store.Config{}, err
 	}

@@ -94,7 +94,7 @@ func doctorEtcd(c *cli.Context) (store.Config, error) {
 	resolved, err := settingsOf(c, config.AgentFile, config.Etcd("endpoints", "e"))
 	cfg := resolved.Etcd
 	if err == nil && !resolved.FileSays() {
-		cfg, err = etcdConfig(c)
+		cfg, err = etcdConfig(c, c.App.ErrWriter)
 	}
 	cfg.DialTimeout, cfg.ReadOnly, cfg.Log = ctlDialTimeout, true, slog.New(slog.DiscardHandler) // what matters is in the finding
 	return cfg, err

@@ -1,9 +1,14 @@
 package modes
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -30,19 +35,24 @@ func etcdTools() []*cli.Command {
 	restore := slices.DeleteFunc(etcdServerFlags(), func(f cli.Flag) bool {
 		return !slices.Contains([]string{"name", "data-dir", "listen-peer", "advertise-peer", "initial-cluster"}, f.Names()[0])
 	})
+	asJSON := &cli.BoolFlag{Name: "json", Aliases: []string{"j"}, Usage: "print one JSON object a line", DisableDefaultText: true}
+	restore = append(restore, asJSON, &cli.BoolFlag{Name: "open", DisableDefaultText: true,
+		Usage: "have etcd ask nobody who he is: to look into a backup of one with users"})
 	return []*cli.Command{
 		{
 			Name: "backup", ArgsUsage: "FILE", Usage: "write all that a running etcd holds into a file",
 			Description: "The file is whole: it is checked before it gets its name, and replaces an older one then. Any etcd serves,\n" +
-				"from 3.4 on, and a member that has lost the others of its cluster, too. Where etcd has users, it takes root.\n\n" +
+				"from 3.4 on, and a member that has lost the others of its cluster, too. Where etcd has users, it takes root.\n" +
+				"An etcd that is stopped needs none: tuplenet etcd restore takes its data directory.\n\n" +
 				example("tuplenet etcd backup /var/backups/tuplenet-etcd.backup",
 					"tuplenet etcd backup -e https://192.168.1.10:2379 --cacert ca.pem --cert root.pem --key root.key tuplenet-etcd.backup"),
-			Flags: access, Action: runBackup,
+			Flags: append(slices.Clone(access), asJSON), Action: runBackup,
 		},
 		{
 			Name: "restore", ArgsUsage: "FILE", Usage: "make an empty data directory hold what a backup does",
 			Description: "etcd is started with the same settings then. Each member of a cluster is restored so, from the same file;\n" +
-				"members that ran before have to be stopped. A backup that etcdctl has taken serves, too.\n\n" +
+				"members that ran before have to be stopped. Without --initial-cluster it becomes a cluster of its own. A backup\n" +
+				"that etcdctl has taken serves, too, and so does the data directory of an etcd that is stopped.\n\n" +
 				example("tuplenet etcd restore /var/backups/tuplenet-etcd.backup --data-dir /var/lib/tuplenet/etcd",
 					"tuplenet etcd restore tuplenet-etcd.backup --name a --listen-peer http://192.168.1.10:2380 \\",
 					"    --initial-cluster a=http://192.168.1.10:2380,b=http://192.168.1.11:2380,c=http://192.168.1.12:2380"),
@@ -51,18 +61,11 @@ func etcdTools() []*cli.Command {
 		{
 			Name: "members", Usage: "list the members of etcd's cluster",
 			Description: "How they are tpctl status tells.\n\n" + example("tuplenet etcd members"),
-			Flags:       access,
+			Flags:       append(slices.Clone(access), asJSON),
 			Action: withMembers(0, func(ctx context.Context, c *cli.Context, admin *embedded.Admin) error {
 				all, err := admin.Members(ctx)
 				for _, m := range all {
-					name, vote := m.Name, ""
-					if name == "" {
-						name = "(not started)"
-					}
-					if m.Learner {
-						vote = " (no vote yet)"
-					}
-					fmt.Fprintf(c.App.Writer, "%s: peers %s, clients %s%s\n", name, list(m.PeerURLs), list(m.ClientURLs), vote)
+					printMember(c, m)
 				}
 				return err
 			}),
@@ -88,16 +91,28 @@ func etcdTools() []*cli.Command {
 			Description: "It waits until the member has all data, for a minute.\n\n" + example("tuplenet etcd promote-member b"),
 			Flags:       access,
 			Action: withMembers(1, func(ctx context.Context, c *cli.Context, admin *embedded.Admin) error {
-				return say(c, admin.PromoteMember(ctx, c.Args().First()), "member %s has a vote", c.Args().First())
+				err := admin.PromoteMember(ctx, c.Args().First())
+				if errors.Is(err, embedded.ErrHasVote) {
+					return say(c, nil, "%s", err)
+				}
+				return say(c, err, "member %s has a vote", c.Args().First())
 			}),
 		},
 		{
 			Name: "move-member", ArgsUsage: "NAME PEER-URL", Usage: "tell etcd's cluster of another address of a member",
-			Description: "Then the member is started anew, with that address as --listen-peer or --advertise-peer.\n\n" +
+			Description: "Then the member is started anew, with that address as --listen-peer or --advertise-peer. A warning says if\n" +
+				"nobody listens there yet.\n\n" +
 				example("tuplenet etcd move-member a http://192.168.1.10:2380"),
 			Flags: access,
 			Action: withMembers(2, func(ctx context.Context, c *cli.Context, admin *embedded.Admin) error {
-				return say(c, admin.UpdateMember(ctx, c.Args().Get(0), c.Args().Get(1)), "the others will find member %s at %s", c.Args().Get(0), c.Args().Get(1))
+				name, url := c.Args().Get(0), c.Args().Get(1)
+				if err := admin.UpdateMember(ctx, name, url); err != nil {
+					return err
+				}
+				if !listens(url) {
+					fmt.Fprintf(c.App.ErrWriter, "warning: nobody listens at %s yet, as seen from here: until member %s is started with that address, the others are without it\n", url, name)
+				}
+				return say(c, nil, "the others will find member %s at %s", name, url)
 			}),
 		},
 		{
@@ -111,6 +126,41 @@ func etcdTools() []*cli.Command {
 			}),
 		},
 	}
+}
+
+// printMember tells of a member of etcd's cluster.
+func printMember(c *cli.Context, m embedded.Member) {
+	if c.Bool("json") {
+		printJSON(c, struct {
+			Name    string   `json:"name"` // empty until it has been started
+			Peers   []string `json:"peers"`
+			Clients []string `json:"clients"`
+			Learner bool     `json:"learner"`
+		}{m.Name, m.PeerURLs, append([]string{}, m.ClientURLs...), m.Learner})
+		return
+	}
+	vote := ""
+	if m.Learner {
+		vote = " (no vote yet)"
+	}
+	fmt.Fprintf(c.App.Writer, "%s: peers %s, clients %s%s\n", cmp.Or(m.Name, "(not started)"), list(m.PeerURLs), list(m.ClientURLs), vote)
+}
+
+// printJSON prints what can be written as JSON, on a line.
+func printJSON(c *cli.Context, line any) error { return json.NewEncoder(c.App.Writer).Encode(line) }
+
+// listens reports whether somebody takes connections at a peer URL.
+func listens(peer string) bool {
+	u, err := url.Parse(peer)
+	if err != nil {
+		return false
+	}
+	conn, err := net.DialTimeout("tcp", u.Host, time.Second)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 func list(all []string) string {
@@ -164,7 +214,7 @@ func arguments(n int) string {
 // etcdAdmin connects to the etcd that flags, the environment or the file of tpctl
 // name.
 func etcdAdmin(ctx context.Context, c *cli.Context) (*embedded.Admin, error) {
-	cfg, err := etcdConfig(c)
+	cfg, err := etcdConfig(c, c.App.ErrWriter)
 	if err != nil {
 		return nil, err
 	}
@@ -179,14 +229,32 @@ func runBackup(c *cli.Context) error {
 	ctx, stop := signal.NotifyContext(c.Context, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	admin, err := etcdAdmin(ctx, c)
+	if errors.Is(err, embedded.ErrNotServing) {
+		return fmt.Errorf("%w; of one that is stopped its data directory serves as a backup: tuplenet etcd restore DIRECTORY --data-dir NEW", err)
+	}
 	if err != nil {
 		return err
 	}
 	defer admin.Close()
 	file := c.Args().First()
 	b, err := admin.Backup(ctx, file, progressOn(c.App.ErrWriter))
+	if err == nil && c.Bool("json") {
+		return printJSON(c, struct {
+			File string `json:"file"`
+			held
+		}{file, heldBy(b)})
+	}
 	return say(c, err, "%s: %s", file, contents(b))
 }
+
+// held is what a backup holds, as JSON has it.
+type held struct {
+	Keys     int   `json:"keys"`
+	Revision int64 `json:"revision"`
+	Bytes    int64 `json:"bytes"`
+}
+
+func heldBy(b embedded.Backup) held { return held{b.Keys, b.Revision, b.Size} }
 
 func contents(b embedded.Backup) string {
 	return fmt.Sprintf("%d keys at revision %d, %s", b.Keys, b.Revision, humanize.Bytes(uint64(b.Size)))
@@ -212,14 +280,30 @@ func runRestore(c *cli.Context) error {
 		return err
 	}
 	file, cfg := c.Args().First(), etcdServerConfig(c)
-	b, err := embedded.Restore(file, cfg)
+	restore := embedded.Restore
+	if c.Bool("open") {
+		restore = embedded.RestoreOpen
+	}
+	b, err := restore(file, cfg)
 	if err != nil {
 		return err
 	}
+	if c.Bool("json") {
+		return printJSON(c, struct {
+			DataDir string `json:"data_dir"`
+			File    string `json:"file"`
+			held
+			Member  string `json:"member"`
+			Cluster string `json:"initial_cluster"` // empty: it is alone
+		}{cfg.DataDir, file, heldBy(b), cfg.Name, cfg.InitialCluster})
+	}
 	fmt.Fprintf(c.App.Writer, "%s holds %s of %s\n", cfg.DataDir, contents(b), file)
-	next := "start etcd with this data directory"
+	if c.Bool("open") {
+		fmt.Fprintln(c.App.ErrWriter, "warning: started with it, etcd asks nobody who he is; let it listen where nobody else gets at it, or switch that on again with tpctl auth enable")
+	}
+	next := "start etcd with this data directory; member " + cfg.Name + " is a cluster of its own (to be one of several it is restored with --initial-cluster)"
 	if strings.Contains(cfg.InitialCluster, ",") {
-		next = "restore the same file on the other members, too, then start all of them"
+		next = "restore the same file on the other members of " + cfg.InitialCluster + ", too, then start all of them"
 	}
 	fmt.Fprintln(c.App.ErrWriter, "next: "+next)
 	return nil

@@ -1,6 +1,8 @@
 package modes
 
 import (
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strconv"
@@ -107,9 +109,13 @@ func etcdFlags(endpoints, alias string) []cli.Flag {
 		settingFlags(config.Etcd(endpoints, alias))...)
 }
 
-// etcdConfig resolves the settings of a tool that has etcdFlags as -e, --endpoints.
-func etcdConfig(c *cli.Context) (store.Config, error) {
+// etcdConfig resolves the settings of a tool that has etcdFlags as -e, --endpoints, and
+// says what is worth knowing of them.
+func etcdConfig(c *cli.Context, say io.Writer) (store.Config, error) {
 	resolved, err := settingsOf(c, config.ClientFile, config.Etcd("endpoints", "e"))
+	for _, note := range resolved.Notes() {
+		fmt.Fprintln(say, "note:", note)
+	}
 	return resolved.Etcd, err
 }
 

@@ -1,6 +1,7 @@
 package modes
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,7 +93,7 @@ func TestEtcdConfig(t *testing.T) {
 				t.Setenv(s.Env, "")
 			}
 			t.Setenv("TUPLENET_ENDPOINTS", tt.env)
-			got, err := resolved(t, etcdFlags("endpoints", "e"), strings.Fields(tt.args), etcdConfig)
+			got, err := resolved(t, etcdFlags("endpoints", "e"), strings.Fields(tt.args), func(c *cli.Context) (store.Config, error) { return etcdConfig(c, io.Discard) })
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Fatalf("error %v, want one with %q", err, tt.err)

@@ -71,6 +71,9 @@ func (s *scraper) putEtcd(put metrics.Put) {
 	put(metrics.EtcdReconnects, float64(etcd.Reconnects))
 	put(metrics.EtcdSnapshots, float64(etcd.Snapshots))
 	put(metrics.EtcdRevision, float64(etcd.Revision))
+	if end, ok := s.a.Store.CertificateEnd(); ok {
+		put(metrics.CertificateExpiry, float64(end.Unix()))
+	}
 }
 
 // putBFD puts what BFD has found out about the chassis that it watches. Of two

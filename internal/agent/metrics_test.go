@@ -1,20 +1,31 @@
 package agent
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"tuplenet/internal/metrics"
+	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
 
@@ -265,5 +276,48 @@ func TestDropCounts(t *testing.T) {
 		if got, want := d.all(), map[dropReason]uint64{lookup: step.lookup, arp: step.arp}; !maps.Equal(got, want) {
 			t.Errorf("after %v: %v, want %v", step.packets, got, want)
 		}
+	}
+}
+
+// Where etcd is shown a certificate, its end is told.
+func TestCertificateExpiry(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := time.Now().Add(time.Hour).Truncate(time.Second)
+	about := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: end.Add(-2 * time.Hour), NotAfter: end}
+	public, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := store.Config{CertFile: filepath.Join(t.TempDir(), "cert.pem"), KeyFile: filepath.Join(t.TempDir(), "cert.key")}
+	if err := errors.Join(os.WriteFile(cfg.CertFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: public}), 0o600),
+		os.WriteFile(cfg.KeyFile, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private}), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	expiry := func(cfg store.Config) (value float64, told bool) {
+		st, err := store.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		s := scraper{a: &agent{Config: Config{Store: st}}}
+		s.putEtcd(func(m metrics.Metric, v float64, _ ...string) {
+			if m == metrics.CertificateExpiry {
+				value, told = v, true
+			}
+		})
+		return value, told
+	}
+	if got, told := expiry(cfg); !told || got != float64(end.Unix()) {
+		t.Errorf("got %v, %v, want %d", got, told, end.Unix())
+	}
+	if got, told := expiry(store.Config{}); told {
+		t.Errorf("without a certificate: %v", got)
 	}
 }

@@ -51,7 +51,7 @@ func (p *presence) run(ctx context.Context, admitted chan<- error) {
 		}
 	}
 	if err := p.store.Init(ctx); err != nil {
-		send(err)
+		send(p.explained(err))
 		return
 	}
 	var held *store.Presence
@@ -67,6 +67,14 @@ func (p *presence) run(ctx context.Context, admitted chan<- error) {
 		held = next
 		p.hold(ctx, held)
 	}
+}
+
+// explained adds to what etcd refuses who was refused, and what to do about it.
+func (p *presence) explained(err error) error {
+	if !errors.Is(err, store.ErrDenied) {
+		return err
+	}
+	return fmt.Errorf("%w; %s is not the node %s, or not any more: tpctl auth add USER --node %[3]s", err, p.store.Who(), p.chassis)
 }
 
 // stop waits until the store knows that the agent has been stopped, which is
@@ -119,7 +127,7 @@ func (p *presence) enter(ctx context.Context, before *store.Presence) (*store.Pr
 			}
 			if !said {
 				said = true
-				p.log.Warn("etcd does not know that this node is alive, waiting for etcd", "error", err)
+				p.log.Warn("etcd does not know that this node is alive, waiting for etcd", "error", p.explained(err))
 			}
 		case since.IsZero():
 			since = time.Now()

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
 )
 
@@ -170,5 +171,25 @@ func TestAddressChanges(t *testing.T) {
 		if s.is(own.Key()) {
 			t.Error("the record is there again")
 		}
+	})
+}
+
+// Who comes as another chassis' user is told who it is, and what to do.
+func TestPresenceOfAnother(t *testing.T) {
+	s := newSite(t)
+	s.restrict("hv-b")
+	st, err := store.New(store.Config{Endpoints: []string{s.endpoint}, Username: "hv-b", Password: "secret", Log: logTo(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	said := &logbook{}
+	p := newPresence(Config{Store: st, TunnelIP: netip.MustParseAddr("192.168.1.1"), Log: said.logger(t)}, "hv-a")
+	ctx, cancel := context.WithCancel(t.Context())
+	go p.run(ctx, make(chan error, 1))
+	defer p.stop()
+	defer cancel()
+	eventually(t, "the log names the user and the remedy", func() bool {
+		return said.said("announcing chassis hv-a", "permission denied; user hv-b is not the node hv-a, or not any more: tpctl auth add USER --node hv-a") > 0
 	})
 }

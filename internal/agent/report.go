@@ -126,7 +126,7 @@ func (r *reporter) ask(ctx context.Context, d *status.Detail) {
 func (a *agent) report(detail bool) status.Report {
 	r := status.Report{
 		Version: a.Version, Time: time.Now(), Started: a.started, Synced: a.syncedAt, InSync: a.synced && a.ovs.InSync(),
-		IP: a.TunnelIP.String(), MTU: a.mtu, Revision: a.revision,
+		User: a.Store.User(), IP: a.TunnelIP.String(), MTU: a.mtu, Revision: a.revision,
 		OnDemand: a.onDemand(), Edge: len(a.model.List(topology.Pinned(a.self))) > 0,
 		Flows: a.engine.Len(), Refused: a.refused, Tunnels: len(a.tunnels), Problems: len(a.problems),
 	}

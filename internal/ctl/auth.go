@@ -19,11 +19,12 @@ var (
 	directoryFlag  = Flag{Name: "directory", Value: "DIRECTORY", Usage: "`DIRECTORY` that files with users and passwords are written to, for those alone to read who run this; made when missing"}
 	noPasswordFlag = Flag{Name: "no-password", Usage: "make users without passwords, for whom a certificate speaks with the user's name as its common name"}
 	comingFlag     = Flag{Name: "node", Value: "ID", Many: true, Usage: "make a user for chassis `ID`, too, which is yet to come; may be given several times"}
-	blindFlag      = Flag{Name: "force", Usage: "do it although chassis that are alive have no user, and will be cut off"}
+	blindFlag      = Flag{Name: "force", Usage: "do it although agents have no user, or do not say so, and will be cut off"}
 
 	partyNodeFlag   = Flag{Name: "node", Value: "ID", Usage: "it is the agent of chassis `ID`"}
 	partyPluginFlag = Flag{Name: "plugin", Value: "SWITCH", Many: true, Usage: "it attaches containers to `SWITCH`; several with commas between"}
 	partyDockerFlag = Flag{Name: "docker", Value: "ROUTER", Many: true, Usage: "it is tpcnm, whose networks are linked to `ROUTER`; several with commas between"}
+	likeFlag        = Flag{Name: "like", Value: "OTHER", Usage: "it is all that user `OTHER` is"}
 	partyReaderFlag = Flag{Name: "reader", Usage: "it looks at things"}
 	partyChiefFlag  = Flag{Name: "operator", Usage: "it changes the network"}
 )
@@ -41,7 +42,7 @@ func authCommands() []Command {
 		},
 		{
 			Object: "auth", Verb: "add", Alias: "a", Args: []string{"USER"}, steps: true, finds: true,
-			Flags: []Flag{partyNodeFlag, partyPluginFlag, partyDockerFlag, partyReaderFlag, partyChiefFlag, directoryFlag, noPasswordFlag, rootFlag},
+			Flags: []Flag{partyNodeFlag, partyPluginFlag, partyDockerFlag, partyReaderFlag, partyChiefFlag, likeFlag, directoryFlag, noPasswordFlag, rootFlag},
 			Usage: "make a user of etcd, or let one do more",
 			Notes: "A node's agent writes what there is about its chassis, the bindings of what is plugged in there, and its answers. A plugin writes the ports of a switch and their addresses. A plugin for Docker writes its networks, with their switches, and their links to a router. " +
 				"A reader writes nothing, an operator everything. All read everything. A chassis that runs containers by tpcni needs --plugin, too, or --docker.",
@@ -49,9 +50,10 @@ func authCommands() []Command {
 			run:     authAdd,
 		},
 		{
-			Object: "auth", Verb: "del", Alias: "d", Args: []string{"USER"}, Flags: []Flag{rootFlag}, steps: true, finds: true,
-			Usage:   "delete a user of etcd: who has the key may not do anything any more, at once",
-			Notes:   "The user's roles go with it, unless others have them.",
+			Object: "auth", Verb: "del", Alias: "d", Args: []string{"USER"}, steps: true, finds: true,
+			Flags:   []Flag{partyNodeFlag, partyPluginFlag, partyDockerFlag, partyReaderFlag, partyChiefFlag, rootFlag},
+			Usage:   "delete a user of etcd, at once: who has the key may not do anything any more",
+			Notes:   "The user's roles go with it, unless others have them. With --node, --plugin, --docker, --reader or --operator the user stays, and is that no more.",
 			Example: "tpctl auth del hv9",
 			run:     authDelete,
 		},
@@ -73,7 +75,7 @@ func authCommands() []Command {
 		{
 			Object: "auth", Verb: "enable", Flags: []Flag{rootFlag, blindFlag}, steps: true, finds: true,
 			Usage: "make etcd refuse who is no user, and what its users may not do",
-			Notes: "It refuses while chassis that are alive have no user, and makes sure that root can log in before it leaves etcd so. What agents have written into ports, where these are plugged in, becomes theirs. " +
+			Notes: "It asks the agents that are alive who they are, and refuses while one has no user of its own; it makes sure that root can log in before it leaves etcd so, and that the agents still answer. Whether their passwords are right etcd tells only then. What agents have written into ports, where these are plugged in, becomes theirs. " +
 				"It interrupts no packet, and no agent that has its user. \"tpctl auth disable\" is the way back.",
 			Example: "tpctl auth enable --root-password-file root.txt",
 			run:     authEnable,
@@ -118,7 +120,12 @@ func (s *session) asRoot(work func(s *session, isOn bool) error) error {
 
 // as returns the session of a user who may administer users.
 func (s *session) as(user, password string) (*session, func(), error) {
-	st, err := s.ReachAs(user, password)
+	cfg, err := s.Etcd()
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.Username, cfg.Password = user, password
+	st, err := store.New(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -180,15 +187,7 @@ func denied(st *store.Store, err error) error {
 	if !errors.Is(err, store.ErrDenied) {
 		return err
 	}
-	return fmt.Errorf(`%w; %s may not do that, an operator may ("tpctl auth add USER --operator" makes one)`, err, who(st))
-}
-
-// who names the user that a store is asked by.
-func who(st *store.Store) string {
-	if user := st.User(); user != "" {
-		return "user " + user
-	}
-	return "who is no user"
+	return fmt.Errorf(`%w; %s may not do that, an operator may ("tpctl auth add USER --operator" makes one)`, err, st.Who())
 }
 
 // users returns etcd's users, and parties whose roles are odd.

@@ -3,6 +3,8 @@ package ctl
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,7 +28,12 @@ func authSetup(s *session, _ []string) error {
 			return fmt.Errorf("tpctl auth setup: require --%s %s for the users' passwords, or --%s where certificates speak for them",
 				directoryFlag.Name, directoryFlag.Value, noPasswordFlag.Name)
 		}
-		steps, err := s.setupSteps()
+		if directory := s.Flags[directoryFlag.Name]; directory != "" {
+			if err := checkPlace(directory); err != nil {
+				return err
+			}
+		}
+		steps, err := s.setupSteps(isOn)
 		if err != nil {
 			return err
 		}
@@ -65,12 +72,13 @@ func (s *session) whatNext() []string {
 	}
 	dir := s.Flags[directoryFlag.Name]
 	return append(next,
-		fmt.Sprintf("add the lines of %s to /etc/tuplenet/agent.yaml on each chassis' host, mode 0600, and restart the agent there, which loses no packet", filepath.Join(dir, "agent-USER.yaml")),
+		fmt.Sprintf("put the lines of %s into /etc/tuplenet/agent.yaml on each chassis' host, mode 0600, and restart the agent there, which loses no packet", filepath.Join(dir, "agent-USER.yaml")),
 		fmt.Sprintf("put %s where you use tpctl as an operator, into /etc/tuplenet/client.yaml", filepath.Join(dir, credentialsFile(operatorUser, nil))))
 }
 
-// setupSteps returns what there is to make.
-func (s *session) setupSteps() ([]authStep, error) {
+// setupSteps returns what there is to make. Of what is there it tells what it cannot
+// know.
+func (s *session) setupSteps(isOn bool) ([]authStep, error) {
 	users, odd, err := s.users()
 	if err != nil {
 		return nil, err
@@ -85,6 +93,12 @@ func (s *session) setupSteps() ([]authStep, error) {
 		for _, p := range u.Parties {
 			is[p] = true
 		}
+	}
+	if directory := s.Flags[directoryFlag.Name]; directory != "" && s.filesMissing(users, directory) {
+		s.note(fmt.Sprintf("passwords of users that are there already are not in %s, and cannot be shown again; \"tpctl auth password USER --directory %[1]s\" gives one whose password is lost another", directory))
+	}
+	if path := s.Flags[rootFlag.Name]; hasRoot && path != "" && !isOn {
+		s.note(fmt.Sprintf("user root is there already and keeps its password; whether %s holds that, etcd tells only when it authenticates (\"tpctl auth enable\" tries, and goes back if it does not)", path))
 	}
 	if !hasRoot {
 		step, err := s.rootStep()
@@ -125,6 +139,17 @@ func (s *session) setupSteps() ([]authStep, error) {
 		steps = append(steps, authStep{s.described(e), func(s *session) error { _, err := s.enrol(e); return err }})
 	}
 	return steps, nil
+}
+
+// filesMissing reports whether a user that setup makes has no file in the directory.
+func (s *session) filesMissing(users []store.User, directory string) bool {
+	return slices.ContainsFunc(users, func(u store.User) bool {
+		if !slices.ContainsFunc(u.Parties, func(p store.Party) bool { return p.Duty == store.DutyNode || p.Duty == store.DutyOperator }) {
+			return false
+		}
+		_, err := os.Stat(filepath.Join(directory, credentialsFile(u.Name, u.Parties)))
+		return errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // chassisNames returns the chassis that have a record, or are to come.

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"tuplenet/internal/store"
-	"tuplenet/internal/topology"
 )
 
 // spareRoot is a user that is root for as long as enable takes. Whether root can log
@@ -18,8 +17,10 @@ const spareRoot = "tpctl-auth-enable"
 
 func authEnable(s *session, _ []string) error {
 	return s.asRoot(func(s *session, isOn bool) error {
+		var agents []string
 		if !isOn {
-			if err := s.readyToEnable(); err != nil {
+			var err error
+			if agents, err = s.readyToEnable(); err != nil {
 				return err
 			}
 			root, done, err := s.enable()
@@ -39,62 +40,30 @@ func authEnable(s *session, _ []string) error {
 		if moved > 0 {
 			s.note(fmt.Sprintf("the bindings of %s belong to the chassis now that they are plugged in at", plural(moved, "port")))
 		}
+		if err := s.stillAnswer(agents); err != nil {
+			return err
+		}
 		return s.say("authentication is on")
 	})
 }
 
-// readyToEnable refuses what would lock somebody out.
-func (s *session) readyToEnable() error {
+// readyToEnable refuses what would lock somebody out. It returns the chassis whose
+// agents have their users.
+func (s *session) readyToEnable() (agents []string, err error) {
 	users, odd, err := s.users()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !slices.ContainsFunc(users, func(u store.User) bool { return u.Name == store.Root && u.Root }) {
-		return errors.New(`etcd has no user root, without whom nobody could administer users; "tpctl auth setup" makes it`)
+		return nil, errors.New(`etcd has no user root, without whom nobody could administer users; "tpctl auth setup" makes it`)
 	}
 	if len(odd) > 0 {
-		return fmt.Errorf(`the role of %s has other rights than it should have; "tpctl auth setup" mends that`, odd[0])
+		return nil, fmt.Errorf(`the role of %s has other rights than it should have; "tpctl auth setup" mends that`, odd[0])
 	}
 	if s.set(blindFlag) {
-		return nil
+		return nil, nil
 	}
-	without, err := s.aliveWithout(users)
-	if err != nil {
-		return err
-	}
-	if len(without) > 0 {
-		return fmt.Errorf(`chassis that are alive have no user, and would be cut off: %s; "tpctl auth setup" makes users, or use --%s`, few(without), blindFlag.Name)
-	}
-	return nil
-}
-
-// aliveWithout returns the chassis that are alive, or may be, and have no user.
-func (s *session) aliveWithout(users []store.User) (names []string, err error) {
-	gone := map[string]bool{}
-	err = s.bounded(func(s *session) error {
-		for _, kind := range []topology.Kind{topology.KindAbsence, topology.KindPresence, topology.KindChassis} {
-			list, err := s.list(kind, "")
-			if err != nil {
-				return err
-			}
-			for _, e := range list {
-				name := e.Key().Name
-				switch e := e.(type) {
-				case topology.Absence:
-					gone[name] = true
-				case topology.Presence:
-					gone[name] = e.Stopped
-				}
-				node := store.Party{Duty: store.DutyNode, Of: name}
-				if kind != topology.KindAbsence && !gone[name] && !slices.ContainsFunc(users, func(u store.User) bool { return u.Is(node) }) {
-					names = append(names, name)
-				}
-			}
-		}
-		return nil
-	})
-	slices.Sort(names)
-	return slices.Compact(names), err
+	return s.nobodyCutOff(users)
 }
 
 // enable makes etcd authenticate, and sees to it that root can log in then: if not,

@@ -1,8 +1,8 @@
 package ctl
 
 import (
+	"cmp"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -45,10 +45,6 @@ func (s *session) parties() ([]store.Party, error) {
 	if s.set(partyChiefFlag) {
 		parties = append(parties, store.Party{Duty: store.DutyOperator})
 	}
-	if len(parties) == 0 {
-		return nil, fmt.Errorf("tpctl auth add: require --%s, --%s, --%s, --%s or --%s: who is it?",
-			partyNodeFlag.Name, partyPluginFlag.Name, partyDockerFlag.Name, partyReaderFlag.Name, partyChiefFlag.Name)
-	}
 	for _, p := range parties {
 		if err := p.Check(); err != nil {
 			return nil, err
@@ -63,35 +59,97 @@ func authAdd(s *session, args []string) error {
 	if err != nil {
 		return err
 	}
-	if user == store.Root {
+	like := s.Flags[likeFlag.Name]
+	switch {
+	case len(parties) == 0 && like == "":
+		return fmt.Errorf("tpctl auth add: require --%s, --%s, --%s, --%s, --%s or --%s: who is it?",
+			partyNodeFlag.Name, partyPluginFlag.Name, partyDockerFlag.Name, partyReaderFlag.Name, partyChiefFlag.Name, likeFlag.Name)
+	case user == store.Root:
 		return errors.New("root may do everything already")
 	}
 	if err := userName(user); err != nil {
 		return err
 	}
 	return s.asRoot(func(s *session, _ bool) error {
-		e := enrolment{user: user, parties: parties}
 		users, _, err := s.users()
 		if err != nil {
 			return err
 		}
-		e.exists = slices.ContainsFunc(users, func(u store.User) bool { return u.Name == user })
+		e := enrolment{user: user, parties: parties}
+		if like != "" {
+			other, err := userNamed(users, like)
+			if err != nil {
+				return fmt.Errorf("--%s: %w", likeFlag.Name, err)
+			}
+			e.parties = append(e.parties, other.Parties...)
+		}
+		if len(e.parties) == 0 {
+			return fmt.Errorf("--%s: user %s has none of TupleNet's roles", likeFlag.Name, like)
+		}
+		_, missing := userNamed(users, user)
+		e.exists = missing == nil
 		if err := s.checkDirectory(e); err != nil {
+			return err
+		}
+		if err := s.noteUnknown(e.parties); err != nil {
 			return err
 		}
 		file, err := s.enrol(e)
 		if err != nil {
 			return err
 		}
-		words := make([]string, len(parties))
-		for i, p := range parties {
-			words[i] = p.String()
+		if users, _, err = s.users(); err != nil {
+			return err
 		}
-		said := fmt.Sprintf("user %s: %s", user, strings.Join(words, ", "))
+		now, err := userNamed(users, user)
+		if err != nil {
+			return err
+		}
+		said := fmt.Sprintf("user %s: %s", user, named(now.Parties))
 		if file != "" {
 			said += "; its password is in " + file
 		}
 		return s.say("%s", said)
+	})
+}
+
+// userNamed returns one of the users, or store.ErrNotFound.
+func userNamed(users []store.User, name string) (store.User, error) {
+	i := slices.IndexFunc(users, func(u store.User) bool { return u.Name == name })
+	if i < 0 {
+		return store.User{}, fmt.Errorf("user %s %w", name, store.ErrNotFound)
+	}
+	return users[i], nil
+}
+
+// named returns what parties are called.
+func named(parties []store.Party) string {
+	words := make([]string, len(parties))
+	for i, p := range parties {
+		words[i] = p.String()
+	}
+	return strings.Join(words, ", ")
+}
+
+// noteUnknown tells of parties whose chassis, switch or router is not there, which may
+// be yet to come, or mistyped.
+func (s *session) noteUnknown(parties []store.Party) error {
+	kinds := map[store.Duty]topology.Kind{store.DutyNode: topology.KindChassis, store.DutyPlugin: topology.KindSwitch, store.DutyDocker: topology.KindRouter}
+	return s.bounded(func(s *session) error {
+		for _, p := range parties {
+			kind, about := kinds[p.Duty]
+			if !about {
+				continue
+			}
+			_, err := s.store.Get(s.ctx, topology.Key{Kind: kind, Name: p.Of})
+			switch {
+			case errors.Is(err, store.ErrNotFound):
+				s.note(fmt.Sprintf("there is no %s %s yet", kind, p.Of))
+			case err != nil:
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -112,8 +170,11 @@ func (s *session) file(e enrolment) string {
 
 // checkDirectory refuses to make a user whose password nobody would get to know.
 func (s *session) checkDirectory(e enrolment) error {
-	if e.exists || s.set(noPasswordFlag) || s.Flags[directoryFlag.Name] != "" {
+	switch directory := s.Flags[directoryFlag.Name]; {
+	case e.exists, s.set(noPasswordFlag):
 		return nil
+	case directory != "":
+		return checkPlace(directory)
 	}
 	return fmt.Errorf("require --%s for the password of user %s (or --%s, where certificates speak for users)", directoryFlag.Name, e.user, noPasswordFlag.Name)
 }
@@ -132,7 +193,7 @@ func (s *session) enrol(e enrolment) (file string, err error) {
 			password := ""
 			if file = s.file(e); file != "" {
 				password = rand.Text()
-				if err := writeCredentials(file, e.user, password); err != nil {
+				if err := s.writeCredentials(file, e.user, password); err != nil {
 					return err
 				}
 			}
@@ -150,78 +211,71 @@ func (s *session) enrol(e enrolment) (file string, err error) {
 	return file, err
 }
 
-// credentialsFile names the file for a user's password, by whom it is for.
-func credentialsFile(user string, parties []store.Party) string {
-	has := func(duty store.Duty) bool {
-		return slices.ContainsFunc(parties, func(p store.Party) bool { return p.Duty == duty })
-	}
-	switch {
-	case has(store.DutyNode):
-		return "agent-" + user + ".yaml"
-	case has(store.DutyDocker):
-		return "cnm-" + user + ".json"
-	case has(store.DutyPlugin):
-		return "cni-" + user + ".json"
-	}
-	return "client-" + user + ".yaml"
-}
-
-// writeCredentials writes a file with a user's name and password, as those read it
-// whom it is for.
-func writeCredentials(path, user, password string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("the directory of passwords: %w", err)
-	}
-	var text []byte
-	if filepath.Ext(path) == ".json" {
-		var err error
-		if text, err = json.MarshalIndent(map[string]string{"etcd_user": user + ":" + password}, "", "  "); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
-		text = append(text, '\n')
-	} else {
-		// A string of JSON is one of YAML.
-		name, err := json.Marshal(user)
-		if err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
-		text = fmt.Appendf(nil, "user: %s\npassword: %s\n", name, password)
-	}
-	// A new file, as an old one may be open, or readable, to others.
-	draft := path + ".new"
-	if err := errors.Join(os.RemoveAll(draft), os.WriteFile(draft, text, 0o600), os.Rename(draft, path)); err != nil {
-		return fmt.Errorf("write the password of user %s: %w", user, err)
-	}
-	return nil
-}
-
 func authDelete(s *session, args []string) error {
 	user := args[0]
-	return s.asRoot(func(s *session, isOn bool) error {
-		if user == store.Root {
-			return errors.New("without root nobody could administer users; \"tpctl auth disable\" lets everybody do everything")
-		}
-		err := s.bounded(func(s *session) error { return s.store.DeleteUser(s.ctx, user) })
-		if err != nil {
-			return err
-		}
-		return s.say("user %s deleted", user)
-	})
-}
-
-func authPassword(s *session, args []string) error {
-	user := args[0]
-	if s.Flags[directoryFlag.Name] == "" {
-		return fmt.Errorf("tpctl auth password: require --%s %s", directoryFlag.Name, directoryFlag.Value)
+	parties, err := s.parties()
+	if err != nil {
+		return err
+	}
+	if user == store.Root {
+		return errors.New("without root nobody could administer users; \"tpctl auth disable\" lets everybody do everything")
 	}
 	return s.asRoot(func(s *session, _ bool) error {
 		users, _, err := s.users()
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(users, func(u store.User) bool { return u.Name == user })
-		if i < 0 {
-			return fmt.Errorf("user %s %w", user, store.ErrNotFound)
+		was, err := userNamed(users, user)
+		if err != nil {
+			return err
+		}
+		lost := was.Parties
+		said := fmt.Sprintf("user %s deleted", user)
+		if len(parties) > 0 {
+			lost = parties
+			left := slices.DeleteFunc(slices.Clone(was.Parties), func(p store.Party) bool { return slices.Contains(parties, p) })
+			said = fmt.Sprintf("user %s is not %s any more; it is %s", user, named(parties), cmp.Or(named(left), "nobody"))
+		}
+		err = s.bounded(func(s *session) error {
+			if len(parties) == 0 {
+				return s.store.DeleteUser(s.ctx, user)
+			}
+			for _, p := range parties {
+				if err := s.store.Revoke(s.ctx, user, p); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, p := range lost {
+			if !slices.ContainsFunc(users, func(u store.User) bool { return u.Name != user && u.Is(p) }) {
+				s.note(fmt.Sprintf("nobody is %s any more", p))
+			}
+		}
+		return s.say("%s", said)
+	})
+}
+
+func authPassword(s *session, args []string) error {
+	user := args[0]
+	directory := s.Flags[directoryFlag.Name]
+	if directory == "" {
+		return fmt.Errorf("tpctl auth password: require --%s %s", directoryFlag.Name, directoryFlag.Value)
+	}
+	if err := checkPlace(directory); err != nil {
+		return err
+	}
+	return s.asRoot(func(s *session, isOn bool) error {
+		users, _, err := s.users()
+		if err != nil {
+			return err
+		}
+		is, err := userNamed(users, user)
+		if err != nil {
+			return err
 		}
 		err = s.bounded(func(s *session) error {
 			if !s.store.HasPassword(s.ctx, user) {
@@ -232,11 +286,11 @@ func authPassword(s *session, args []string) error {
 		if err != nil {
 			return err
 		}
-		path, password := filepath.Join(s.Flags[directoryFlag.Name], credentialsFile(user, users[i].Parties)), rand.Text()
+		path, password := filepath.Join(directory, credentialsFile(user, is.Parties)), rand.Text()
 		// First, so that there is nobody whose password nobody knows; beside the old one, as
 		// that counts if etcd does not take the new one.
 		fresh := strings.TrimSuffix(path, filepath.Ext(path)) + "-new" + filepath.Ext(path)
-		if err := writeCredentials(fresh, user, password); err != nil {
+		if err := s.writeCredentials(fresh, user, password); err != nil {
 			return err
 		}
 		if err := s.bounded(func(s *session) error { return s.store.SetPassword(s.ctx, user, password) }); err != nil {
@@ -244,6 +298,12 @@ func authPassword(s *session, args []string) error {
 		}
 		if err := os.Rename(fresh, path); err != nil {
 			return fmt.Errorf("the password of user %s is changed, and is in %s: %w", user, fresh, err)
+		}
+		if !isOn {
+			s.note("etcd does not tell, as long as it does not authenticate, which users have no password; to one of these it has given none")
+		}
+		if user == store.Root {
+			s.note(fmt.Sprintf("root's old password is of no use any more, in whatever file it is; go on with: tpctl --config %s auth ...", path))
 		}
 		return s.say("user %s has another password, it is in %s", user, path)
 	})

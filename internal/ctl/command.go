@@ -66,13 +66,21 @@ var (
 // Env is what a command works with.
 type Env struct {
 	Open     func(context.Context) (*store.Store, error)         // bounds its own time
-	Reach    func() (*store.Store, error)                        // as Open, without asking etcd anything
-	ReachAs  func(user, password string) (*store.Store, error)   // as Reach, for a user of etcd
+	Etcd     func() (store.Config, error)                        // where etcd is, and who asks
 	Bridge   func(context.Context, bool) (explain.Bridge, error) // this host's flows, and what they are for; all as ovs-ofctl writes them if so wished
 	In       io.Reader                                           // where a confirmation is read
 	Out, Err io.Writer                                           // results; questions, and what is worth knowing beside them
 	JSON     bool                                                // print objects as JSON, one a line
 	Flags    map[string]string                                   // values by name, defaults included; "true" for a flag that is set
+}
+
+// reach is Open without asking etcd anything.
+func (e Env) reach() (*store.Store, error) {
+	cfg, err := e.Etcd()
+	if err != nil {
+		return nil, err
+	}
+	return store.New(cfg)
 }
 
 func (e Env) set(f Flag) bool { return e.Flags[f.Name] != "" }
@@ -109,7 +117,7 @@ func (c Command) Run(ctx context.Context, env Env, args []string) error {
 	}
 	open := env.Open
 	if c.finds {
-		open = func(context.Context) (*store.Store, error) { return env.Reach() }
+		open = func(context.Context) (*store.Store, error) { return env.reach() }
 	}
 	st, err := open(ctx)
 	if err != nil {

@@ -169,6 +169,7 @@ type Env struct {
 	OVS       ovs.Config                                  // this host's Open vSwitch
 
 	deployment once[status.Snapshot] // what etcd says, without the agents
+	expiry     time.Time             // of the certificate that etcd is shown; zero if there is none
 	health     once[ovs.Health]
 	reading    once[ovs.Reading]
 	byName     once[map[string][]topology.SwitchPort]
@@ -199,6 +200,7 @@ func (e *Env) snapshot(ctx context.Context) (status.Snapshot, error) {
 			return status.Snapshot{}, err
 		}
 		defer st.Close()
+		e.expiry, _ = st.CertificateEnd()
 		return status.Take(ctx, st, status.Options{Patience: e.Wait, Silent: true})
 	})
 }

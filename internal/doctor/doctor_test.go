@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tuplenet/embedded"
 	"tuplenet/internal/ovs"
 	"tuplenet/internal/status"
 	"tuplenet/internal/store"
@@ -132,6 +134,48 @@ func TestRecords(t *testing.T) {
 	} {
 		if diff := cmp.Diff(tt.want, found(t, tt.env, tt.check)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", tt.name, diff)
+		}
+	}
+}
+
+// What the agent of this host would not be let write is found, and a certificate that
+// ends.
+func TestDenied(t *testing.T) {
+	dir, ctx := t.TempDir(), t.Context()
+	endpoint := "unix://" + filepath.Join(dir, "etcd.sock")
+	server, err := embedded.Start(ctx, embedded.Config{DataDir: filepath.Join(dir, "data"), Fast: true,
+		ClientURLs: []string{endpoint}, PeerURLs: []string{"unix://" + filepath.Join(dir, "peer.sock")}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
+	as := func(user string) *store.Store {
+		st, err := store.New(store.Config{Endpoints: []string{endpoint}, Username: user, Password: user, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { st.Close() })
+		return st
+	}
+	st, other := as(""), store.Party{Duty: store.DutyNode, Of: "hv2"}
+	_, err = st.AddRoot(ctx, "root")
+	if err := errors.Join(err, st.AddParty(ctx, other), st.AddUser(ctx, "hv2", "hv2"), st.Grant(ctx, "hv2", other), st.EnableAuth(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]string{"root": "", "hv2": "BAD etcd: user hv2 may not write what there is of this host, chassis hv1; " +
+		"if the agent asks as that one, too, give it its own user, or let this one be it: tpctl auth add USER --node hv1\n"} {
+		e := env()
+		e.Wait, e.Reach = 10*time.Second, func() (*store.Store, error) { return as(user), nil }
+		got := strings.Replace(found(t, e, "etcd"), "ok  etcd: knows 0 chassis\n", "", 1)
+		if got != want {
+			t.Errorf("as %s it says %q", user, got)
+		}
+	}
+	for left, want := range map[time.Duration]string{time.Hour: "note etcd: the certificate that it is shown expires at ", -time.Hour: "BAD etcd: the certificate", 1000 * time.Hour: "ok "} {
+		e := env()
+		e.expiry = time.Now().Add(left)
+		if got := found(t, e, "etcd"); !strings.HasPrefix(got, want) {
+			t.Errorf("%s before its end it says %q", left, got)
 		}
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"tuplenet/internal/topology"
 )
 
+// expiryNotice is how long before its end a certificate is worth a note.
+const expiryNotice = 30 * 24 * time.Hour
+
 // checkStore tells whether each member of etcd answers, and whether the chassis
 // in it can be read.
 func checkStore(ctx context.Context, env *Env) []Finding {
@@ -23,6 +26,13 @@ func checkStore(ctx context.Context, env *Env) []Finding {
 		return []Finding{bad("", err.Error(), "see the settings that name etcd")}
 	}
 	var findings []Finding
+	if left := time.Until(env.expiry); !env.expiry.IsZero() && left < expiryNotice {
+		say := note
+		if left < 0 {
+			say = bad
+		}
+		findings = append(findings, say("", "the certificate that it is shown expires at "+env.expiry.UTC().Format(time.RFC3339), "put another one with the same name in its place"))
+	}
 	for _, m := range deployment.Members {
 		if m.Err == nil && len(m.Alarms) == 0 {
 			role := ""
@@ -45,6 +55,9 @@ func checkStore(ctx context.Context, env *Env) []Finding {
 	}
 	if err := env.fits(ctx); errors.Is(err, store.ErrVersion) {
 		findings = append(findings, bad("", err.Error(), "use the programs of one version"))
+	}
+	if f, is := env.denied(ctx); is {
+		findings = append(findings, f)
 	}
 	findings = append(findings, good("", "knows %d chassis", len(env.chassis(ctx))))
 	for _, b := range deployment.Unfit {
@@ -73,6 +86,27 @@ func (e *Env) fits(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, e.Wait)
 	defer cancel()
 	return st.Init(ctx)
+}
+
+// denied finds that etcd does not let this host's agent, if it asks as the doctor
+// does, write what there is of its chassis.
+func (e *Env) denied(ctx context.Context) (f Finding, is bool) {
+	h, err := e.examined(ctx)
+	if err != nil || h.Chassis == "" {
+		return Finding{}, false
+	}
+	st, err := e.Reach()
+	if err != nil {
+		return Finding{}, false // told before
+	}
+	defer st.Close()
+	ctx, cancel := context.WithTimeout(ctx, e.Wait)
+	defer cancel()
+	if !errors.Is(st.MayBe(ctx, store.Party{Duty: store.DutyNode, Of: h.Chassis}), store.ErrDenied) {
+		return Finding{}, false
+	}
+	return bad("", fmt.Sprintf("%s may not write what there is of this host, chassis %s", st.Who(), h.Chassis),
+		fmt.Sprintf("if the agent asks as that one, too, give it its own user, or let this one be it: tpctl auth add USER --node %s", h.Chassis)), true
 }
 
 // own returns what etcd says of this host: of the chassis with its system-id, or

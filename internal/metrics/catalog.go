@@ -26,6 +26,7 @@ const (
 	EtcdSnapshots
 	EtcdRevision
 	FlowsRevision
+	CertificateExpiry
 
 	Objects
 	ObjectsIgnored
@@ -101,11 +102,12 @@ var catalog = [count]info{
 	ScrapeSuccess:     {"tuplenet_scrape_success", gauge, "source", "1 if a source of these figures answered in time: the agent's loop, the bridge's flows, conntrack. Otherwise what it would have told is missing, or as it was."},
 	ScrapeLoopSeconds: {"tuplenet_scrape_loop_seconds", gauge, "", "How long the agent's loop was held up by this scrape."},
 
-	EtcdConnected:  {"tuplenet_etcd_connected", gauge, "", "1 while the agent follows what changes in etcd."},
-	EtcdReconnects: {"tuplenet_etcd_reconnects_total", counter, "", "How often the agent began to follow etcd again."},
-	EtcdSnapshots:  {"tuplenet_etcd_snapshots_total", counter, "", "How often the agent read the whole topology, the first time included."},
-	EtcdRevision:   {"tuplenet_etcd_revision", gauge, "", "etcd's revision, as it told last."},
-	FlowsRevision:  {"tuplenet_flows_revision", gauge, "", "The revision of etcd that the flows in the bridge show; what it is behind tuplenet_etcd_revision is the lag."},
+	EtcdConnected:     {"tuplenet_etcd_connected", gauge, "", "1 while the agent follows what changes in etcd."},
+	EtcdReconnects:    {"tuplenet_etcd_reconnects_total", counter, "", "How often the agent began to follow etcd again."},
+	EtcdSnapshots:     {"tuplenet_etcd_snapshots_total", counter, "", "How often the agent read the whole topology, the first time included."},
+	EtcdRevision:      {"tuplenet_etcd_revision", gauge, "", "etcd's revision, as it told last."},
+	FlowsRevision:     {"tuplenet_flows_revision", gauge, "", "The revision of etcd that the flows in the bridge show; what it is behind tuplenet_etcd_revision is the lag."},
+	CertificateExpiry: {"tuplenet_etcd_certificate_expiry_timestamp_seconds", gauge, "", "When the certificate expires that etcd is shown, in Unix time; missing where there is none."},
 
 	Objects:        {"tuplenet_objects", gauge, "kind", "Objects that the agent knows, by kind; those of etcd, and the interfaces, tunnels and neighbours of this node."},
 	ObjectsIgnored: {"tuplenet_objects_ignored", gauge, "kind", "Objects in etcd that do not count because another one has the same name, id, address or MAC, by kind; tpctl check names them."},

@@ -139,6 +139,8 @@ func TestUsers(t *testing.T) {
 		t.Errorf("the namespace has an interface: %s", out)
 	}
 	c.nothingLeft()
+	_, err = pod.call(t.Context(), "STATUS")
+	wantCode(t, err, 50, "host-bob may be plugin LS_A", lacks("host-bob", "LS_A"))
 
 	// It is good as soon as it is given.
 	c.auth("add", "host-bob", "--plugin", "LS_A")
@@ -185,7 +187,7 @@ func TestUsers(t *testing.T) {
 	c.do(err)
 	pod.mustDel()
 	c.nothingLeft()
-	if said := c.said("host-bob", "permission denied"); len(said) != 1 || !strings.Contains(said[0], lacks("host-bob", "LS_A")) {
+	if said := c.said("host-bob", "permission denied"); len(said) != 2 || !strings.Contains(said[0], lacks("host-bob", "LS_A")) || !strings.Contains(said[1], "op=status") {
 		t.Errorf("the agent of host-bob has said %q", said)
 	}
 }

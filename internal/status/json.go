@@ -41,6 +41,10 @@ type (
 		Type string `json:"type"`
 		Problem
 	}
+	noteLine struct {
+		Type string `json:"type"`
+		Note string `json:"note"`
+	}
 )
 
 // PrintJSON writes what Print writes, one object a line.
@@ -69,6 +73,9 @@ func (s *Snapshot) PrintJSON(w io.Writer) error {
 			line.Silence = s.silence(c)
 		}
 		all = append(all, line)
+	}
+	for _, n := range s.Notes() {
+		all = append(all, noteLine{"note", n})
 	}
 	for _, p := range s.Wrong() {
 		all = append(all, problemLine{"problem", p})

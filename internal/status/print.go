@@ -29,9 +29,12 @@ func (s *Snapshot) Print(w io.Writer) error {
 			return err
 		}
 	}
-	wrong := s.Wrong()
-	if len(wrong) > 0 {
+	wrong, notes := s.Wrong(), s.Notes()
+	if len(wrong)+len(notes) > 0 {
 		fmt.Fprintln(w)
+	}
+	for _, n := range notes {
+		fmt.Fprintf(w, "note %s\n", n)
 	}
 	for _, p := range wrong {
 		if _, err := fmt.Fprintf(w, "BAD %s\n", p); err != nil {

@@ -40,9 +40,10 @@ type Report struct {
 	Synced  time.Time `json:"synced,omitzero"` // when the bridge was last compared with all flows; zero if never
 	InSync  bool      `json:"in_sync"`         // the bridge holds the flows that it should
 
-	IP       string `json:"ip"`       // tunnel address
-	MTU      int    `json:"mtu"`      // for workloads, in bytes; 0 if unknown
-	Revision int64  `json:"revision"` // of etcd, that the agent has seen
+	User     string `json:"user,omitempty"` // that etcd is asked as, see store.User; empty if there is none, or the agent is of a version that does not tell
+	IP       string `json:"ip"`             // tunnel address
+	MTU      int    `json:"mtu"`            // for workloads, in bytes; 0 if unknown
+	Revision int64  `json:"revision"`       // of etcd, that the agent has seen
 
 	OnDemand bool `json:"on_demand"` // flows to other chassis are made when traffic goes there
 	Edge     bool `json:"edge"`      // a router is pinned to the chassis

@@ -51,7 +51,8 @@ type Snapshot struct {
 	// AskErr says why agents could not be asked.
 	StoreErr, AskErr error
 
-	shared map[netip.Addr][]string // chassis that have one address, where there are several
+	authenticates bool                    // etcd does; looked up if it may be why a chassis is missed
+	shared        map[netip.Addr][]string // chassis that have one address, where there are several
 }
 
 // Options say what a Snapshot is of.
@@ -157,6 +158,9 @@ func (s *Snapshot) readStore(ctx context.Context, st *store.Store) (err error) {
 		if c.Registered {
 			s.shared[c.IP] = append(s.shared[c.IP], c.Name)
 		}
+	}
+	if slices.ContainsFunc(s.Chassis, Chassis.missed) {
+		s.authenticates, _ = st.Authenticates(ctx) // an etcd before 3.5 does not tell
 	}
 	return nil
 }

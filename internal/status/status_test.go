@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -429,5 +430,27 @@ func TestAskInVain(t *testing.T) {
 	}
 	if got := snapshot.silence(snapshot.Chassis[0]); got != "not asked" {
 		t.Errorf("the chassis is shown with %q", got)
+	}
+
+	// Who may not ask is told so, and nothing is wrong for that.
+	snapshot.AskErr = fmt.Errorf("asking: %w", store.ErrDenied)
+	if notes := snapshot.Notes(); len(snapshot.Wrong()) > 0 || len(notes) != 1 || notes[0] != "the agents could not be asked for their status: asking: permission denied; an operator may" {
+		t.Errorf("%v, %v", snapshot.Wrong(), notes)
+	}
+	var text, lines strings.Builder
+	if err := errors.Join(snapshot.Print(&text), snapshot.PrintJSON(&lines)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "\n\nnote the agents") || strings.Contains(text.String(), "BAD") || !strings.Contains(lines.String(), `{"type":"note","note":"the agents`) {
+		t.Errorf("%s%s", text.String(), lines.String())
+	}
+}
+
+// Where etcd authenticates, a chassis that is not heard of may be unable to log in.
+func TestNotHeardOfWithUsers(t *testing.T) {
+	s := Snapshot{authenticates: true, Chassis: []Chassis{{Name: "a", Registered: true, MTU: 1438, State: Unknown}}}
+	wrong := s.Wrong()
+	if len(wrong) != 1 || !strings.HasPrefix(wrong[0].String(), "not heard of: a; see the log of the agent there: it may not be able to log in to etcd") {
+		t.Errorf("%v", wrong)
 	}
 }

@@ -50,12 +50,8 @@ func (l *problems) add(who, what, remedy string) {
 // Wrong returns what is wrong, etcd first.
 func (s *Snapshot) Wrong() []Problem {
 	l := problems(s.EtcdProblems())
-	if s.AskErr != nil {
-		remedy := "see whether etcd can be written to"
-		if errors.Is(s.AskErr, store.ErrDenied) {
-			remedy = "ask as a user of etcd who is an operator"
-		}
-		l.add("", "the agents could not be asked for their status: "+s.AskErr.Error(), remedy)
+	if s.AskErr != nil && !s.denied() {
+		l.add("", notAsked+s.AskErr.Error(), "see whether etcd can be written to")
 	}
 	for _, c := range s.Chassis {
 		s.wrongWith(c, &l)
@@ -64,6 +60,31 @@ func (s *Snapshot) Wrong() []Problem {
 		l.add(b.Key.String(), "values in etcd that cannot be used", "see why, and what mends them: tpctl check")
 	}
 	return l
+}
+
+const notAsked = "the agents could not be asked for their status: "
+
+// denied reports whether who looks may not ask agents, which is written in etcd.
+func (s *Snapshot) denied() bool { return errors.Is(s.AskErr, store.ErrDenied) }
+
+// Notes returns what is not wrong, and keeps who looks from seeing all.
+func (s *Snapshot) Notes() []string {
+	if s.denied() {
+		return []string{notAsked + s.AskErr.Error() + "; an operator may"}
+	}
+	return nil
+}
+
+// missed reports whether a chassis should be heard of and is not. A record with an MTU
+// is of an agent that is heard of while it runs.
+func (c Chassis) missed() bool { return c.State == Down || c.State == Unknown && c.MTU > 0 }
+
+// whenMissed is what to do about one that is missed.
+func (s *Snapshot) whenMissed() string {
+	if s.authenticates {
+		return "see the log of the agent there: it may not be able to log in to etcd; start it if it does not run, and only if the host is gone for good: tpctl ch del NAME"
+	}
+	return "start the agent there, or take the chassis out with: tpctl ch del NAME"
 }
 
 // EtcdProblems returns what is wrong with etcd alone.
@@ -103,10 +124,9 @@ func alarmed(alarm string) (what, remedy string) {
 func (s *Snapshot) wrongWith(c Chassis, l *problems) {
 	switch {
 	case c.State == Down:
-		l.add(c.Name, "down", "start the agent there, or take the chassis out with: tpctl ch del NAME")
-	case c.State == Unknown && c.MTU > 0:
-		// A record with an MTU is of an agent that is heard of while it runs.
-		l.add(c.Name, "not heard of", "start the agent there, or take the chassis out with: tpctl ch del NAME")
+		l.add(c.Name, "down", s.whenMissed())
+	case c.missed():
+		l.add(c.Name, "not heard of", s.whenMissed())
 	case c.asked && c.Report == nil && s.AskErr == nil:
 		l.add(c.Name, "up, and its agent does not answer", "see the log of the agent there, and tuplenet doctor; one of an earlier version never answers")
 	}

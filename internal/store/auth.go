@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -23,29 +20,6 @@ const Root = "root"
 // authRequests bounds how many questions about users and roles are asked at the
 // same time. Each goes through etcd's log.
 const authRequests = 16
-
-// User returns the name that etcd is asked under: that of the user, else the common
-// name of the certificate; empty if there is neither.
-func (s *Store) User() string { return s.user }
-
-func userOf(cfg Config) string {
-	if cfg.Username != "" || cfg.CertFile == "" {
-		return cfg.Username
-	}
-	text, err := os.ReadFile(cfg.CertFile)
-	if err != nil {
-		return ""
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return ""
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return ""
-	}
-	return cert.Subject.CommonName
-}
 
 // User is a user of etcd.
 type User struct {
@@ -286,6 +260,21 @@ func (s *Store) Grant(ctx context.Context, user string, p Party) error {
 	return nil
 }
 
+// Revoke takes the role of a party from a user, and deletes it if nobody has it any
+// more. ErrNotFound: the user does not have it.
+func (s *Store) Revoke(ctx context.Context, user string, p Party) error {
+	_, err := s.client.UserRevokeRole(ctx, user, s.layout.role(p))
+	switch {
+	case errors.Is(err, rpctypes.ErrUserNotFound):
+		return fmt.Errorf("user %s %w", user, ErrNotFound)
+	case errors.Is(err, rpctypes.ErrRoleNotGranted):
+		return fmt.Errorf("user %s is not %s: role %w", user, p, ErrNotFound)
+	case err != nil:
+		return s.failed(fmt.Sprintf("taking from user %s to be %s", user, p), err)
+	}
+	return s.dropRoles(ctx, []Party{p})
+}
+
 // HasPassword reports whether a user has a password, as far as etcd tells: while it
 // does not authenticate, everybody has.
 func (s *Store) HasPassword(ctx context.Context, user string) bool {
@@ -293,8 +282,9 @@ func (s *Store) HasPassword(ctx context.Context, user string) bool {
 	return err == nil || !strings.HasSuffix(plain(err), noPassword)
 }
 
-// SetPassword changes a user's password; one that has none gets none. Connections that it has open stay, but may
-// ask for nothing any more. ErrNotFound: there is no such user.
+// SetPassword changes a user's password; one that has none gets none. Connections
+// that it has open stay, but may ask for nothing any more. ErrNotFound: there is no
+// such user.
 func (s *Store) SetPassword(ctx context.Context, user, password string) error {
 	_, err := s.client.UserChangePassword(ctx, user, password)
 	switch {
@@ -321,14 +311,19 @@ func (s *Store) DeleteUser(ctx context.Context, name string) error {
 	case err != nil:
 		return s.failed(doing, err)
 	}
-	if len(u.Parties) == 0 {
+	return s.dropRoles(ctx, u.Parties)
+}
+
+// dropRoles deletes the roles of those parties that nobody is.
+func (s *Store) dropRoles(ctx context.Context, parties []Party) error {
+	if len(parties) == 0 {
 		return nil
 	}
 	users, _, err := s.Users(ctx)
 	if err != nil {
 		return err
 	}
-	for _, p := range u.Parties {
+	for _, p := range parties {
 		if slices.ContainsFunc(users, func(u User) bool { return u.Is(p) }) {
 			continue
 		}
@@ -361,6 +356,23 @@ func (s *Store) EnableAuth(ctx context.Context) error {
 func (s *Store) DisableAuth(ctx context.Context) error {
 	if _, err := s.client.AuthDisable(ctx); err != nil {
 		return s.failed("disabling authentication", err)
+	}
+	return nil
+}
+
+// MayBe reports whether etcd lets the store write what a party may write, which it
+// asks without writing anything: the reason that it does not is an ErrDenied.
+func (s *Store) MayBe(ctx context.Context, p Party) error {
+	// etcd judges all that a transaction could do, also what it is not to do now.
+	never := clientv3.Compare(clientv3.CreateRevision(s.layout.version()), "<", 0)
+	var writes []clientv3.Op
+	for _, g := range s.layout.grants(p) {
+		if g.Write {
+			writes = append(writes, clientv3.OpDelete(g.From, clientv3.WithRange(g.End)))
+		}
+	}
+	if _, err := s.client.Txn(ctx).If(never).Then(writes...).Commit(); err != nil {
+		return s.failed("asking whether "+s.Who()+" may be "+p.String(), err)
 	}
 	return nil
 }

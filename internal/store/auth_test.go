@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -241,6 +242,58 @@ func TestRoles(t *testing.T) {
 		if got, ok := s.layout.party(role); ok != (want != Party{}) || ok && got != want {
 			t.Errorf("role %s: %v, %v", role, got, ok)
 		}
+	}
+}
+
+// A role that is taken from a user is another's still, and goes with the last.
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	s, ctx := start(t), t.Context()
+	node, plugin := Party{DutyNode, "h1"}, Party{DutyPlugin, "S"}
+	for _, p := range []Party{node, plugin} {
+		if err := s.AddParty(ctx, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, user := range []string{"a", "b"} {
+		if err := errors.Join(s.AddUser(ctx, user, "x"), s.Grant(ctx, user, node), s.Grant(ctx, user, plugin)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Revoke(ctx, "a", plugin); err != nil {
+		t.Fatal(err)
+	}
+	users, _, err := s.Users(ctx)
+	if err != nil || len(users) != 2 || users[0].Is(plugin) || !users[0].Is(node) || !users[1].Is(plugin) {
+		t.Errorf("got %+v, %v", users, err)
+	}
+	wantError(t, s.Revoke(ctx, "a", plugin), ErrNotFound, "user a is not plugin S")
+	wantError(t, s.Revoke(ctx, "c", plugin), ErrNotFound, "user c not found")
+	if err := s.Revoke(ctx, "b", plugin); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.RoleGet(ctx, s.layout.role(plugin)); !errors.Is(err, rpctypes.ErrRoleNotFound) {
+		t.Errorf("the role of nobody: %v", err)
+	}
+}
+
+// The end of a certificate is read where etcd is shown it.
+func TestCertificateEnd(t *testing.T) {
+	t.Parallel()
+	_, cert, key := certificates(t)
+	s, err := New(Config{CertFile: cert, KeyFile: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if end, ok := s.CertificateEnd(); !ok || time.Until(end) > time.Hour || time.Until(end) < 50*time.Minute {
+		t.Errorf("got %v, %v", end, ok)
+	}
+	if err := os.WriteFile(cert, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if end, ok := s.CertificateEnd(); ok {
+		t.Errorf("of an empty file: %v", end)
 	}
 }
 

@@ -324,6 +324,26 @@ func TestOnlyRootAdministers(t *testing.T) {
 	}
 }
 
+// Who asks whether it may be somebody is told, and nothing is written.
+func TestMayBe(t *testing.T) {
+	t.Parallel()
+	s, as := authorized(t)
+	before, err := s.client.Get(t.Context(), "/tuplenet/", clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, may := range map[string]bool{"h1": true, "operator": true, "h2": false, "cni": false, "reader": false, "nobody": false} {
+		st := &Store{client: as(user), layout: newLayout(""), user: user}
+		if err := st.MayBe(t.Context(), Party{DutyNode, "h1"}); may && err != nil || !may && !errors.Is(err, ErrDenied) {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	after, err := s.client.Get(t.Context(), "/tuplenet/", clientv3.WithPrefix())
+	if err != nil || len(after.Kvs) != len(before.Kvs) {
+		t.Errorf("%d keys, %v; there were %d", len(after.Kvs), err, len(before.Kvs))
+	}
+}
+
 // What every user may do beside costs etcd something, and changes no data.
 func TestWhatEveryUserMayDo(t *testing.T) {
 	t.Parallel()

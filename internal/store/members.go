@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -151,11 +152,14 @@ func reason(err error) string {
 	if _, cause, ok := strings.Cut(text, "transport: authentication handshake failed: "); ok {
 		return "TLS handshake failed: " + strings.TrimSuffix(cause, `"`)
 	}
+	if strings.HasSuffix(text, syscall.EPIPE.Error()) || strings.HasSuffix(text, syscall.ECONNRESET.Error()) {
+		return "closes connections; it may want a certificate (cert and key), or one of another authority"
+	}
 	if strings.Contains(text, "error reading from server") || strings.Contains(text, "the client connection is closing") {
 		return "the connection was lost"
 	}
 	if strings.Contains(text, "reading server preface") {
-		return "takes connections and does not answer"
+		return "takes connections and does not answer; it may want TLS (https://), or a certificate"
 	}
 	return text
 }

@@ -49,6 +49,7 @@ type Store struct {
 
 	endpoints   []string // as they were given, for messages
 	user        string   // see User
+	certificate string   // file with the certificate to show to etcd; empty if there is none
 	connections *connections
 	failover    *failover
 	sight       *sight
@@ -105,7 +106,7 @@ func New(cfg Config) (*Store, error) {
 	}
 	client.Token, client.Username, client.Password = "", cfg.Username, cfg.Password
 	s := &Store{client: client, layout: newLayout(cfg.Prefix), readOnly: cfg.ReadOnly, log: cmp.Or(cfg.Log, slog.Default()),
-		endpoints: cfg.Endpoints, user: userOf(cfg), connections: open, failover: other, sight: sees}
+		endpoints: cfg.Endpoints, user: userOf(cfg), certificate: cfg.CertFile, connections: open, failover: other, sight: sees}
 	other.leave = s.leaveMember
 	return s, nil
 }
@@ -126,9 +127,6 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			return nil, fmt.Errorf("etcd at %s does not answer within %s: %s", strings.Join(s.endpoints, ", "), timeout, reason)
 		}
-		if errors.Is(err, ErrDenied) {
-			return nil, fmt.Errorf("%w; user %s has no role for %s there, or not any more", err, s.user, s.Prefix())
-		}
 		return nil, err
 	}
 	return s, nil
@@ -148,6 +146,9 @@ func (s *Store) Close() error {
 func (s *Store) Init(ctx context.Context) error {
 	for wait := minWait; ; wait = longer(wait) {
 		err := s.init(ctx)
+		if errors.Is(err, ErrDenied) {
+			return fmt.Errorf("%w; %s has no role for %s there, or not any more", err, s.Who(), s.Prefix())
+		}
 		if err == nil || !passing(err) || !sleep(ctx, wait) {
 			return err
 		}

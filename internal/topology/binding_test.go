@@ -103,7 +103,9 @@ func TestModelBindingsAtRandom(t *testing.T) {
 				fresh.Apply([]Change{c})
 			}
 			for key := range told {
-				before[key] = before[key]
+				if _, ok := before[key]; !ok {
+					before[key] = nil
+				}
 			}
 			for key, was := range before {
 				is := grown.Get(key)

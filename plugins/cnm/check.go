@@ -138,6 +138,11 @@ func (c checker) router(ctx context.Context, st *store.Store) Finding {
 	case err != nil:
 		return bad("router", err.Error(), "see what is bad of etcd")
 	}
+	role := store.Party{Duty: store.DutyDocker, Of: name}
+	if err := st.MayBe(ctx, role); errors.Is(err, store.ErrDenied) {
+		return bad("router", fmt.Sprintf("%s is there, and networks cannot be made: %v", name, err),
+			fmt.Sprintf("let %s make them: tpctl auth add USER --docker %s", st.Who(), name))
+	}
 	return good("router", "%s is there, networks are linked to it", name)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"tuplenet/internal/store"
 	"tuplenet/internal/topology"
+	"tuplenet/plugins/roles"
 )
 
 // settleTime is how long an attachment that was made or moved just now may take
@@ -78,6 +79,10 @@ func (s *server) status(ctx context.Context, r attach.Request) (answer attach.An
 		p, err := s.place(ctx, sw)
 		if err != nil {
 			return answer, fail(attach.CodeUnavailable, "%s", err)
+		}
+		role := store.Party{Duty: store.DutyPlugin, Of: p.name}
+		if err := st.MayBe(ctx, role); errors.Is(err, store.ErrDenied) {
+			return answer, fail(attach.CodeUnavailable, "%s", roles.Missing(err, st, role))
 		}
 		answer.Routed = p.routed
 	}
