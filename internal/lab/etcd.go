@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,6 +29,10 @@ type member struct {
 
 // The ports of the first member; those of each further one are portStep higher.
 const clientPort, peerPort, portStep = 2379, 2380, 10
+
+// answerPatience is how long an etcd that listens may take to answer before it is
+// looked whether it still runs.
+const answerPatience = 2 * time.Second
 
 // members returns all members in their order.
 func (l *Lab) members() []member {
@@ -121,7 +126,10 @@ func (l *Lab) StartEtcd(ctx context.Context, name string) error {
 			if !listening(m.socket()) || 2*working <= l.Spec.Etcd {
 				return listening(m.socket())
 			}
-			err := st.Init(ctx)
+			// Bounded, as it waits for etcd, and this one may have ended meanwhile.
+			try, cancel := context.WithTimeout(ctx, answerPatience)
+			defer cancel()
+			err := st.Init(try)
 			return err == nil || store.Refused(err) // which is an answer, too
 		})
 		if err != nil {
